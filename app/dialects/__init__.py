@@ -1,0 +1,1 @@
+"""API families: the structs each one speaks, and their translations to and from the domain."""

@@ -1,0 +1,123 @@
+"""Opening a model: weights, contexts and tokenizer, ready to score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.domain import Backend
+from app.engine import llama
+from app.engine.causal import CausalBackend
+from app.engine.encoder import EncoderBackend
+from app.engine.sizing import CAUSAL, Sizes, available_cores, plan
+from app.errors import ModelFileError, SettingsError
+from app.gguf_file import Header, Verdict
+from app.settings import Settings
+
+INSTALL_GPU = (
+    "install a build of llama-cpp-python with one, for CUDA: CMAKE_ARGS='-DGGML_CUDA=on' "
+    "pip install --force-reinstall --no-binary llama-cpp-python llama-cpp-python"
+)
+
+
+class Engine:
+    """One open model: its tokenizer, and a backend for each worker thread."""
+
+    def __init__(
+        self,
+        model: llama.Model,
+        backends: Sequence[Backend],
+        sizes: Sizes,
+        gpu_layers: int,
+    ) -> None:
+        self.tokenizer = model
+        self.backends = tuple(backends)
+        self.sizes = sizes
+        self.gpu_layers = gpu_layers
+        self._model = model
+
+    def close(self) -> None:
+        """Free all contexts and the weights; no backend may be running."""
+        for backend in self.backends:
+            backend.close()
+        self._model.close()
+
+
+def open_engine(header: Header, verdict: Verdict, settings: Settings) -> Engine:
+    """Load a model and make its contexts.
+
+    Raises ModelFileError when llama.cpp refuses the file, SettingsError when a setting doesn't
+    suit it, EngineFailure when a context can't be made.
+    """
+    gpu_layers = choose_gpu_layers(settings.gpu_layers)
+    sizes = plan(header, verdict, settings, cores=available_cores(), on_gpu=gpu_layers > 0)
+    model = llama.Model(
+        header.path,
+        llama.LoadOptions(
+            gpu_layers=gpu_layers,
+            main_gpu=settings.main_gpu,
+            split_mode=settings.split_mode,
+            tensor_split=settings.tensor_split,
+            mmap=settings.mmap,
+            mlock=settings.mlock,
+        ),
+    )
+    backends: list[Backend] = []
+    try:
+        for _ in range(sizes.workers):
+            backends.append(_open_backend(model, verdict, settings, sizes))  # noqa: PERF401
+    except BaseException:
+        for backend in backends:
+            backend.close()
+        model.close()
+        raise
+    return Engine(model, backends, sizes, min(gpu_layers, model.layers + 1))
+
+
+def choose_gpu_layers(setting: str) -> int:
+    """Turn `gpu_layers` into a number for llama.cpp.
+
+    Raises SettingsError when a GPU is asked for and this build has none; `auto` takes all
+    layers where there is one and the CPU otherwise.
+    """
+    everything = 10_000
+    if llama.supports_gpu():
+        return everything if setting in {"auto", "all"} else int(setting)
+    if setting in {"auto", "0"}:
+        return 0
+    raise SettingsError(
+        f"gpu_layers is {setting}, but this build of llama.cpp has no GPU support; {INSTALL_GPU}",
+        param="gpu_layers",
+    )
+
+
+def _open_backend(
+    model: llama.Model, verdict: Verdict, settings: Settings, sizes: Sizes
+) -> Backend:
+    causal = verdict.family in CAUSAL
+    by_logits = causal and verdict.readout == "logits"
+    answers = _answers(model) if by_logits else (0, 0)
+    context = llama.Context(
+        model,
+        llama.ContextOptions(
+            cells=sizes.limits.cells,
+            batch=sizes.batch,
+            sequences=sizes.sequences,
+            threads=sizes.threads,
+            pooling="none" if by_logits else "rank",
+            flash_attn=settings.flash_attn,
+            kv_type=settings.kv_type,
+            outputs=sizes.sequences if by_logits else 0,
+        ),
+    )
+    if not causal:
+        return EncoderBackend(context, sizes.limits, tanh_head=verdict.uncalibrated)
+    return CausalBackend(
+        context, sizes.limits, batch=sizes.batch, readout=verdict.readout, answers=answers
+    )
+
+
+def _answers(model: llama.Model) -> tuple[int, int]:
+    yes, no = model.tokenize("yes"), model.tokenize("no")
+    if len(yes) != 1 or len(no) != 1:
+        raise ModelFileError("the vocabulary has no single tokens yes and no to read scores from")
+    return int(yes[0]), int(no[0])

@@ -1,0 +1,52 @@
+"""Encoder rerankers: many whole pairs packed into one decode, one score a sequence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.domain import Limits, Prompt
+from app.engine.llama import Context
+from app.errors import EngineFailure
+
+
+class EncoderBackend:
+    """Scores pairs with a non-causal model and its rank head."""
+
+    def __init__(self, context: Context, limits: Limits, *, tanh_head: bool = False) -> None:
+        """`tanh_head` says that the model's head squeezed its logit through tanh."""
+        self._tanh_head = tanh_head
+        self._context = context
+        self._limits = limits
+
+    @property
+    def limits(self) -> Limits:
+        return self._limits
+
+    def run(self, step: Sequence[Prompt]) -> list[list[float]]:
+        """Return one logit a row, in one decode. See `domain.Backend.run`."""
+        rows = [row for prompt in step for row in prompt.rows]
+        if len(rows) > self._limits.step_rows:
+            raise EngineFailure(f"{len(rows)} documents in a step of {self._limits.step_rows}")
+        lengths = [len(row) for row in rows]
+        tokens = np.concatenate(rows)
+        self._context.decode(
+            tokens,
+            np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]),
+            np.repeat(np.arange(len(rows), dtype=np.int32), lengths),
+            np.ones(len(tokens), dtype=np.int8),
+        )
+        found = [self._context.rank(sequence)[0] for sequence in range(len(rows))]
+        scores = iter([unsqueeze(score) for score in found] if self._tanh_head else found)
+        return [[next(scores) for _ in prompt.rows] for prompt in step]
+
+    def close(self) -> None:
+        self._context.close()
+
+
+def unsqueeze(score: float) -> float:
+    """Return the logit whose tanh a float32 `score` is; ±1 counts as the float32 beside it."""
+    largest = 1 - 2.0**-24
+    return math.atanh(max(-largest, min(largest, score)))

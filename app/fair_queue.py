@@ -1,0 +1,147 @@
+"""Whose work goes next: waiting jobs, their order and their admission, without threads.
+
+The policy. Jobs run in the order in which they would finish if the engine were shared equally
+among them. A virtual clock advances by tokens/jobs as tokens are decoded; a job that arrives
+at virtual time V with s tokens gets the tag V + s, and the smallest tag goes first. A small
+request thus passes a large one, and none starves: the clock reaches every tag in the end, and
+from then on whatever arrives gets a larger one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from app.domain import Limits, Prompt
+from app.packing import plan
+
+SMALLEST_STEP = 32
+"""Tokens below which spreading work over workers costs more than it gains."""
+
+
+class Job:
+    """One request's rows on their way through the engine."""
+
+    def __init__(self, prompt: Prompt) -> None:
+        self.prompt = prompt
+        self.tag = 0.0
+        self.number = 0
+        self.pending = sorted((len(row), index) for index, row in enumerate(prompt.rows))
+        self.pending_tokens = sum(length for length, _ in self.pending)
+        self.running = 0
+        self.scores = [0.0] * len(prompt.rows)
+        self.missing = len(prompt.rows)
+        self.reserved = prompt.tokens
+        """Tokens this job still holds of the queue's limit."""
+
+    @property
+    def prefix_tokens(self) -> int:
+        return len(self.prompt.prefix)
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether nothing of it waits or runs."""
+        return not self.pending and not self.running
+
+    def fill(self, rows: Sequence[int], scores: Sequence[float]) -> tuple[float, ...] | None:
+        """Write down scores of some rows; return all of them once none is missing."""
+        for row, score in zip(rows, scores, strict=True):
+            self.scores[row] = score
+        self.missing -= len(rows)
+        return None if self.missing else tuple(self.scores)
+
+
+class Share(Struct, frozen=True, eq=False):
+    """The part of a step that belongs to one job: row numbers in running order."""
+
+    job: Job
+    rows: tuple[int, ...]
+    tokens: int
+
+    @property
+    def prompt(self) -> Prompt:
+        """The rows as the engine takes them."""
+        rows = self.job.prompt.rows
+        return Prompt(self.job.prompt.prefix, tuple(rows[row] for row in self.rows))
+
+
+class FairQueue:
+    """Waiting and running jobs. Not thread-safe: the scheduler holds its lock around it."""
+
+    def __init__(self, max_tokens: int, workers: int) -> None:
+        self.max_tokens = max_tokens
+        self.tokens = 0
+        """Tokens reserved by all jobs that wait or run."""
+        self._workers = workers
+        self._jobs: list[Job] = []
+        self._clock = 0.0
+        self._arrivals = 0
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        return tuple(self._jobs)
+
+    @property
+    def has_pending(self) -> bool:
+        return any(job.pending for job in self._jobs)
+
+    def fits(self, tokens: int) -> bool:
+        """Tell whether a job of so many tokens may enter, whole."""
+        return self.tokens + tokens <= self.max_tokens
+
+    def add(self, job: Job) -> None:
+        """Let a job in that `fits`, and give it its turn."""
+        self._arrivals += 1
+        job.number = self._arrivals
+        job.tag = self._clock + job.prompt.tokens
+        self.tokens += job.reserved
+        self._jobs.append(job)
+        self._jobs.sort(key=lambda one: (one.tag, one.number))
+
+    def take(self, limits: Limits) -> tuple[Share, ...]:
+        """Choose the next step and mark its rows as running; empty when nothing waits."""
+        waiting = [job for job in self._jobs if job.pending]
+        # Little work is spread over the workers instead of filling one of them.
+        even_share = -(-sum(job.pending_tokens for job in waiting) // self._workers)
+        budget = min(limits.step_tokens, max(SMALLEST_STEP, even_share))
+        shares = [
+            _claim(waiting[picked.job], picked.rows)
+            for picked in plan(waiting, limits, step_tokens=budget)
+        ]
+        if shares:
+            self._clock += sum(share.tokens for share in shares) / len(self._jobs)
+        return tuple(shares)
+
+    def done(self, share: Share) -> None:
+        """Take note that a share has run, whatever came of it."""
+        share.job.running -= len(share.rows)
+        self._release(share.job, share.tokens)
+        self._leave_if_finished(share.job)
+
+    def cancel(self, job: Job) -> int:
+        """Drop what has not run of a job; return how many rows that were."""
+        dropped = len(job.pending)
+        self._release(job, job.pending_tokens)
+        job.pending.clear()
+        job.pending_tokens = 0
+        self._leave_if_finished(job)
+        return dropped
+
+    def _release(self, job: Job, tokens: int) -> None:
+        job.reserved -= tokens
+        self.tokens -= tokens
+
+    def _leave_if_finished(self, job: Job) -> None:
+        if job.finished and job in self._jobs:
+            self._release(job, job.reserved)
+            self._jobs.remove(job)
+
+
+def _claim(job: Job, rows: Sequence[tuple[int, int]]) -> Share:
+    for entry in rows:
+        job.pending.remove(entry)
+    tokens = sum(length for length, _ in rows)
+    job.pending_tokens -= tokens
+    job.running += len(rows)
+    return Share(job, tuple(row for _, row in rows), tokens)

@@ -1,0 +1,99 @@
+"""The routes. Each one reads, asks the service, and writes; decisions live below."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from litestar import Request, Response, get, post
+
+from app.dialects import native
+from app.domain import RankedResult, RankRequest, Timings
+from app.errors import ModelLoading, RequestTimeout, ShuttingDown
+from app.http.access_log import request_id
+from app.http.guard import PUBLIC
+from app.service import LOADING_RETRY, Service
+
+CLIENT_CLOSED = 499
+
+
+@post(["/v1/rerank", "/rerank"], status_code=200)
+async def rerank(request: Request[Any, Any, Any], service: Service) -> Response[bytes]:
+    """Rank documents for a query."""
+    asked, wire = native.read(await _body(request, service.settings.read_timeout))
+    result = await _unless_gone(request, service, asked)
+    if result is None:
+        return Response(b"", status_code=CLIENT_CLOSED)
+    reply = native.reply(f"rerank-{request_id(request.scope)}", wire, asked, result)
+    return Response(
+        native.encode(reply),
+        media_type="application/json",
+        headers={"Server-Timing": _server_timing(result.timings)},
+    )
+
+
+async def _body(request: Request[Any, Any, Any], seconds: float) -> bytes:
+    try:
+        async with asyncio.timeout(seconds):
+            return await request.body()
+    except TimeoutError as error:
+        raise RequestTimeout(f"the body did not arrive within {seconds:g} s") from error
+
+
+async def _unless_gone(
+    request: Request[Any, Any, Any], service: Service, asked: RankRequest
+) -> RankedResult | None:
+    """Rank, or return None as soon as the client has gone: Litestar doesn't cancel handlers."""
+    work = asyncio.create_task(service.rank(asked))
+    watch = asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+        return await work if work.done() else None
+    finally:
+        for task in (work, watch):
+            task.cancel()
+        await asyncio.wait({work, watch})
+
+
+async def _gone(request: Request[Any, Any, Any]) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _server_timing(timings: Timings) -> str:
+    return (
+        f"tokenize;dur={timings.tokenize_ms}, queue;dur={timings.queue_ms}, "
+        f"engine;dur={timings.engine_ms}, total;dur={timings.total_ms}"
+    )
+
+
+@get("/v1/models", sync_to_thread=False)
+def list_models(service: Service) -> Response[bytes]:
+    """List the models this server answers for."""
+    model = native.Model(
+        id=service.model_id,
+        created=int(service.created),
+        state=service.state,
+        facts=service.facts,
+    )
+    return _json(native.ModelList(data=[model]))
+
+
+@get(["/health/live", "/health"], opt={PUBLIC: True}, sync_to_thread=False)
+def live() -> Response[bytes]:
+    """Tell that the process answers."""
+    return _json({"status": "live"})
+
+
+@get("/health/ready", opt={PUBLIC: True}, sync_to_thread=False)
+def ready(service: Service) -> Response[bytes]:
+    """Tell whether a rerank request would be served now."""
+    if service.state == "draining":
+        raise ShuttingDown("the server is stopping", retry_after=1)
+    if service.state != "ready":
+        raise ModelLoading("the model is still loading", retry_after=LOADING_RETRY)
+    return _json({"status": "ready"})
+
+
+def _json(value: Any) -> Response[bytes]:
+    return Response(native.encode(value), media_type="application/json")

@@ -1,0 +1,236 @@
+"""The bounded pool: admission in tokens, one thread a backend, answers to the event loop.
+
+What runs next is `fair_queue`'s decision; this room owns the lock, the threads and the futures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from app.domain import Backend, Limits, Prompt
+from app.errors import EngineFailure, QueueFull, RerankdError, ShuttingDown, TooManyTokens
+from app.fair_queue import FairQueue, Job, Share
+
+logger = logging.getLogger(__name__)
+
+LONGEST_RETRY = 60
+
+
+class Scored(Struct, frozen=True):
+    """Logits in the order of the prompt's rows, and seconds waited and computed."""
+
+    scores: tuple[float, ...]
+    queue_seconds: float
+    engine_seconds: float
+
+
+class Load(Struct, frozen=True):
+    """How busy the pool is."""
+
+    requests: int
+    tokens: int
+    tokens_per_second: float
+
+
+class _Ticket:
+    """A job's future and times, on behalf of the coroutine that waits for it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
+        self.loop = loop
+        self.future: asyncio.Future[tuple[float, ...]] = loop.create_future()
+        self.submitted = now
+        self.started: float | None = None
+
+    def resolve(self, outcome: tuple[float, ...] | RerankdError) -> None:
+        """Answer from any thread; a caller that has gone is not an error."""
+        self.loop.call_soon_threadsafe(self._set, outcome)
+
+    def _set(self, outcome: tuple[float, ...] | RerankdError) -> None:
+        if self.future.done():
+            return
+        if isinstance(outcome, RerankdError):
+            self.future.set_exception(outcome)
+        else:
+            self.future.set_result(outcome)
+
+
+class Scheduler:
+    """Runs prompts on a fixed number of backends, each in a thread of its own."""
+
+    def __init__(
+        self,
+        backends: Sequence[Backend],
+        *,
+        max_tokens: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`max_tokens` is what may wait and run at once; the threads start at once."""
+        self._queue = FairQueue(max_tokens, len(backends))
+        self._tickets: dict[Job, _Ticket] = {}
+        self._changed = threading.Condition()
+        self._clock = clock
+        self._closed = False
+        self._stopped = False
+        self._done_tokens = 0
+        self._busy_seconds = 0.0
+        self._threads = [
+            threading.Thread(target=self._work, args=(backend,), name=f"engine-{number}")
+            for number, backend in enumerate(backends)
+        ]
+        for thread in self._threads:
+            thread.daemon = True  # a decode that never ends must not keep the process alive
+            thread.start()
+
+    @property
+    def load(self) -> Load:
+        with self._changed:
+            return Load(len(self._tickets), self._queue.tokens, self._rate())
+
+    async def score(self, prompt: Prompt) -> Scored:
+        """Return the logits of all rows.
+
+        Raises QueueFull at once when the whole prompt doesn't fit the token limit, TooManyTokens
+        when it never could, ShuttingDown after `close` began, EngineFailure when the engine
+        failed on it. When the awaiting task is cancelled, rows that have not run are dropped.
+        """
+        if not prompt.rows:
+            return Scored((), 0.0, 0.0)
+        job, ticket = self._admit(prompt)
+        try:
+            scores = await ticket.future
+        finally:
+            self._leave(job)
+        started = ticket.submitted if ticket.started is None else ticket.started
+        return Scored(scores, started - ticket.submitted, self._clock() - started)
+
+    async def close(self, seconds: float) -> None:
+        """Take no new work, give running work up to `seconds`, then fail the rest and stop."""
+        with self._changed:
+            self._closed = True
+            futures = [ticket.future for ticket in self._tickets.values()]
+        if futures:
+            await asyncio.wait(futures, timeout=seconds)
+        with self._changed:
+            self._stopped = True
+            for job, ticket in self._tickets.items():
+                self._queue.cancel(job)
+                ticket.resolve(ShuttingDown("the server stopped before this request was done"))
+            self._changed.notify_all()
+        await asyncio.to_thread(self._join)
+
+    def _join(self) -> None:
+        for thread in self._threads:
+            thread.join()
+
+    # Event loop side
+
+    def _admit(self, prompt: Prompt) -> tuple[Job, _Ticket]:
+        ticket = _Ticket(asyncio.get_running_loop(), self._clock())
+        job = Job(prompt)
+        with self._changed:
+            if self._closed:
+                raise ShuttingDown("the server is stopping", retry_after=1)
+            if prompt.tokens > self._queue.max_tokens:
+                raise TooManyTokens(
+                    f"the request has {prompt.tokens} tokens, the queue takes "
+                    f"{self._queue.max_tokens} (max_queue_tokens)",
+                    param="documents",
+                )
+            if not self._queue.fits(prompt.tokens):
+                raise QueueFull(
+                    f"{self._queue.tokens} tokens are waiting, the limit is "
+                    f"{self._queue.max_tokens} (max_queue_tokens); try again later",
+                    retry_after=self._retry_after(),
+                )
+            self._queue.add(job)
+            self._tickets[job] = ticket
+            self._changed.notify_all()
+        return job, ticket
+
+    def _leave(self, job: Job) -> None:
+        with self._changed:
+            self._queue.cancel(job)
+            self._tickets.pop(job, None)
+
+    def _retry_after(self) -> int:
+        rate = self._rate()
+        seconds = self._queue.tokens / rate if rate else 1.0
+        return max(1, min(LONGEST_RETRY, math.ceil(seconds)))
+
+    def _rate(self) -> float:
+        if not self._busy_seconds:
+            return 0.0
+        return self._done_tokens / self._busy_seconds * len(self._threads)
+
+    # Engine threads
+
+    def _work(self, backend: Backend) -> None:
+        while shares := self._next(backend.limits):
+            begun = self._clock()
+            outcomes = _run(backend, shares)
+            self._settle(shares, outcomes, self._clock() - begun)
+
+    def _next(self, limits: Limits) -> tuple[Share, ...]:
+        """Wait for work; empty means stop."""
+        with self._changed:
+            while not self._stopped:
+                shares = self._queue.take(limits)
+                if shares:
+                    now = self._clock()
+                    for share in shares:
+                        ticket = self._tickets.get(share.job)
+                        if ticket and ticket.started is None:
+                            ticket.started = now
+                    return shares
+                self._changed.wait()
+        return ()
+
+    def _settle(
+        self, shares: Sequence[Share], outcomes: Sequence[list[float] | EngineFailure], spent: float
+    ) -> None:
+        with self._changed:
+            self._busy_seconds += spent
+            for share, outcome in zip(shares, outcomes, strict=True):
+                self._done_tokens += share.tokens
+                self._queue.done(share)
+                ticket = self._tickets.get(share.job)
+                if isinstance(outcome, EngineFailure):
+                    self._queue.cancel(share.job)
+                    answer: tuple[float, ...] | EngineFailure | None = outcome
+                else:
+                    answer = share.job.fill(share.rows, outcome)
+                if ticket and answer is not None:
+                    ticket.resolve(answer)
+
+
+def _run(backend: Backend, shares: Sequence[Share]) -> list[list[float] | EngineFailure]:
+    """Run a step; when it fails, run each job's share alone so that only the cause fails."""
+    try:
+        results = _counted(backend, shares)
+    except Exception as error:  # this loop answers others, so it must live on
+        logger.exception("a step of %d requests failed", len(shares))
+        if len(shares) > 1:
+            return [outcome for share in shares for outcome in _run(backend, [share])]
+        return [EngineFailure(f"the engine failed on this request: {error}")]
+    return [_finite(scores) for scores in results]
+
+
+def _counted(backend: Backend, shares: Sequence[Share]) -> list[list[float]]:
+    results = backend.run([share.prompt for share in shares])
+    if [len(scores) for scores in results] != [len(share.rows) for share in shares]:
+        raise EngineFailure("the engine gave another number of scores than documents")
+    return results
+
+
+def _finite(scores: list[float]) -> list[float] | EngineFailure:
+    if all(math.isfinite(score) for score in scores):
+        return scores
+    logger.error("the engine gave a score that is not a number")
+    return EngineFailure("the engine gave a score that is not a number")

@@ -1,0 +1,205 @@
+"""One frozen struct of settings, from defaults < file < environment < flags.
+
+The struct is the only list of settings there is: the command line's options, `rerankd config`
+and the table in docs/settings.md are made from it. Nothing else reads the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from app.errors import SettingsError
+
+PREFIX = "RERANKD_"
+CONFIG_VARIABLE = "RERANKD_CONFIG"
+
+Auto = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every setting with its default. A docstring-like text stands in `HELP`."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8100
+    model: str = "rerank-mini-en"
+    model_id: str = ""
+    context: Auto = 0
+    workers: Auto = 0
+    threads: Auto = 0
+    step_tokens: Auto = 0
+    gpu_layers: Annotated[str, Meta(pattern=r"^(auto|all|\d+)$")] = "auto"
+    main_gpu: Auto = 0
+    split_mode: Literal["none", "layer", "row"] = "layer"
+    tensor_split: tuple[Annotated[float, Meta(ge=0)], ...] = ()
+    flash_attn: Literal["auto", "on", "off"] = "on"
+    kv_type: Literal["f32", "f16", "bf16", "q8_0"] = "f16"
+    mmap: bool = True
+    mlock: bool = False
+    accept_degraded: bool = False
+    max_body_bytes: Count = 32 * 1024 * 1024
+    max_documents: Count = 10_000
+    max_request_tokens: Count = 1_000_000
+    max_queue_tokens: Count = 2_000_000
+    max_requests: Count = 512
+    read_timeout: Annotated[float, Meta(gt=0)] = 30.0
+    drain_timeout: Annotated[float, Meta(ge=0)] = 30.0
+    api_keys: tuple[str, ...] = ()
+    no_auth: bool = False
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+HELP: dict[str, str] = {
+    "host": "address to listen on; anything but loopback needs API keys or no_auth",
+    "port": "port to listen on; 0 takes a free one",
+    "model": "model to serve: a catalog id, a path to a GGUF file, or hf:owner/repo:file.gguf",
+    "model_id": "name clients use for the model; default: the catalog id or the file's name",
+    "context": "most tokens of a query and document together; 0: what the model allows",
+    "workers": "engine threads, each with its own llama context; 0: chosen from the cores",
+    "threads": "cores each worker computes on; 0: chosen from the cores",
+    "step_tokens": "tokens packed into one decode; 0: chosen for the device",
+    "gpu_layers": "layers on the GPU: auto, all, or a number",
+    "main_gpu": "GPU that holds the model when split_mode is none",
+    "split_mode": "how several GPUs share the model: none, layer or row",
+    "tensor_split": "share of the model on each GPU, e.g. 3,1",
+    "flash_attn": "flash attention: auto, on or off",
+    "kv_type": "type of the KV cache: f32, f16, bf16 or q8_0",
+    "mmap": "map the model file into memory",
+    "mlock": "keep the model's pages from being swapped out",
+    "accept_degraded": "serve a file whose scores are known to be only approximate",
+    "max_body_bytes": "largest request body, in bytes",
+    "max_documents": "most documents in one request",
+    "max_request_tokens": "most tokens in one request",
+    "max_queue_tokens": "most tokens waiting or running in all; beyond it requests get 429",
+    "max_requests": "most requests waiting or running; beyond it requests get 429",
+    "read_timeout": "seconds for a request body to arrive",
+    "drain_timeout": "seconds that running requests get to finish after SIGTERM",
+    "api_keys": "keys that may use the API; none: no key is asked for",
+    "no_auth": "allow a non-loopback address without any API key",
+    "log_level": "debug, info, warning or error",
+}
+
+SECRET = frozenset({"api_keys"})
+"""Settings that are masked when shown and that no flag carries, since flags show in `ps`."""
+
+
+class Setting(Struct, frozen=True):
+    """One setting's name, type, default and help, for the command line and the docs."""
+
+    name: str
+    kind: type
+    choices: tuple[str, ...]
+    many: bool
+    default: Any
+    help: str
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name.upper()
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+
+class Effective(Struct, frozen=True):
+    """The settings in force and where each came from: default, a file, a variable or a flag."""
+
+    settings: Settings
+    sources: dict[str, str] = field(default_factory=dict)
+
+
+def table() -> tuple[Setting, ...]:
+    """Return every setting in the order of the struct."""
+    hints = get_type_hints(Settings)
+    defaults = Settings()
+    return tuple(_setting(name, hints[name], getattr(defaults, name)) for name in hints)
+
+
+def _setting(name: str, hint: Any, default: Any) -> Setting:
+    choices = tuple(get_args(hint)) if get_origin(hint) is Literal else ()
+    return Setting(name, type(default), choices, isinstance(default, tuple), default, HELP[name])
+
+
+def load(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    config: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Effective:
+    """Merge all sources into the settings in force.
+
+    `flags` are by setting name, None meaning not given. Raises SettingsError that names the
+    setting and its source.
+    """
+    environment = os.environ if environment is None else environment
+    config = config or _configured_path(environment)
+    values: dict[str, Any] = {}
+    sources = {setting.name: "default" for setting in table()}
+    for name, value, source in (
+        *_from_file(config),
+        *_from_environment(environment),
+        *_from_flags(flags or {}),
+    ):
+        values[name] = _checked(name, value, source)
+        sources[name] = source
+    return Effective(Settings(**values), sources)
+
+
+def _configured_path(environment: Mapping[str, str]) -> Path | None:
+    named = environment.get(CONFIG_VARIABLE)
+    return Path(named) if named else None
+
+
+def _from_file(path: Path | None) -> list[tuple[str, Any, str]]:
+    if path is None:
+        return []
+    try:
+        with path.open("rb") as file:
+            loaded = tomllib.load(file)
+    except OSError as error:
+        raise SettingsError(f"can't read {path}: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}") from error
+    return [(name, value, str(path)) for name, value in loaded.items()]
+
+
+def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, Any, str]]:
+    return [
+        (setting.name, _parted(setting, environment[setting.variable]), setting.variable)
+        for setting in table()
+        if environment.get(setting.variable)
+    ]
+
+
+def _from_flags(flags: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
+    known = {setting.name: setting for setting in table()}
+    return [
+        (name, _parted(known[name], value), known[name].flag)
+        for name, value in flags.items()
+        if value is not None
+    ]
+
+
+def _parted(setting: Setting, value: Any) -> Any:
+    if setting.many and isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _checked(name: str, value: Any, source: str) -> Any:
+    hint = get_type_hints(Settings, include_extras=True).get(name)
+    if hint is None:
+        raise SettingsError(f"unknown setting {name!r} in {source}", param=name)
+    try:
+        return msgspec.convert(value, hint, strict=False)
+    except msgspec.ValidationError as error:
+        shown = "" if name in SECRET else f" = {value!r}"
+        raise SettingsError(f"{name}{shown} from {source}: {error}", param=name) from error
