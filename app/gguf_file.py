@@ -182,7 +182,7 @@ def _judge_bert(header: Header, bare_head: bool) -> Verdict:
     family: Family = "bert"
     if header.metadata.get("tokenizer.ggml.model") in {"t5", "gpt2"}:
         family = "xlm-roberta"
-    if bare_head or (pooler and segments < 2):
+    if bare_head or (pooler and segments in {0, 1}):
         return Verdict("reranker", "cross-encoder with its whole head", family)
     lost = "its pooler (cls.weight)" if not pooler else "its second segment type"
     return Verdict(

@@ -117,13 +117,19 @@ class Scheduler:
             futures = [ticket.future for ticket in self._tickets.values()]
         if futures:
             await asyncio.wait(futures, timeout=seconds)
+        self.abort()
         with self._changed:
             self._stopped = True
+            self._changed.notify_all()
+        await asyncio.to_thread(self._join)
+
+    def abort(self) -> None:
+        """Take no new work and fail all there is with ShuttingDown, but for steps that run."""
+        with self._changed:
+            self._closed = True
             for job, ticket in self._tickets.items():
                 self._queue.cancel(job)
                 ticket.resolve(ShuttingDown("the server stopped before this request was done"))
-            self._changed.notify_all()
-        await asyncio.to_thread(self._join)
 
     def _join(self) -> None:
         for thread in self._threads:

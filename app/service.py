@@ -6,16 +6,18 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
 from app import catalog, gguf_file, hub
 from app.catalog import Manifest
-from app.domain import ModelFacts, RankedDocument, RankedResult, RankRequest, Timings
-from app.engine import Engine, open_engine
+from app.domain import Backend, ModelFacts, RankedDocument, RankedResult, RankRequest, Timings
+from app.engine import check, open_engine
+from app.engine.sizing import Sizes
 from app.errors import (
     MissingDocuments,
     ModelFileError,
@@ -27,7 +29,7 @@ from app.errors import (
     TooManyDocuments,
 )
 from app.gguf_file import Header, Verdict
-from app.prompts import Built, Prompter, layout_for
+from app.prompts import Built, Prompter, Vocabulary, layout_for
 from app.scheduler import Load, Scheduler, Scored
 from app.settings import Settings
 
@@ -48,10 +50,31 @@ class Target(Struct, frozen=True):
     manifest: Manifest | None
 
 
+class OpenEngine(Protocol):
+    """An open model as the service needs it: `app.engine.Engine`, or a stand-in in tests."""
+
+    @property
+    def tokenizer(self) -> Vocabulary: ...
+
+    @property
+    def backends(self) -> tuple[Backend, ...]: ...
+
+    @property
+    def sizes(self) -> Sizes: ...
+
+    @property
+    def gpu_layers(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
+Opener = Callable[[Header, Verdict, Settings], OpenEngine]
+
+
 class _Running(Struct, frozen=True, eq=False):
     """An open model with all that serves it."""
 
-    engine: Engine
+    engine: OpenEngine
     prompter: Prompter
     scheduler: Scheduler
     facts: ModelFacts
@@ -60,7 +83,8 @@ class _Running(Struct, frozen=True, eq=False):
 def resolve(settings: Settings) -> Target:
     """Find the model that the settings name and check that it ranks.
 
-    Raises ModelFileError or DownloadError with one line that says what is wrong and what to do.
+    Raises ModelFileError, DownloadError or SettingsError, one line that says what is wrong and
+    what to do.
     """
     manifest = catalog.find(settings.model)
     if manifest is not None:
@@ -73,6 +97,7 @@ def resolve(settings: Settings) -> Target:
     manifest = manifest or catalog.identify(path)
     verdict = gguf_file.judge(header, bare_head=bool(manifest and manifest.bare_head))
     gguf_file.require_reranker(header, verdict, accept_degraded=settings.accept_degraded)
+    check(header, verdict, settings)
     model_id = settings.model_id or (manifest.id if manifest else path.stem)
     return Target(model_id, header, verdict, manifest)
 
@@ -80,7 +105,8 @@ def resolve(settings: Settings) -> Target:
 class Service:
     """Ranks documents with one model."""
 
-    def __init__(self, target: Target, settings: Settings) -> None:
+    def __init__(self, target: Target, settings: Settings, opener: Opener = open_engine) -> None:
+        self._opener = opener
         self._target = target
         self._settings = settings
         self._pool = ThreadPoolExecutor(TOKENIZER_THREADS, thread_name_prefix="tokenizer")
@@ -110,7 +136,9 @@ class Service:
         """Load the model. Raises what `open_engine` and `layout_for` raise."""
         begun = time.monotonic()
         try:
-            self._running = await asyncio.to_thread(_open, self._target, self._settings)
+            self._running = await asyncio.to_thread(
+                _open, self._target, self._settings, self._opener
+            )
         except RerankdError:
             self.state = "failed"
             raise
@@ -196,25 +224,34 @@ class Service:
             found.append(f"approximate scores: {self._target.verdict.reason}")
         return tuple(found)
 
-    async def close(self) -> None:
-        """Take no new requests, let running ones finish within the drain limit, free all."""
-        self.state = "draining"
-        running, self._running = self._running, None
-        if running:
-            await running.scheduler.close(self._settings.drain_timeout)
-            running.engine.close()
-        self._pool.shutdown()
-
     def drain(self) -> None:
         """Refuse new requests from now on; running ones go on."""
         self.state = "draining"
 
+    def abort(self) -> None:
+        """Refuse new requests and end running ones with ShuttingDown, without waiting."""
+        self.drain()
+        if self._running:
+            self._running.scheduler.abort()
 
-def _open(target: Target, settings: Settings) -> _Running:
+    async def close(self) -> None:
+        """Drain, let running requests finish within the drain limit, free all; may be repeated."""
+        self.drain()
+        running = self._running
+        if running is None:
+            return
+        await running.scheduler.close(self._settings.drain_timeout)
+        self._running = None
+        # Tokenizing may still go on for a request that has just been refused.
+        await asyncio.to_thread(self._pool.shutdown)
+        running.engine.close()
+
+
+def _open(target: Target, settings: Settings, opener: Opener) -> _Running:
     family = target.verdict.family
     if family is None:
         raise ModelFileError(f"{target.header.path}: {target.verdict.reason}")
-    engine = open_engine(target.header, target.verdict, settings)
+    engine = opener(target.header, target.verdict, settings)
     try:
         layout = layout_for(family, target.header, engine.tokenizer)
     except ModelFileError:
@@ -226,7 +263,7 @@ def _open(target: Target, settings: Settings) -> _Running:
     return _Running(engine, prompter, scheduler, _facts(target, engine, layout.takes_instruction))
 
 
-def _facts(target: Target, engine: Engine, takes_instruction: bool) -> ModelFacts:
+def _facts(target: Target, engine: OpenEngine, takes_instruction: bool) -> ModelFacts:
     header, manifest = target.header, target.manifest
     return ModelFacts(
         id=target.id,

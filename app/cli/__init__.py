@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import click
 
 from app import __version__
-from app.cli.bench import bench
-from app.cli.config import config
-from app.cli.rank import rank
-from app.cli.serve import serve
 from app.errors import RerankdError
 
-COMMANDS = (serve, rank, bench, config)
+COMMANDS = ("serve", "rank", "bench", "config")
 
 
 class Group(click.Group):
-    """Ends every error of ours in one line and exit code 2."""
+    """Loads each command when it is named, and ends every error of ours in one line.
+
+    A server should not carry the memory of what only `bench` and `rank` import.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        found = getattr(importlib.import_module(f"app.cli.{cmd_name}"), cmd_name)
+        return found if isinstance(found, click.Command) else None
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -31,7 +42,3 @@ class Group(click.Group):
 @click.version_option(__version__, prog_name="rerankd")
 def main() -> None:
     """Rerank documents by their relevance to a query with a GGUF model."""
-
-
-for command in COMMANDS:
-    main.add_command(command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import sys
 from pathlib import Path
 from types import FrameType
@@ -13,7 +14,7 @@ import click
 import uvicorn
 
 from app.cli import options
-from app.errors import RerankdError
+from app.errors import RerankdError, SettingsError
 from app.http import AccessLog, create_app
 from app.http.guard import require_safe_binding
 from app.service import Service, resolve
@@ -22,6 +23,8 @@ from app.settings import Settings
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
+ANSWER_SECONDS = 5
+"""What the answers to ended requests have to go out after the drain limit."""
 
 
 @click.command()
@@ -31,32 +34,60 @@ def serve(config_file: Path | None, **flags: Any) -> None:
     settings = options.load(config_file, flags).settings
     require_safe_binding(settings)
     service = Service(resolve(settings), settings)
-    sys.exit(asyncio.run(_serve(service, settings)))
+    with listen(settings.host, settings.port) as listener:
+        sys.exit(asyncio.run(_serve(service, settings, listener)))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. Raises SettingsError when the address can't be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise SettingsError(
+            f"can't listen on {host} port {port}: {error.strerror or error}; "
+            "give another --host or --port",
+            param="port",
+        ) from error
+    shown = f"[{host.strip('[]')}]" if family == socket.AF_INET6 else host
+    logger.info("listening on http://%s:%d", shown, listener.getsockname()[1])
+    return listener
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that drains on a signal and lets the process exit with its own code."""
+    """uvicorn that drains the service on a signal and leaves the exit code to us."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
+        self._loop = asyncio.get_running_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop taking work; a second signal stops at once.
+        """Stop taking work; a second signal ends what runs, too.
 
         The signal is not kept, so uvicorn doesn't raise it again and the exit code stays 0.
         """
         del sig, frame
-        self.force_exit = self.should_exit
+        again = self.should_exit
         self.should_exit = True
+        self._loop.call_soon_threadsafe(self._service.abort if again else self._stop)
+
+    def _stop(self) -> None:
+        logger.info("stopping: running requests have %g s", self._service.settings.drain_timeout)
         self._service.drain()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the service beside the connections: what it ends still gets its answer."""
+        closing = asyncio.create_task(self._service.close())
+        await super().shutdown(sockets)
+        await closing
 
-async def _serve(service: Service, settings: Settings) -> int:
+
+async def _serve(service: Service, settings: Settings, listener: socket.socket) -> int:
     """Listen at once and load beside it; return the exit code."""
     server = _Server(_server_config(service, settings), service)
     loading = asyncio.create_task(service.start())
-    serving = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
     code = 0
     try:
         await asyncio.wait({loading, serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -73,14 +104,11 @@ async def _serve(service: Service, settings: Settings) -> int:
 def _server_config(service: Service, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         AccessLog(create_app(service)),
-        host=settings.host,
-        port=settings.port,
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
-        backlog=BACKLOG,
-        timeout_graceful_shutdown=max(1, round(settings.drain_timeout)),
+        timeout_graceful_shutdown=round(settings.drain_timeout) + ANSWER_SECONDS,
     )
 
 

@@ -116,6 +116,14 @@ class ErrorReply(Struct):
     error: ErrorBody
 
 
+class Load(Struct):
+    """How busy a model is: requests and tokens that wait or run, and its speed so far."""
+
+    requests: int
+    tokens: int
+    tokens_per_second: float
+
+
 class Model(Struct, kw_only=True):
     """A model as OpenAI's list shows it, and the facts we add once it is loaded."""
 
@@ -124,6 +132,7 @@ class Model(Struct, kw_only=True):
     created: int
     owned_by: str = "rerankd"
     state: str
+    load: Load
     facts: ModelFacts | None
 
 

@@ -42,6 +42,12 @@ class Engine:
         self._model.close()
 
 
+def check(header: Header, verdict: Verdict, settings: Settings) -> None:
+    """Raise SettingsError when a setting doesn't suit the model or this build; loads nothing."""
+    on_gpu = choose_gpu_layers(settings.gpu_layers) > 0
+    plan(header, verdict, settings, cores=available_cores(), on_gpu=on_gpu)
+
+
 def open_engine(header: Header, verdict: Verdict, settings: Settings) -> Engine:
     """Load a model and make its contexts.
 

@@ -19,6 +19,7 @@ class EncoderBackend:
         """`tanh_head` says that the model's head squeezed its logit through tanh."""
         self._tanh_head = tanh_head
         self._context = context
+        context.release_logits(0)
         self._limits = limits
 
     @property
@@ -38,6 +39,7 @@ class EncoderBackend:
             np.repeat(np.arange(len(rows), dtype=np.int32), lengths),
             np.ones(len(tokens), dtype=np.int8),
         )
+        self._context.release_logits(len(tokens))
         found = [self._context.rank(sequence)[0] for sequence in range(len(rows))]
         scores = iter([unsqueeze(score) for score in found] if self._tanh_head else found)
         return [[next(scores) for _ in prompt.rows] for prompt in step]

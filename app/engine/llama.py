@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import math
+import mmap
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -32,6 +33,16 @@ KV_TYPES = {"f32": 0, "f16": 1, "q8_0": 8, "bf16": 30}
 POOLING = {"none": 0, "rank": 4}
 LOAD_MODES = {(False, False): 0, (True, False): 1, (False, True): 2, (True, True): 3}
 
+
+def _find_madvise() -> Any:
+    if not hasattr(mmap, "MADV_DONTNEED"):
+        return None
+    found = ctypes.CDLL(None).madvise
+    found.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    return found
+
+
+_madvise = _find_madvise()
 _recent: deque[str] = deque(maxlen=8)
 _started = threading.Lock()
 _callback: Any = None
@@ -182,6 +193,7 @@ class Context:
             raise EngineFailure(f"llama.cpp can't make a context: {reason}")
         self._memory = lib.llama_get_memory(self._handle)
         self._batch = _Batch(options.batch)
+        self._reserved_outputs = 0
 
     def decode(
         self, tokens: TokenIds, positions: TokenIds, sequences: TokenIds, outputs: NDArray[np.int8]
@@ -221,6 +233,23 @@ class Context:
         if not found:
             raise EngineFailure("llama.cpp gave no logits for a token")
         return [float(found[token]) for token in tokens]
+
+    def release_logits(self, tokens: int) -> None:
+        """Give back the memory of an output buffer that pooled encoders never write to.
+
+        llama.cpp reserves and zeroes a vocabulary's width of floats for each of the `tokens`
+        decoded, 120 KB a token for 30,000 entries, and reads none of it where scores are
+        pooled from an encoder. The pages come back as zeros if anything ever looks.
+        """
+        outputs = max(tokens, self._options.sequences)
+        if outputs <= self._reserved_outputs or supports_gpu() or _madvise is None:
+            return  # nothing new, or memory that a GPU driver may have pinned
+        self._reserved_outputs = outputs
+        start = ctypes.cast(lib.llama_get_logits(self._handle), ctypes.c_void_p).value
+        if start:
+            first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+            size = start + outputs * self._model.vocabulary_size * 4 - first
+            _madvise(first, size // mmap.PAGESIZE * mmap.PAGESIZE, mmap.MADV_DONTNEED)
 
     def give_embeddings(self, wanted: bool) -> None:
         """Switch pooled outputs on or off for the decodes that follow."""

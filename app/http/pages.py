@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from litestar import MediaType, Response, Router, get
+from litestar.di import NamedDependency
 from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
 
@@ -39,7 +40,7 @@ def api_page() -> Response[bytes]:
 
 
 @get("/openapi.json", opt={PUBLIC: True}, sync_to_thread=False)
-def openapi(service: Service) -> Response[bytes]:
+def openapi(service: NamedDependency[Service]) -> Response[bytes]:
     """Give the OpenAPI document."""
     keyed = bool(service.settings.api_keys)
     return Response(native.encode(document(keyed=keyed)), media_type="application/json")

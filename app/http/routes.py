@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
 
 from app.dialects import native
 from app.domain import RankedResult, RankRequest, Timings
@@ -18,7 +19,9 @@ CLIENT_CLOSED = 499
 
 
 @post(["/v1/rerank", "/rerank"], status_code=200)
-async def rerank(request: Request[Any, Any, Any], service: Service) -> Response[bytes]:
+async def rerank(
+    request: Request[Any, Any, Any], service: NamedDependency[Service]
+) -> Response[bytes]:
     """Rank documents for a query."""
     asked, wire = native.read(await _body(request, service.settings.read_timeout))
     result = await _unless_gone(request, service, asked)
@@ -68,12 +71,14 @@ def _server_timing(timings: Timings) -> str:
 
 
 @get("/v1/models", sync_to_thread=False)
-def list_models(service: Service) -> Response[bytes]:
+def list_models(service: NamedDependency[Service]) -> Response[bytes]:
     """List the models this server answers for."""
+    load = service.load
     model = native.Model(
         id=service.model_id,
         created=int(service.created),
         state=service.state,
+        load=native.Load(load.requests, load.tokens, round(load.tokens_per_second, 1)),
         facts=service.facts,
     )
     return _json(native.ModelList(data=[model]))
@@ -86,7 +91,7 @@ def live() -> Response[bytes]:
 
 
 @get("/health/ready", opt={PUBLIC: True}, sync_to_thread=False)
-def ready(service: Service) -> Response[bytes]:
+def ready(service: NamedDependency[Service]) -> Response[bytes]:
     """Tell whether a rerank request would be served now."""
     if service.state == "draining":
         raise ShuttingDown("the server is stopping", retry_after=1)

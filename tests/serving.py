@@ -1,0 +1,117 @@
+"""Services and servers for tests: the real application over a fake engine, or over a real one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import uvicorn
+from fakes import LIMITS, PATIENCE, FakeBackend, FakeTokenizer, Gate
+from litestar.testing import TestClient
+
+from app.domain import Limits, TokenIds
+from app.engine.sizing import Sizes
+from app.gguf_file import Header, Verdict
+from app.http import AccessLog, create_app
+from app.service import Service, resolve
+from app.settings import Settings
+
+POISON, NAN = 100, 101
+"""Ids of the words `poison`, which makes a step raise, and `nan`, which gets no number."""
+
+
+def by_length(row: TokenIds) -> float:
+    """Score a row by its length, so that every score is known beforehand."""
+    return float(len(row)) - 8.0
+
+
+class FakeEngine:
+    """An open model without llama.cpp."""
+
+    def __init__(
+        self,
+        *,
+        workers: int = 1,
+        gate: Gate | None = None,
+        limits: Limits = LIMITS,
+        score: Callable[[TokenIds], float] = by_length,
+    ) -> None:
+        self.tokenizer = FakeTokenizer()
+        self.tokenizer.tokenize("poison nan")
+        self.backends = tuple(
+            FakeBackend(score=score, gate=gate, limits=limits, raises_on=[POISON], nans_on=[NAN])
+            for _ in range(workers)
+        )
+        self.sizes = Sizes(workers=workers, threads=1, batch=64, sequences=8, limits=limits)
+        self.gpu_layers = 0
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+    def open(self, _header: Header, _verdict: Verdict, _settings: Settings) -> FakeEngine:
+        """Be what `app.engine.open_engine` returns."""
+        return self
+
+    @property
+    def rows_run(self) -> int:
+        """How many documents were given to the backends."""
+        return sum(len(part.rows) for one in self.backends for step in one.steps for part in step)
+
+
+def service_of(engine: FakeEngine | None = None, *, start: bool = True, **settings: Any) -> Service:
+    """Return a service over a fake engine, ready unless `start` is off."""
+    configured = Settings(**settings)
+    target = resolve(Settings())
+    service = Service(target, configured, (engine or FakeEngine()).open)
+    if start:
+        asyncio.run(service.start())
+    return service
+
+
+@contextmanager
+def client_of(service: Service) -> Iterator[TestClient[Any]]:
+    """Yield an HTTP client of the application over a service, which is closed afterwards."""
+    with TestClient(AccessLog(create_app(service)), raise_server_exceptions=False) as client:
+        yield client
+    asyncio.run(service.close())
+
+
+@contextmanager
+def server_of(service: Service) -> Iterator[str]:
+    """Serve on a free loopback port in a thread of its own; yield the base URL."""
+    config = uvicorn.Config(
+        AccessLog(create_app(service)), port=0, lifespan="off", log_config=None, access_log=False
+    )
+    server = _Announcing(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        assert server.announced.wait(PATIENCE)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        asyncio.run(service.close())
+
+
+class _Announcing(uvicorn.Server):
+    """Says when it listens, so that nobody has to ask again and again."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.announced = threading.Event()
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        self.announced.set()
+
+
+def rerank(client: httpx.Client, **body: Any) -> httpx.Response:
+    """Post a body to /v1/rerank."""
+    return client.post("/v1/rerank", json=body)
