@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,33 +84,43 @@ def client_of(service: Service) -> Iterator[TestClient[Any]]:
 
 @contextmanager
 def server_of(service: Service) -> Iterator[str]:
-    """Serve on a free loopback port in a thread of its own; yield the base URL."""
-    config = uvicorn.Config(
-        AccessLog(create_app(service)), port=0, lifespan="off", log_config=None, access_log=False
-    )
-    server = _Announcing(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
+    """Serve on a free loopback port in a thread of its own; yield the base URL.
+
+    A service that is not started yet is started there, and it is closed there.
+    """
+    running = _Running(service)
+    running.start()
     try:
-        assert server.announced.wait(PATIENCE)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
+        assert running.announced.wait(PATIENCE)
+        yield running.url
     finally:
-        server.should_exit = True
-        thread.join()
-        asyncio.run(service.close())
+        running.server.should_exit = True
+        running.join()
 
 
-class _Announcing(uvicorn.Server):
-    """Says when it listens, so that nobody has to ask again and again."""
+class _Running(threading.Thread):
+    """A server's thread, which says when it listens so that nobody has to ask again and again."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
+    def __init__(self, service: Service) -> None:
+        super().__init__()
         self.announced = threading.Event()
+        self.url = ""
+        self._service = service
+        app = AccessLog(create_app(service))
+        config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False)
+        self.server = uvicorn.Server(config)
 
-    async def startup(self, sockets: Any = None) -> None:
-        await super().startup(sockets)
-        self.announced.set()
+    def run(self) -> None:
+        asyncio.run(self._run())
+
+    async def _run(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            if self._service.state == "loading":
+                await self._service.start()
+            self.announced.set()
+            await self.server.serve(sockets=[listener])
+        await self._service.close()
 
 
 def rerank(client: httpx.Client, **body: Any) -> httpx.Response:

@@ -351,17 +351,20 @@ def test_requests_beside_a_failing_one_are_answered() -> None:
     """Two requests in one decode: the guilty one fails, the other gets its scores."""
     gate = Gate()
     engine = FakeEngine(gate=gate)
-    with server_of(service_of(engine)) as url, ThreadPoolExecutor(3) as pool:
-        with httpx.Client(base_url=url, timeout=PATIENCE) as client:
-            first = pool.submit(rerank, client, query="q", documents=["a"])
-            gate.await_step()  # the engine is busy, so the next two wait together
-            others = [
-                pool.submit(rerank, client, query="q", documents=[word, "b c"])
-                for word in ("poison", "d")
-            ]
-            _await_waiting(client, 3)
-            gate.open()
-            statuses = [future.result(PATIENCE).status_code for future in (first, *others)]
+    with (
+        server_of(service_of(engine)) as url,
+        ThreadPoolExecutor(3) as pool,
+        httpx.Client(base_url=url, timeout=PATIENCE) as client,
+    ):
+        first = pool.submit(rerank, client, query="q", documents=["a"])
+        gate.await_step()  # the engine is busy, so the next two wait together
+        others = [
+            pool.submit(rerank, client, query="q", documents=[word, "b c"])
+            for word in ("poison", "d")
+        ]
+        _await_waiting(client, 3)
+        gate.open()
+        statuses = [future.result(PATIENCE).status_code for future in (first, *others)]
 
     assert statuses == [200, 500, 200]
     assert max(len(step) for step in engine.backends[0].steps) == 2
@@ -396,14 +399,17 @@ def test_full_queue_is_429_with_retry_after() -> None:
     """When the token limit is reached, the next request is refused whole and at once."""
     gate = Gate()
     engine = FakeEngine(gate=gate)
-    with server_of(service_of(engine, max_queue_tokens=20)) as url, ThreadPoolExecutor(1) as pool:
-        with httpx.Client(base_url=url, timeout=PATIENCE) as client:
-            running = pool.submit(rerank, client, query="q", documents=["a b", "c d", "e f"])
-            gate.await_step()
-            refused = rerank(client, query="q", documents=["g"])
-            gate.open()
-            finished = running.result(PATIENCE)
-            after = rerank(client, query="q", documents=["g"])
+    with (
+        server_of(service_of(engine, max_queue_tokens=20)) as url,
+        ThreadPoolExecutor(1) as pool,
+        httpx.Client(base_url=url, timeout=PATIENCE) as client,
+    ):
+        running = pool.submit(rerank, client, query="q", documents=["a b", "c d", "e f"])
+        gate.await_step()
+        refused = rerank(client, query="q", documents=["g"])
+        gate.open()
+        finished = running.result(PATIENCE)
+        after = rerank(client, query="q", documents=["g"])
 
     assert (refused.status_code, error(refused)["code"]) == (429, "queue_full")
     assert int(refused.headers["retry-after"]) >= 1

@@ -33,7 +33,7 @@ class Request(Struct):
     query: Annotated[str, Meta(description="What the documents are ranked for")]
     documents: Annotated[
         list[str | TextDocument] | None,
-        Meta(description='Candidates, as strings or as {"text": …}; at least one'),
+        Meta(description='Candidates, as strings or as `{"text": …}`; at least one'),
     ] = None
     model: Annotated[
         str | None, Meta(description="Id of the model; the server's own when missing")

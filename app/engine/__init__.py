@@ -15,7 +15,7 @@ from app.settings import Settings
 
 INSTALL_GPU = (
     "install a build of llama-cpp-python with one, for CUDA: CMAKE_ARGS='-DGGML_CUDA=on' "
-    "pip install --force-reinstall --no-binary llama-cpp-python llama-cpp-python"
+    "pip install --force-reinstall --no-cache-dir --no-deps llama-cpp-python"
 )
 
 

@@ -68,6 +68,7 @@ def document(*, keyed: bool) -> dict[str, Any]:
     _, components = msgspec.json.schema_components(
         structs, ref_template="#/components/schemas/{name}"
     )
+    _tighten(components["Request"])
     return {
         "openapi": "3.1.0",
         "info": {
@@ -87,12 +88,30 @@ def document(*, keyed: bool) -> dict[str, Any]:
     }
 
 
+def _tighten(request: dict[str, Any]) -> None:
+    """Say of the request what its struct leaves to `native.read`, for the sake of clear errors."""
+    properties = request["properties"]
+    request["required"] = ["query", "documents"]
+    documents = next(one for one in properties["documents"]["anyOf"] if one["type"] == "array")
+    properties["documents"] = {
+        **documents,
+        "minItems": 1,
+        "description": properties["documents"]["description"],
+    }
+    properties["top_n"] = {
+        "type": ["integer", "null"],
+        "minimum": 0,
+        "default": None,
+        "description": properties["top_n"]["description"],
+    }
+
+
 def _paths() -> dict[str, Any]:
     return {
         "/v1/rerank": {"post": _rerank("rerank", "Rank documents for a query")},
         "/rerank": {"post": _rerank("rerank_alias", "The same as /v1/rerank")},
         "/v1/models": {"get": _get("list_models", "List the models served", "ModelList", (401,))},
-        "/health": {"get": _health("health", "The same as /health/live", ())},
+        "/health": {"get": _health("live_alias", "The same as /health/live", ())},
         "/health/live": {"get": _health("live", "Tell that the process answers", ())},
         "/health/ready": {"get": _health("ready", "Tell whether requests are served", (503,))},
     }
@@ -126,13 +145,14 @@ def _get(operation_id: str, summary: str, schema: str, codes: tuple[int, ...]) -
 
 def _health(operation_id: str, summary: str, codes: tuple[int, ...]) -> dict[str, Any]:
     status = {"type": "object", "properties": {"status": {"type": "string"}}}
+    content = {JSON: {"schema": status, "example": {"status": operation_id.split("_", 1)[0]}}}
     return {
         "operationId": operation_id,
         "summary": summary,
         "tags": ["health"],
         "security": [],
         "responses": {
-            "200": {"description": summary, "content": {JSON: {"schema": status}}},
+            "200": {"description": summary, "content": content},
             **_errors(codes),
         },
     }

@@ -1,0 +1,127 @@
+"""Documentation that can be checked is checked."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serving import client_of, rerank, service_of
+
+from app import cli, errors, settings
+from app.http.openapi import PANDA
+from app.http.statuses import STATUSES
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+NEVER_ON_THE_WIRE = {"bad_request", "unavailable", "model_file", "download_failed", "settings"}
+"""Codes of base classes, and of errors that end a command instead of answering a request."""
+
+
+def test_readme_starts_with_the_two_commands() -> None:
+    """The first code of the README installs and serves, the second runs the tests."""
+    blocks = re.findall(r"```\n(.*?)\n```", README, re.DOTALL)
+
+    assert blocks[:2] == ["python3 -m pip install rust-just && just serve", "just test"]
+
+
+def test_ci_runs_the_readme_s_test_command() -> None:
+    """.ci/run ends in what the README tells a person to run."""
+    assert (ROOT / ".ci" / "run").read_text("utf-8").rstrip().endswith("\njust test")
+
+
+def test_readme_s_request_is_the_example_of_the_api() -> None:
+    """The curl of the README sends what the OpenAPI document shows, and it is answered."""
+    body = re.search(r"-d '(\{.*?\})'", README, re.DOTALL)
+    assert body is not None
+
+    request: dict[str, Any] = json.loads(body[1])
+
+    assert request == PANDA
+    with client_of(service_of()) as client:
+        assert rerank(client, **request).status_code == 200
+
+
+def test_every_just_recipe_in_the_docs_exists() -> None:
+    """Recipes that the pages name are in the justfile."""
+    recipes = set(re.findall(r"^([a-z]\w*)[^:=\n]*:", (ROOT / "justfile").read_text("utf-8"), re.MULTILINE))
+
+    for page in PAGES:
+        for name in re.findall(r"(?:`|^|&& )just (\w+)", page.read_text("utf-8"), re.MULTILINE):
+            assert name in recipes, f"{page.name} names just {name}"
+
+
+def test_every_command_in_the_docs_exists() -> None:
+    """`rerankd X` in the pages is a command, and every command stands in the README."""
+    named = {
+        name for page in PAGES for name in re.findall(r"`rerankd (\w+)", page.read_text("utf-8"))
+    }
+
+    assert named <= set(cli.COMMANDS)
+    for command in cli.COMMANDS:
+        assert re.search(rf"(rerankd|just|just run) {command}\b", README), command
+
+
+def test_settings_page_is_the_table_of_settings() -> None:
+    """Each setting has its row, with flag, variable, default and help, and there are no others."""
+    page = (ROOT / "docs" / "settings.md").read_text("utf-8")
+
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+
+    assert rows == [_row(setting) for setting in settings.table()]
+
+
+def _row(setting: settings.Setting) -> str:
+    flag = "" if setting.name in settings.SECRET else f"`{setting.flag}`"
+    default = "" if setting.default in {(), ""} else setting.default
+    shown = str(default).lower() if isinstance(default, bool) else default
+    return f"| `{setting.name}` | {flag} | `{setting.variable}` | {shown} | {setting.help} |"
+
+
+def test_error_table_is_complete() -> None:
+    """Every code that can be answered stands in docs/api.md with its status, and no other."""
+    page = (ROOT / "docs" / "api.md").read_text("utf-8")
+    documented = {
+        (int(status), code) for status, code in re.findall(r"^\| (\d+) \| `(\w+)`", page, re.MULTILINE)
+    }
+
+    answered = {
+        (status, kind.code)
+        for kind, status in STATUSES.items()
+        if kind.code not in NEVER_ON_THE_WIRE
+    }
+
+    assert documented == answered
+    assert {kind.code for kind in STATUSES} >= NEVER_ON_THE_WIRE
+    assert errors.RerankdError in STATUSES
+
+
+def test_dependencies_have_their_reasons() -> None:
+    """The table in docs/design.md has a row for each runtime dependency."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    page = (ROOT / "docs" / "design.md").read_text("utf-8")
+    section = page[page.index("## Dependencies") :]
+
+    wanted = {re.split(r"[<>=]", text)[0] for text in project["dependencies"]}
+
+    assert wanted == set(re.findall(r"^\| ([\w-]+) \| (?:MIT|BSD|Apache)", section, re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    """Links inside the repository lead to files, and their anchors to headings."""
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text("utf-8")):
+        if target.startswith(("http", "#")):
+            continue
+        file, _, anchor = target.partition("#")
+        found = (page.parent / file).resolve()
+
+        assert found.is_file(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", found.read_text("utf-8"), re.MULTILINE)
+            assert anchor in {heading.lower().replace(" ", "-") for heading in headings}, target
