@@ -48,7 +48,7 @@ def load(path: Path) -> Manifest:
     """Read one manifest. Raises ModelFileError that names the file and the wrong key."""
     try:
         return msgspec.convert(tomllib.loads(path.read_text("utf-8")), Manifest)
-    except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
+    except (msgspec.ValidationError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ModelFileError(f"{path.name}: {error}") from error
 
 

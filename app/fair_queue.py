@@ -74,6 +74,7 @@ class FairQueue:
         self.tokens = 0
         """Tokens reserved by all jobs that wait or run."""
         self._workers = workers
+        self._running_tokens = 0
         self._jobs: list[Job] = []
         self._clock = 0.0
         self._arrivals = 0
@@ -103,19 +104,23 @@ class FairQueue:
         """Choose the next step and mark its rows as running; empty when nothing waits."""
         waiting = [job for job in self._jobs if job.pending]
         # Little work is spread over the workers instead of filling one of them.
-        even_share = -(-sum(job.pending_tokens for job in waiting) // self._workers)
+        unfinished = self._running_tokens + sum(job.pending_tokens for job in waiting)
+        even_share = -(-unfinished // self._workers)
         budget = min(limits.step_tokens, max(SMALLEST_STEP, even_share))
         shares = [
             _claim(waiting[picked.job], picked.rows)
             for picked in plan(waiting, limits, step_tokens=budget)
         ]
         if shares:
-            self._clock += sum(share.tokens for share in shares) / len(self._jobs)
+            taken = sum(share.tokens for share in shares)
+            self._running_tokens += taken
+            self._clock += taken / len(self._jobs)
         return tuple(shares)
 
     def done(self, share: Share) -> None:
         """Take note that a share has run, whatever came of it."""
         share.job.running -= len(share.rows)
+        self._running_tokens -= share.tokens
         self._release(share.job, share.tokens)
         self._leave_if_finished(share.job)
 

@@ -22,6 +22,7 @@ Family = Literal["bert", "xlm-roberta", "jina-bert-v2", "modern-bert", "neo-bert
 Kind = Literal["reranker", "degraded", "misconverted", "embedding", "chat", "foreign"]
 Readout = Literal["rank", "logits"]
 
+MOST_DIMENSIONS = 4  # GGML_MAX_DIMS
 KEPT_ARRAY = 64
 """Longer arrays (vocabularies, merges) are skipped: 250,000 strings cost seconds and memory."""
 
@@ -86,7 +87,28 @@ class _HeaderReader(GGUFReader):  # type: ignore[misc]
     def __init__(self, path: Path) -> None:
         self.infos: dict[str, TensorInfo] = {}
         self.needed_bytes = 0
+        self._names: set[str] = set()
         super().__init__(path)
+
+    def _get(
+        self, offset: int, dtype: Any, count: int = 1, override_order: Any = None
+    ) -> NDArray[Any]:
+        # The library takes what is left when less is there than the header says.
+        if offset + np.dtype(dtype).itemsize * int(count) > len(self.data):
+            raise ValueError("it runs past the end of the file")
+        part: NDArray[Any] = super()._get(offset, dtype, count, override_order)
+        return part
+
+    def _get_tensor_info_field(self, orig_offs: int) -> Any:
+        name, _ = self._get_str(orig_offs)
+        (dimensions,) = self._get(orig_offs + 8 + int(name[0]), np.uint32)
+        if dimensions > MOST_DIMENSIONS:
+            raise ValueError(f"a tensor of {dimensions} dimensions")
+        entry = super()._get_tensor_info_field(orig_offs)
+        if entry.name in self._names:  # at once: a claimed trillion of them would take hours
+            raise ValueError(f"tensor {entry.name!r} comes twice")
+        self._names.add(entry.name)
+        return entry
 
     def _get_field_parts(
         self, orig_offs: int, raw_type: int
@@ -94,6 +116,8 @@ class _HeaderReader(GGUFReader):  # type: ignore[misc]
         if raw_type == GGUFValueType.ARRAY:
             item = GGUFValueType(struct.unpack_from("<I", self.data, orig_offs)[0])
             (length,) = struct.unpack_from("<Q", self.data, orig_offs + 4)
+            if item == GGUFValueType.ARRAY:
+                raise ValueError("an array of arrays")
             if length > KEPT_ARRAY:
                 size = self._array_bytes(orig_offs + 12, item, length)
                 return 12 + size, [], [], [GGUFValueType.ARRAY, item]
@@ -112,6 +136,7 @@ class _HeaderReader(GGUFReader):  # type: ignore[misc]
         return offset - start
 
     def _build_tensors(self, start_offs: int, fields: list[Any]) -> None:
+        start = int(start_offs)  # a NumPy uint32 where the file sets its alignment
         for entry in fields:
             _, name, _, dims, raw_type, offset = entry.parts
             kind = GGMLQuantizationType(int(raw_type[0]))
@@ -119,7 +144,7 @@ class _HeaderReader(GGUFReader):  # type: ignore[misc]
             shape = tuple(int(dim) for dim in dims)
             size = math.prod(shape) * block_bytes // block
             self.infos[bytes(name).decode()] = TensorInfo(shape, kind.name, size)
-            self.needed_bytes = max(self.needed_bytes, start_offs + int(offset[0]) + size)
+            self.needed_bytes = max(self.needed_bytes, start + int(offset[0]) + size)
 
 
 def read(path: Path) -> Header:
@@ -128,15 +153,19 @@ def read(path: Path) -> Header:
     Raises ModelFileError, one line that says what is wrong and what to do, when the file is
     missing, not GGUF, or cut short.
     """
-    if not path.is_file():
-        raise ModelFileError(f"{path}: no such file; give a path to a .gguf file or a catalog id")
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise ModelFileError(f"{path}: not a GGUF file; rerankd serves GGUF weights only")
     try:
+        if not path.is_file():
+            raise ModelFileError(
+                f"{path}: no such file; give a path to a .gguf file or a catalog id"
+            )
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            if file.read(4) != b"GGUF":
+                raise ModelFileError(f"{path}: not a GGUF file; rerankd serves GGUF weights only")
         reader = _HeaderReader(path)
         metadata = _metadata(reader)
+    except OSError as error:
+        raise ModelFileError(f"{path}: can't be read: {error.strerror}") from error
     except (ArithmeticError, LookupError, TypeError, ValueError, struct.error) as error:
         raise ModelFileError(
             f"{path}: the GGUF header can't be read ({error}); download the file again"
@@ -177,12 +206,15 @@ def judge(header: Header, *, bare_head: bool = False) -> Verdict:
 
 
 def _judge_bert(header: Header, bare_head: bool) -> Verdict:
-    segments = int(header.metadata.get("tokenizer.ggml.token_type_count", 1))
+    segments = header.metadata.get("tokenizer.ggml.token_type_count")
     pooler = "cls.weight" in header.tensors
     family: Family = "bert"
-    if header.metadata.get("tokenizer.ggml.model") in {"t5", "gpt2"}:
+    # Tuples, not sets: a damaged file may have a list here, which has no hash.
+    if header.metadata.get("tokenizer.ggml.model") in ("t5", "gpt2"):
         family = "xlm-roberta"
-    if bare_head or (pooler and segments in {0, 1}):
+    if "cls.output.weight" not in header.tensors:
+        return _lacks("cls.output.weight", family)
+    if bare_head or (pooler and segments in (0, 1)):
         return Verdict("reranker", "cross-encoder with its whole head", family)
     lost = "its pooler (cls.weight)" if not pooler else "its second segment type"
     return Verdict(
@@ -193,19 +225,23 @@ def _judge_bert(header: Header, bare_head: bool) -> Verdict:
 def _judge_modern_bert(header: Header, _bare_head: bool) -> Verdict:
     missing = {"cls.weight", "cls.norm.weight", "cls.output.weight"} - header.tensors.keys()
     if missing:
-        return Verdict("misconverted", f"tensor {min(missing)} is missing", "modern-bert")
+        return _lacks(min(missing), "modern-bert")
     reason = "cross-encoder with its whole head"
     if header.of_architecture("classifier.pooling_type") is None:
         reason += "; no classifier.pooling_type, mean pooling assumed"
     return Verdict("reranker", reason, "modern-bert")
 
 
-def _judge_jina(_header: Header, _bare_head: bool) -> Verdict:
+def _judge_jina(header: Header, _bare_head: bool) -> Verdict:
+    if "cls.weight" not in header.tensors:
+        return _lacks("cls.weight", "jina-bert-v2")
     reason = "the conversion lost its pooler: order is usable, scores are not probabilities"
     return Verdict("reranker", reason, "jina-bert-v2", exact=False, uncalibrated=True)
 
 
-def _judge_neo_bert(_header: Header, _bare_head: bool) -> Verdict:
+def _judge_neo_bert(header: Header, _bare_head: bool) -> Verdict:
+    if "cls.output.weight" not in header.tensors:
+        return _lacks("cls.output.weight", "neo-bert")
     return Verdict("reranker", "cross-encoder with its whole head", "neo-bert")
 
 
@@ -219,7 +255,7 @@ def _judge_qwen3(header: Header) -> Verdict:
     if head.shape[1:] != (2,) or labels != ["yes", "no"]:
         return Verdict(
             "misconverted",
-            f"its head cls.output.weight is {list(head.shape)} with labels {labels}, "
+            f"its head cls.output.weight is {list(head.shape)} with labels {labels!r}, "
             "not two rows yes, no: every score would be the same",
         )
     return Verdict("reranker", "yes/no head on the last token", "qwen3")
@@ -235,7 +271,7 @@ def _headless(header: Header) -> Verdict:
     called = " ".join((header.name, header.path.name, str(header.metadata.get("general.tags"))))
     if "rerank" in called.lower() or pooling == rank_pooling:
         return _misconverted(header)
-    if pooling in {1, 2, 3} or header.of_architecture("attention.causal") is False:
+    if pooling in (1, 2, 3) or header.of_architecture("attention.causal") is False:
         return Verdict("embedding", "an embedding model: it has no rank head")
     if "tokenizer.chat_template" in header.metadata or "output.weight" in header.tensors:
         return Verdict("chat", "a chat or base model: it has no rank head")
@@ -255,6 +291,10 @@ def _misconverted(header: Header) -> Verdict:
         "misconverted",
         "a reranker converted without its head: tensor cls.output.weight is missing",
     )
+
+
+def _lacks(tensor: str, family: Family) -> Verdict:
+    return Verdict("misconverted", f"tensor {tensor} is missing", family)
 
 
 def _foreign(reason: str) -> Verdict:

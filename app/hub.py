@@ -55,5 +55,7 @@ def fetch(reference: Reference) -> Path:
         raise DownloadError(f"{where}: no such file in the repository") from error
     except errors.LocalEntryNotFoundError as error:
         raise DownloadError(f"{where}: not in the cache, and the Hub can't be reached") from error
-    except (errors.HfHubHTTPError, OSError) as error:
+    except errors.HFValidationError as error:
+        raise DownloadError(f"{where}: the Hub allows no such name") from error
+    except Exception as error:  # of the network: from httpx, httpx2 or Xet, by the client's version
         raise DownloadError(f"{where}: the download failed: {type(error).__name__}") from error

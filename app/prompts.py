@@ -65,6 +65,10 @@ class Layout(Protocol):
         """Return a document's own ids, nothing around them."""
         ...
 
+    def cut(self, document: TokenIds, most: int) -> TokenIds:
+        """Return a document's ids without its end, at most `most` of them."""
+        ...
+
     @property
     def tail(self) -> TokenIds:
         """The ids after the document."""
@@ -100,6 +104,9 @@ class PairLayout:
     def document(self, text: str) -> TokenIds:
         return self._vocabulary.tokenize(text)
 
+    def cut(self, document: TokenIds, most: int) -> TokenIds:
+        return document[:most]
+
 
 class _Slot(Struct, frozen=True):
     """A place in a template for text, with the blank before it and line breaks after it."""
@@ -129,9 +136,10 @@ class TemplateLayout:
             part if isinstance(part, _Slot) else vocabulary.tokenize(part, special=True)
             for part in head
         )
-        self.takes_instruction = any(
-            isinstance(part, _Slot) and part.name == "instruction" for part in head
-        )
+        slots = {part.name: part for part in head if isinstance(part, _Slot)}
+        self._query = slots["query"]
+        self._query_at = head.index(self._query)
+        self.takes_instruction = "instruction" in slots
         self.tail = vocabulary.tokenize(tail, special=True)
 
     def head(self, query: str, instruction: str | None, room: int) -> tuple[TokenIds, bool]:
@@ -141,19 +149,23 @@ class TemplateLayout:
             self._fill(part, texts[part.name]) if isinstance(part, _Slot) else part
             for part in self._parts
         ]
-        place = next(
-            at
-            for at, part in enumerate(self._parts)
-            if isinstance(part, _Slot) and part.name == "query"
-        )
-        others = sum(len(part) for part in parts) - len(parts[place])
+        others = sum(len(part) for part in parts) - len(parts[self._query_at])
         most = max(0, room - others)
-        cut = len(parts[place]) > most
-        parts[place] = parts[place][:most]
-        return np.concatenate(parts), cut
+        query_cut = len(parts[self._query_at]) > most
+        if query_cut:
+            parts[self._query_at] = self._shorten(self._query, parts[self._query_at], most)
+        return np.concatenate(parts), query_cut
 
     def document(self, text: str) -> TokenIds:
         return self._fill(self._slot, text)
+
+    def cut(self, document: TokenIds, most: int) -> TokenIds:
+        return self._shorten(self._slot, document, most)
+
+    def _shorten(self, slot: _Slot, ids: TokenIds, most: int) -> TokenIds:
+        """Cut a filled slot's text; the line break after it is the template's and stays."""
+        after = self._vocabulary.tokenize(slot.after)
+        return np.concatenate((ids[: max(0, most - len(after))], after))
 
     def _fill(self, slot: _Slot, text: str) -> TokenIds:
         return self._vocabulary.tokenize(slot.before + text + slot.after)
@@ -232,30 +244,52 @@ class Prompter:
         Raises PairTooLong instead of cutting when `truncate` is off, TooManyTokens as soon as
         the rows come to more than `token_limit`.
         """
-        head, query_cut = self._layout.head(
-            query, instruction, min(self._room, int(self._pair_tokens * QUERY_SHARE))
-        )
-        if len(head) > self._room or (query_cut and not truncate):
-            raise self._too_long("query", "the query (with its instruction)")
+        texts = self._tokenize(documents, token_limit)
+        head, query_cut = self._head(query, instruction, texts, truncate=truncate)
         shared, own = (head, NO_TOKENS) if self._layout.shares_prefix else (NO_TOKENS, head)
         rows: list[TokenIds] = []
         truncated: list[int] = []
-        total = len(shared)
-        for index, text in enumerate(documents):
-            ids = self._layout.document(text)
-            if len(head) + len(ids) > self._room:
-                if not truncate:
-                    raise self._too_long(f"documents[{index}]", f"document {index}")
-                ids = ids[: self._room - len(head)]
+        most = self._room - len(head)
+        for index, ids in enumerate(texts):
+            fits = len(ids) <= most
+            if not fits and not truncate:
+                raise self._too_long(f"documents[{index}]", f"document {index}")
+            if not fits:
                 truncated.append(index)
-            rows.append(np.concatenate((own, ids, self._layout.tail)))
-            total += len(rows[-1])
-            if token_limit is not None and total > token_limit:
-                raise TooManyTokens(
-                    f"the request has more than {token_limit} tokens (max_request_tokens)",
-                    param="documents",
-                )
-        return Built(Prompt(shared, tuple(rows)), tuple(truncated), query_cut)
+            own_ids = ids if fits else self._layout.cut(ids, most)
+            rows.append(np.concatenate((own, own_ids, self._layout.tail)))
+        built = Built(Prompt(shared, tuple(rows)), tuple(truncated), query_cut)
+        self._check(built.prompt.tokens, token_limit)
+        return built
+
+    def _head(
+        self, query: str, instruction: str | None, texts: list[TokenIds], *, truncate: bool
+    ) -> tuple[TokenIds, bool]:
+        """Return the ids before documents; the query gives way only to documents that need it."""
+        longest = max(map(len, texts), default=0)
+        share = max(int(self._pair_tokens * QUERY_SHARE), self._room - longest)
+        room = min(share, self._room) if truncate else self._room
+        head, query_cut = self._layout.head(query, instruction, room)
+        if len(head) > self._room or (query_cut and not truncate):
+            raise self._too_long("query", "the query (with its instruction)")
+        return head, query_cut
+
+    def _tokenize(self, documents: tuple[str, ...], token_limit: int | None) -> list[TokenIds]:
+        texts: list[TokenIds] = []
+        total = 0
+        for text in documents:
+            texts.append(self._layout.document(text))
+            # Only what is left after cutting counts, and a request over the limit ends here.
+            total += min(len(texts[-1]), self._pair_tokens)
+            self._check(total, token_limit)
+        return texts
+
+    def _check(self, tokens: int, token_limit: int | None) -> None:
+        if token_limit is not None and tokens > token_limit:
+            raise TooManyTokens(
+                f"the request has more than {token_limit} tokens (max_request_tokens)",
+                param="documents",
+            )
 
     def _too_long(self, param: str, what: str) -> PairTooLong:
         return PairTooLong(

@@ -21,6 +21,8 @@ from app.fair_queue import FairQueue, Job, Share
 logger = logging.getLogger(__name__)
 
 LONGEST_RETRY = 60
+LAST_STEP_SECONDS = 30.0
+"""What a step in hand gets to end when the scheduler closes."""
 
 
 class Scored(Struct, frozen=True):
@@ -110,8 +112,11 @@ class Scheduler:
         started = ticket.submitted if ticket.started is None else ticket.started
         return Scored(scores, started - ticket.submitted, self._clock() - started)
 
-    async def close(self, seconds: float) -> None:
-        """Take no new work, give running work up to `seconds`, then fail the rest and stop."""
+    async def close(self, seconds: float) -> bool:
+        """Take no new work, give running work up to `seconds`, then fail the rest and stop.
+
+        Return whether all threads ended: a backend whose thread still runs must not be freed.
+        """
         with self._changed:
             self._closed = True
             futures = [ticket.future for ticket in self._tickets.values()]
@@ -121,7 +126,7 @@ class Scheduler:
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-        await asyncio.to_thread(self._join)
+        return await asyncio.to_thread(self._join)
 
     def abort(self) -> None:
         """Take no new work and fail all there is with ShuttingDown, but for steps that run."""
@@ -131,9 +136,10 @@ class Scheduler:
                 self._queue.cancel(job)
                 ticket.resolve(ShuttingDown("the server stopped before this request was done"))
 
-    def _join(self) -> None:
+    def _join(self) -> bool:
         for thread in self._threads:
-            thread.join()
+            thread.join(LAST_STEP_SECONDS)
+        return not any(thread.is_alive() for thread in self._threads)
 
     # Event loop side
 
@@ -219,13 +225,12 @@ class Scheduler:
 def _run(backend: Backend, shares: Sequence[Share]) -> list[list[float] | EngineFailure]:
     """Run a step; when it fails, run each job's share alone so that only the cause fails."""
     try:
-        results = _counted(backend, shares)
+        return [_finite(scores) for scores in _counted(backend, shares)]
     except Exception as error:  # this loop answers others, so it must live on
         logger.exception("a step of %d requests failed", len(shares))
         if len(shares) > 1:
             return [outcome for share in shares for outcome in _run(backend, [share])]
         return [EngineFailure(f"the engine failed on this request: {error}")]
-    return [_finite(scores) for scores in results]
 
 
 def _counted(backend: Backend, shares: Sequence[Share]) -> list[list[float]]:

@@ -240,11 +240,14 @@ class Service:
         running = self._running
         if running is None:
             return
-        await running.scheduler.close(self._settings.drain_timeout)
+        ended = await running.scheduler.close(self._settings.drain_timeout)
         self._running = None
         # Tokenizing may still go on for a request that has just been refused.
         await asyncio.to_thread(self._pool.shutdown)
-        running.engine.close()
+        if ended:
+            running.engine.close()
+        else:
+            logger.warning("a step did not end: the process ends without freeing the model")
 
 
 def _open(target: Target, settings: Settings, opener: Opener) -> _Running:

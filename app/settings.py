@@ -49,11 +49,20 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_request_tokens: Count = 1_000_000
     max_queue_tokens: Count = 2_000_000
     max_requests: Count = 512
-    read_timeout: Annotated[float, Meta(gt=0)] = 30.0
-    drain_timeout: Annotated[float, Meta(ge=0)] = 30.0
+    read_timeout: Annotated[float, Meta(gt=0, le=86_400)] = 30.0
+    drain_timeout: Annotated[float, Meta(ge=0, le=86_400)] = 30.0
     api_keys: tuple[str, ...] = ()
     no_auth: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def __repr__(self) -> str:
+        """Show every setting, the secret ones masked."""
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        masked = (
+            f"{name}={'***' if name in SECRET and value else repr(value)}"
+            for name, value in values.items()
+        )
+        return f"Settings({', '.join(masked)})"
 
 
 HELP: dict[str, str] = {
@@ -166,7 +175,7 @@ def _from_file(path: Path | None) -> list[tuple[str, Any, str]]:
             loaded = tomllib.load(file)
     except OSError as error:
         raise SettingsError(f"can't read {path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from error
     return [(name, value, str(path)) for name, value in loaded.items()]
 
@@ -175,8 +184,13 @@ def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, Any, st
     return [
         (setting.name, _parted(setting, environment[setting.variable]), setting.variable)
         for setting in table()
-        if environment.get(setting.variable)
+        if environment.get(setting.variable) and not _is_service_link(environment, setting)
     ]
+
+
+def _is_service_link(environment: Mapping[str, str], setting: Setting) -> bool:
+    """Tell Kubernetes' own RERANKD_PORT=tcp://…, set for a service named rerankd, from ours."""
+    return setting.name == "port" and environment[setting.variable].startswith("tcp://")
 
 
 def _from_flags(flags: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
@@ -194,12 +208,18 @@ def _parted(setting: Setting, value: Any) -> Any:
     return value
 
 
+def _plain(name: str, value: Any) -> Any:
+    """Let TOML write a number where the setting also takes words, as gpu_layers = 12."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if is_number and name == "gpu_layers" else value
+
+
 def _checked(name: str, value: Any, source: str) -> Any:
     hint = get_type_hints(Settings, include_extras=True).get(name)
     if hint is None:
         raise SettingsError(f"unknown setting {name!r} in {source}", param=name)
     try:
-        return msgspec.convert(value, hint, strict=False)
+        return msgspec.convert(_plain(name, value), hint, strict=False)
     except msgspec.ValidationError as error:
         shown = "" if name in SECRET else f" = {value!r}"
         raise SettingsError(f"{name}{shown} from {source}: {error}", param=name) from error

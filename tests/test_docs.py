@@ -49,7 +49,9 @@ def test_readme_s_request_is_the_example_of_the_api() -> None:
 
 def test_every_just_recipe_in_the_docs_exists() -> None:
     """Recipes that the pages name are in the justfile."""
-    recipes = set(re.findall(r"^([a-z]\w*)[^:=\n]*:", (ROOT / "justfile").read_text("utf-8"), re.MULTILINE))
+    recipes = set(
+        re.findall(r"^([a-z]\w*)[^:=\n]*:", (ROOT / "justfile").read_text("utf-8"), re.MULTILINE)
+    )
 
     for page in PAGES:
         for name in re.findall(r"(?:`|^|&& )just (\w+)", page.read_text("utf-8"), re.MULTILINE):
@@ -87,7 +89,8 @@ def test_error_table_is_complete() -> None:
     """Every code that can be answered stands in docs/api.md with its status, and no other."""
     page = (ROOT / "docs" / "api.md").read_text("utf-8")
     documented = {
-        (int(status), code) for status, code in re.findall(r"^\| (\d+) \| `(\w+)`", page, re.MULTILINE)
+        (int(status), code)
+        for status, code in re.findall(r"^\| (\d+) \| `(\w+)`", page, re.MULTILINE)
     }
 
     answered = {

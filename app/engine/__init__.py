@@ -46,6 +46,8 @@ def check(header: Header, verdict: Verdict, settings: Settings) -> None:
     """Raise SettingsError when a setting doesn't suit the model or this build; loads nothing."""
     on_gpu = choose_gpu_layers(settings.gpu_layers) > 0
     plan(header, verdict, settings, cores=available_cores(), on_gpu=on_gpu)
+    if settings.kv_type == "q8_0" and settings.flash_attn == "off":
+        raise SettingsError("kv_type q8_0 needs flash_attn on", param="kv_type")
 
 
 def open_engine(header: Header, verdict: Verdict, settings: Settings) -> Engine:

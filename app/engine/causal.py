@@ -94,6 +94,9 @@ class CausalBackend:
         slots = self._choose_slots(step)
         rows = [row for prompt in step for row in prompt.rows]
         self._make_room(step, slots, sum(len(row) for row in rows))
+        # All before the first decode, which may need the cells of a slot that comes later.
+        for prompt, slot in zip(step, slots, strict=True):
+            self._trim(slot, prompt.prefix)
         placed: list[_Row] = []
         for prompt, slot in zip(step, slots, strict=True):
             self._decode_prefix(slot, prompt.prefix)
@@ -124,10 +127,14 @@ class CausalBackend:
             self._context.forget(slot)
             self._kept[slot] = NO_TOKENS
 
-    def _decode_prefix(self, slot: int, prefix: TokenIds) -> None:
+    def _trim(self, slot: int, prefix: TokenIds) -> None:
+        """Keep of a slot only what it has in common with the prefix to come."""
         common = _common(self._kept[slot], prefix)
         self._context.forget(slot, common)
         self._kept[slot] = prefix[:common]
+
+    def _decode_prefix(self, slot: int, prefix: TokenIds) -> None:
+        common = len(self._kept[slot])
         if common < len(prefix):
             self._decode([_Row(prefix[common:], slot, common)], outputs=False)
         self._kept[slot] = prefix

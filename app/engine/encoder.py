@@ -31,6 +31,8 @@ class EncoderBackend:
         rows = [row for prompt in step for row in prompt.rows]
         if len(rows) > self._limits.step_rows:
             raise EngineFailure(f"{len(rows)} documents in a step of {self._limits.step_rows}")
+        if any(len(row) == 0 for row in rows):
+            raise EngineFailure("a document without tokens")
         lengths = [len(row) for row in rows]
         tokens = np.concatenate(rows)
         self._context.decode(

@@ -23,7 +23,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from app.domain import TokenIds
-from app.errors import EngineFailure, ModelFileError
+from app.errors import EngineFailure, ModelFileError, SettingsError
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,9 @@ class Model:
             str(path).encode(), _model_params(options, self._tensor_split)
         )
         if not self._handle:
-            reason = _recent[-1] if _recent else "no reason given"
+            # llama.cpp's last words are only that it failed; the reason stands before them.
+            said = [line for line in _recent if "failed to load model" not in line]
+            reason = said[-1] if said else "no reason given"
             raise ModelFileError(f"{path}: llama.cpp can't load it: {reason}")
         self._vocabulary = lib.llama_model_get_vocab(self._handle)
         self.vocabulary_size = int(lib.llama_vocab_n_tokens(self._vocabulary))
@@ -165,7 +167,9 @@ def _tensor_split(shares: Sequence[float]) -> Any:
         return None
     devices = int(lib.llama_max_devices())
     if len(shares) > devices:
-        raise ModelFileError(f"tensor_split names {len(shares)} devices, there are {devices}")
+        raise SettingsError(
+            f"tensor_split names {len(shares)} devices, there are {devices}", param="tensor_split"
+        )
     return (ctypes.c_float * devices)(*shares)
 
 
@@ -249,7 +253,8 @@ class Context:
         if start:
             first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
             size = start + outputs * self._model.vocabulary_size * 4 - first
-            _madvise(first, size // mmap.PAGESIZE * mmap.PAGESIZE, mmap.MADV_DONTNEED)
+            if size >= mmap.PAGESIZE:
+                _madvise(first, size // mmap.PAGESIZE * mmap.PAGESIZE, mmap.MADV_DONTNEED)
 
     def give_embeddings(self, wanted: bool) -> None:
         """Switch pooled outputs on or off for the decodes that follow."""

@@ -42,7 +42,7 @@ def available_cores(cpu_max: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
         quota, period = cpu_max.read_text().split()
     except (OSError, ValueError):
         return allowed
-    if not quota.isdigit() or not period.isdigit():
+    if not quota.isdigit() or not period.isdigit() or not int(period):
         return allowed
     return max(1, min(allowed, round(int(quota) / int(period))))
 

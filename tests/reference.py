@@ -1,0 +1,158 @@
+"""The models' arithmetic in NumPy, in float64.
+
+Written from the models' papers and the file format, sharing nothing with the engine: weights
+come straight from the GGUF file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from gguf import GGUFReader
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[np.float64]
+
+LAYER_NORM_EPS = "attention.layer_norm_epsilon"
+RMS_NORM_EPS = "attention.layer_norm_rms_epsilon"
+
+
+class Weights:
+    """A GGUF file's tensors as float64 and its metadata."""
+
+    def __init__(self, path: Path) -> None:
+        reader = GGUFReader(path)
+        self._metadata = {key: field.contents() for key, field in reader.fields.items()}
+        self._tensors = {one.name: np.array(one.data, np.float64) for one in reader.tensors}
+        self.tokens: list[str] = self._metadata["tokenizer.ggml.tokens"]
+
+    def key(self, name: str) -> Any:
+        """Return a value of the file's architecture."""
+        return self._metadata[f"{self._metadata['general.architecture']}.{name}"]
+
+    def has(self, name: str) -> bool:
+        return name in self._tensors
+
+    def __getitem__(self, name: str) -> Array:
+        return self._tensors[name]
+
+    def linear(self, name: str, values: Array) -> Array:
+        """Apply a matrix and, where there is one, its bias."""
+        found = values @ self[f"{name}.weight"].T
+        return found + self[f"{name}.bias"] if self.has(f"{name}.bias") else found
+
+
+def bert_score(weights: Weights, ids: Sequence[int] | NDArray[np.int32]) -> float:
+    """Return the logit of one pair, all segment ids 0."""
+    hidden = weights["token_embd.weight"][ids] + weights["position_embd.weight"][: len(ids)]
+    hidden = _layer_norm(weights, "token_embd_norm", hidden + weights["token_types.weight"][0])
+    for layer in range(weights.key("block_count")):
+        block = f"blk.{layer}"
+        mixed = weights.linear(f"{block}.attn_output", _bert_attention(weights, block, hidden))
+        hidden = _layer_norm(weights, f"{block}.attn_output_norm", hidden + mixed)
+        fed = weights.linear(f"{block}.ffn_down", _gelu(weights.linear(f"{block}.ffn_up", hidden)))
+        hidden = _layer_norm(weights, f"{block}.layer_output_norm", hidden + fed)
+    pooled = hidden[0]
+    if weights.has("cls.weight"):
+        pooled = np.tanh(weights.linear("cls", pooled))
+    return float(weights.linear("cls.output", pooled)[0])
+
+
+def _bert_attention(weights: Weights, block: str, hidden: Array) -> Array:
+    heads = weights.key("attention.head_count")
+    query, key, value = (
+        _split(weights.linear(f"{block}.attn_{name}", hidden), heads) for name in "qkv"
+    )
+    return _joined(_softmax(_similar(query, key)) @ value)
+
+
+def qwen3_rank(weights: Weights, ids: Sequence[int] | NDArray[np.int32]) -> float:
+    """Return yes − no of the rank head at the last token."""
+    yes, no = weights["cls.output.weight"] @ _qwen3_last(weights, ids)
+    return float(yes - no)
+
+
+def qwen3_answer(weights: Weights, ids: Sequence[int] | NDArray[np.int32]) -> float:
+    """Return yes − no of the next token's logits."""
+    name = "output.weight" if weights.has("output.weight") else "token_embd.weight"
+    logits = weights[name] @ _qwen3_last(weights, ids)
+    return float(logits[weights.tokens.index("yes")] - logits[weights.tokens.index("no")])
+
+
+def _qwen3_last(weights: Weights, ids: Sequence[int] | NDArray[np.int32]) -> Array:
+    """Return the last token's hidden state after the final norm."""
+    hidden = weights["token_embd.weight"][ids]
+    for layer in range(weights.key("block_count")):
+        block = f"blk.{layer}"
+        normed = _rms_norm(weights, f"{block}.attn_norm", hidden)
+        mixed = _qwen3_attention(weights, block, normed)
+        hidden = hidden + weights.linear(f"{block}.attn_output", mixed)
+        normed = _rms_norm(weights, f"{block}.ffn_norm", hidden)
+        gate = weights.linear(f"{block}.ffn_gate", normed)
+        fed = gate / (1.0 + np.exp(-gate)) * weights.linear(f"{block}.ffn_up", normed)
+        hidden = hidden + weights.linear(f"{block}.ffn_down", fed)
+    return _rms_norm(weights, "output_norm", hidden[-1])
+
+
+def _qwen3_attention(weights: Weights, block: str, normed: Array) -> Array:
+    heads, kv_heads = weights.key("attention.head_count"), weights.key("attention.head_count_kv")
+    query = _split(weights.linear(f"{block}.attn_q", normed), heads)
+    key = _split(weights.linear(f"{block}.attn_k", normed), kv_heads)
+    value = _split(weights.linear(f"{block}.attn_v", normed), kv_heads)
+    query = _turned(weights, _rms_norm(weights, f"{block}.attn_q_norm", query))
+    key = _turned(weights, _rms_norm(weights, f"{block}.attn_k_norm", key))
+    key, value = (np.repeat(one, heads // kv_heads, axis=0) for one in (key, value))
+    unseen = np.triu(np.full((len(normed), len(normed)), -np.inf), k=1)
+    return _joined(_softmax(_similar(query, key) + unseen) @ value)
+
+
+def _turned(weights: Weights, values: Array) -> Array:
+    """Rotate each head's first half against its second by its position's angles."""
+    half = values.shape[-1] // 2
+    speeds = weights.key("rope.freq_base") ** (-np.arange(half) / half)
+    angles = np.arange(values.shape[-2])[:, None] * speeds
+    left, right = values[..., :half], values[..., half:]
+    cos, sin = np.cos(angles), np.sin(angles)
+    return np.concatenate((left * cos - right * sin, left * sin + right * cos), axis=-1)
+
+
+def _split(values: Array, heads: int) -> Array:
+    return values.reshape(len(values), heads, -1).transpose(1, 0, 2)
+
+
+def _joined(values: Array) -> Array:
+    return values.transpose(1, 0, 2).reshape(values.shape[1], -1)
+
+
+def _similar(query: Array, key: Array) -> Array:
+    similar: Array = query @ key.transpose(0, 2, 1) / np.sqrt(query.shape[-1])
+    return similar
+
+
+def _softmax(values: Array) -> Array:
+    grown = np.exp(values - values.max(axis=-1, keepdims=True))
+    shares: Array = grown / grown.sum(axis=-1, keepdims=True)
+    return shares
+
+
+def _layer_norm(weights: Weights, name: str, values: Array) -> Array:
+    centred = values - values.mean(axis=-1, keepdims=True)
+    scale = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + weights.key(LAYER_NORM_EPS))
+    normed: Array = centred / scale * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+    return normed
+
+
+def _rms_norm(weights: Weights, name: str, values: Array) -> Array:
+    scale = np.sqrt((values**2).mean(axis=-1, keepdims=True) + weights.key(RMS_NORM_EPS))
+    normed: Array = values / scale * weights[f"{name}.weight"]
+    return normed
+
+
+def _gelu(values: Array) -> Array:
+    """Return GELU in its tanh form, the one ggml computes."""
+    inner = np.sqrt(2 / np.pi) * (values + 0.044715 * values**3)
+    found: Array = 0.5 * values * (1.0 + np.tanh(inner))
+    return found

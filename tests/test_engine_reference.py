@@ -1,0 +1,156 @@
+"""The engine's scores against the NumPy reference, on tiny F32 models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import reference
+from numpy.typing import NDArray
+from reference import Weights
+from tiny_models import opened, write_bert, write_qwen3
+
+from app import gguf_file
+from app.domain import NO_TOKENS, Prompt, TokenIds
+from app.engine.encoder import unsqueeze
+from app.engine.llama import log_odds
+from app.prompts import Prompter, layout_for
+
+BERT = {"off": 0.015, "on": 0.04}
+"""By flash attention, logits spread over 4 to 20; 0.006 and 0.015 measured, because ggml computes
+GELU through a half-precision table and flash attention has keys and values in half precision."""
+EXACT = 1e-4
+"""Logits of Qwen3 all in single precision, spread over 8 to 20; 8e-6 measured."""
+HALF = 0.1
+"""The same with keys and values in half precision; 0.023 measured."""
+
+LENGTHS = (2, 3, 5, 9, 14, 20, 33, 63, 64)
+
+
+def rows_of(weights: Weights, lengths: Sequence[int], seed: int = 5) -> tuple[TokenIds, ...]:
+    """Return rows of random ids of these lengths."""
+    random = np.random.default_rng(seed)
+    return tuple(
+        random.integers(0, len(weights.tokens), length).astype(np.int32) for length in lengths
+    )
+
+
+def scores_of(path: Path, rows: Sequence[TokenIds], **settings: Any) -> NDArray[np.float64]:
+    """Return the engine's logit of each row, decoded alone."""
+    with opened(path, **settings) as engine:
+        backend = engine.backends[0]
+        return np.array([backend.run([Prompt(NO_TOKENS, (row,))])[0][0] for row in rows])
+
+
+def check(expected: Sequence[float], actual: NDArray[np.float64], tolerance: float) -> None:
+    """Compare logits whose spread makes the tolerance mean something."""
+    assert np.ptp(expected) > 50 * tolerance
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("flash_attn", ["on", "off"])
+@pytest.mark.parametrize(
+    "shape",
+    [{}, {"pooler": False}, {"segments": 2}, {"tokenizer": "t5"}],
+    ids=["pooler", "bare", "two segments", "unigram"],
+)
+def test_bert_scores_equal_the_reference(
+    tmp_path: Path, shape: dict[str, Any], flash_attn: str
+) -> None:
+    """A BERT-shaped model's logits are those of its formulas, with and without a pooler."""
+    path = write_bert(tmp_path / "bert.gguf", **shape)
+    weights = Weights(path)
+    rows = rows_of(weights, LENGTHS)
+    expected = [reference.bert_score(weights, row) for row in rows]
+    check(expected, scores_of(path, rows, flash_attn=flash_attn), BERT[flash_attn])
+
+
+@pytest.mark.parametrize(
+    ("flash_attn", "kv_type", "tolerance"),
+    [("off", "f32", EXACT), ("off", "f16", HALF), ("on", "f32", HALF), ("on", "f16", HALF)],
+)
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("head", ["rows", "own", None])
+def test_qwen3_scores_equal_the_reference(
+    tmp_path: Path,
+    head: Literal["rows", "own"] | None,
+    tied: bool,
+    flash_attn: str,
+    kv_type: str,
+    tolerance: float,
+) -> None:
+    """A Qwen3-shaped model's log-odds are those of its formulas, by its head or its logits."""
+    path = write_qwen3(tmp_path / "tiny-reranker.gguf", head=head, tied=tied)
+    weights = Weights(path)
+    rows = rows_of(weights, (1, *LENGTHS, 200))
+    score = reference.qwen3_rank if head else reference.qwen3_answer
+    expected = [score(weights, row) for row in rows]
+    check(expected, scores_of(path, rows, flash_attn=flash_attn, kv_type=kv_type), tolerance)
+
+
+def test_both_readouts_give_one_score(tiny_qwen3: Path, tiny_qwen3_headless: Path) -> None:
+    """A head made of the yes and no rows and the two logits themselves give the same score."""
+    rows = rows_of(Weights(tiny_qwen3), LENGTHS)
+    by_head = scores_of(tiny_qwen3, rows, flash_attn="off")
+    by_logits = scores_of(tiny_qwen3_headless, rows, flash_attn="off")
+    check(list(by_head), by_logits, EXACT)
+
+
+@pytest.mark.parametrize(
+    ("model", "score"),
+    [
+        ("tiny_bert", reference.bert_score),
+        ("tiny_xlm_roberta", reference.bert_score),
+        ("tiny_qwen3", reference.qwen3_rank),
+        ("tiny_qwen3_headless", reference.qwen3_answer),
+    ],
+)
+def test_texts_score_as_the_reference(
+    request: pytest.FixtureRequest, model: str, score: Callable[[Weights, TokenIds], float]
+) -> None:
+    """From text to logit, a request of several documents scores each as the formulas do."""
+    path: Path = request.getfixturevalue(model)
+    header = gguf_file.read(path)
+    family = gguf_file.judge(header).family
+    documents = ("hi", "it is a bear", "the giant panda is a bear.", "cook the rice!", "")
+    with opened(path, flash_attn="off") as engine:
+        assert family is not None
+        layout = layout_for(family, header, engine.tokenizer)
+        prompter = Prompter(layout, engine.sizes.limits.pair_tokens)
+        prompt = prompter.build("what is a panda?", documents).prompt
+        actual = np.array(engine.backends[0].run([prompt])[0])
+    weights = Weights(path)
+    expected = [score(weights, np.concatenate((prompt.prefix, row))) for row in prompt.rows]
+    check(expected, actual, EXACT if family == "qwen3" else BERT["off"])
+
+
+@pytest.mark.parametrize("logit", [-5.0, -0.5, 0.0, 2.0, 7.0])
+def test_unsqueeze_undoes_tanh(logit: float) -> None:
+    """A logit that a head squeezed through tanh in single precision comes back."""
+    assert unsqueeze(float(np.tanh(np.float32(logit)))) == pytest.approx(logit, abs=0.2)
+
+
+def test_unsqueeze_is_finite_and_monotonic_at_its_ends() -> None:
+    """Scores that rounded to ±1 count as the float32 beside them, so order is kept."""
+    ends = [-1.0, float(np.nextafter(np.float32(-1), np.float32(0))), 0.0, 1 - 2.0**-23, 1.0]
+    found = [unsqueeze(score) for score in ends]
+    assert all(math.isfinite(score) for score in found)
+    assert sorted(found) == found
+
+
+@pytest.mark.parametrize("logit", [-60.0, -3.0, 0.0, 3.0, 60.0])
+def test_log_odds_undo_a_softmax(logit: float) -> None:
+    """The log-odds of the two probabilities of a softmax are the logits' difference."""
+    yes, no = (float(np.float32(1 / (1 + math.exp(-sign * logit)))) for sign in (1, -1))
+    assert log_odds(yes, no) == pytest.approx(logit, rel=1e-6, abs=1e-6)
+
+
+def test_log_odds_saturate_instead_of_being_infinite() -> None:
+    """A probability that rounded to 0 gives a large finite score; NaN stays NaN."""
+    assert log_odds(1.0, 0.0) == -log_odds(0.0, 1.0) == pytest.approx(103.28, abs=0.01)
+    assert math.isnan(log_odds(math.nan, 0.5))
+    assert math.isnan(log_odds(0.5, math.nan))
