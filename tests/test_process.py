@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+
+from app.cli.serve import listen
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 30.0
@@ -198,3 +201,9 @@ def test_taken_port_is_one_line_and_exit_code_2() -> None:
         port = str(client.base_url.port)
 
         assert port in _one_line_error("--port", port)
+
+
+def test_listener_says_that_it_is_tcp() -> None:
+    """Accepted connections inherit the protocol, by which asyncio turns Nagle's delay off."""
+    with listen("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
