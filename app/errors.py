@@ -12,15 +12,22 @@ RerankdError
 │   ├── TooManyTokens            more than `max_request_tokens`
 │   ├── PairTooLong              a pair over the model's context, with truncation off
 │   ├── Unauthorized             missing or wrong API key
+│   ├── Forbidden                a known caller, but not for this
+│   ├── Conflict                 the deployment exists, or is not in a state for this
 │   ├── ModelNotFound            no such model
 │   └── RequestTimeout           the body did not arrive in time
 ├── Unavailable                  the same request may succeed later
 │   ├── QueueFull
 │   ├── ModelLoading
+│   ├── ModelFailed              it could not be loaded; its deployment says why
+│   ├── OutOfMemory              the models in use leave no room within `memory_budget`
 │   └── ShuttingDown
 ├── EngineFailure                llama.cpp failed on this request
 ├── ModelFileError               the model can't be served from this file
+│   └── LoadCheckFailed          it crashed, hung or scored nonsense in a child process
 ├── DownloadError                the Hub didn't hand over the file
+├── ServerRefused                a server that a command asked said no, or nothing
+├── StateError                   what should survive a restart can't be read or written
 └── SettingsError                a setting is wrong
 
 Codes are stable: clients may match on them. Messages are for people and may change.
@@ -77,6 +84,14 @@ class Unauthorized(RequestError):
     code = "invalid_api_key"
 
 
+class Forbidden(RequestError):
+    code = "forbidden"
+
+
+class Conflict(RequestError):
+    code = "conflict"
+
+
 class NotFound(RequestError):
     code = "not_found"
 
@@ -105,6 +120,14 @@ class ModelLoading(Unavailable):
     code = "model_loading"
 
 
+class ModelFailed(Unavailable):
+    code = "model_failed"
+
+
+class OutOfMemory(Unavailable):
+    code = "out_of_memory"
+
+
 class ShuttingDown(Unavailable):
     code = "shutting_down"
 
@@ -115,6 +138,18 @@ class EngineFailure(RerankdError):
 
 class ModelFileError(RerankdError):
     code = "model_file"
+
+
+class LoadCheckFailed(ModelFileError):
+    code = "load_check_failed"
+
+
+class ServerRefused(RerankdError):
+    code = "server_refused"
+
+
+class StateError(RerankdError):
+    code = "state"
 
 
 class DownloadError(RerankdError):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFReader, GGUFValueType
-from msgspec import Struct
+from msgspec import Struct, structs
 from numpy.typing import NDArray
 
 from app.errors import ModelFileError
@@ -25,14 +26,17 @@ Readout = Literal["rank", "logits"]
 MOST_DIMENSIONS = 4  # GGML_MAX_DIMS
 KEPT_ARRAY = 64
 """Longer arrays (vocabularies, merges) are skipped: 250,000 strings cost seconds and memory."""
+TOKENS_KEY = struct.pack("<Q21s", 21, b"tokenizer.ggml.tokens")
+MOST_TOKENS, MOST_TOKEN_BYTES = 2_000_000, 64 * 1024**2  # many times the largest there is
 
 
 class TensorInfo(Struct, frozen=True):
-    """A tensor's shape in ggml order (fastest dimension first), type and size in bytes."""
+    """A tensor's shape in ggml order (fastest dimension first), type, size and place in bytes."""
 
     shape: tuple[int, ...]
     type: str
     bytes: int
+    offset: int = 0
 
 
 class Header(Struct, frozen=True):
@@ -79,6 +83,10 @@ class Verdict(Struct, frozen=True):
     readout: Readout = "rank"
     exact: bool = True
     uncalibrated: bool = False
+    segments: bool = False
+    """The document is a second segment, which llama.cpp has to be given as input embeddings."""
+    overrides: tuple[tuple[str, int], ...] = ()
+    """Metadata for llama.cpp to read in place of what the file lacks or has wrong."""
 
 
 class _HeaderReader(GGUFReader):  # type: ignore[misc]
@@ -88,6 +96,7 @@ class _HeaderReader(GGUFReader):  # type: ignore[misc]
         self.infos: dict[str, TensorInfo] = {}
         self.needed_bytes = 0
         self._names: set[str] = set()
+        self._path = path
         super().__init__(path)
 
     def _get(
@@ -118,22 +127,38 @@ class _HeaderReader(GGUFReader):  # type: ignore[misc]
             (length,) = struct.unpack_from("<Q", self.data, orig_offs + 4)
             if item == GGUFValueType.ARRAY:
                 raise ValueError("an array of arrays")
-            if length > KEPT_ARRAY:
-                size = self._array_bytes(orig_offs + 12, item, length)
+            distinct = self.data[: orig_offs - 4][-len(TOKENS_KEY) :].tobytes() == TOKENS_KEY
+            if length > KEPT_ARRAY or distinct:
+                size = self._array_bytes(orig_offs + 12, item, length, distinct=distinct)
                 return 12 + size, [], [], [GGUFValueType.ARRAY, item]
         parts: tuple[int, list[NDArray[Any]], list[int], list[GGUFValueType]]
         parts = super()._get_field_parts(orig_offs, raw_type)
         return parts
 
-    def _array_bytes(self, start: int, item: GGUFValueType, length: int) -> int:
+    def _array_bytes(self, start: int, item: GGUFValueType, length: int, *, distinct: bool) -> int:
         if item != GGUFValueType.STRING:
             return length * int(np.dtype(self.gguf_scalar_to_np[item]).itemsize)
         view, offset, end = memoryview(self.data), start, len(self.data)
-        for _ in range(length):
-            offset += 8 + int(struct.unpack_from("<Q", view, offset)[0])
+        seen: set[bytes] = set()
+        for number in range(length):
+            begin, offset = offset + 8, offset + 8 + struct.unpack_from("<Q", view, offset)[0]
             if offset > end:
                 raise ValueError("a string runs past the end of the file")
+            if distinct:
+                if number >= MOST_TOKENS or offset - start > MOST_TOKEN_BYTES:
+                    raise ValueError("a vocabulary larger than any model has")
+                self._see(bytes(view[begin:offset]), number, seen)
         return offset - start
+
+    def _see(self, token: bytes, number: int, seen: set[bytes]) -> None:
+        """Refuse a second token of one text, as llama.cpp reads it: it would end the process."""
+        text = token.partition(b"\0")[0] or b"[EMPTY_%d]" % number
+        if text in seen:
+            raise ModelFileError(
+                f"{self._path}: the vocabulary has {text[:40].decode('utf-8', 'replace')!r} twice,"
+                " so llama.cpp can't load it; use another conversion"
+            )
+        seen.add(text)
 
     def _build_tensors(self, start_offs: int, fields: list[Any]) -> None:
         start = int(start_offs)  # a NumPy uint32 where the file sets its alignment
@@ -143,8 +168,9 @@ class _HeaderReader(GGUFReader):  # type: ignore[misc]
             block, block_bytes = GGML_QUANT_SIZES[kind]
             shape = tuple(int(dim) for dim in dims)
             size = math.prod(shape) * block_bytes // block
-            self.infos[bytes(name).decode()] = TensorInfo(shape, kind.name, size)
-            self.needed_bytes = max(self.needed_bytes, start + int(offset[0]) + size)
+            place = start + int(offset[0])
+            self.infos[bytes(name).decode()] = TensorInfo(shape, kind.name, size, place)
+            self.needed_bytes = max(self.needed_bytes, place + size)
 
 
 def read(path: Path) -> Header:
@@ -185,8 +211,16 @@ def _metadata(reader: _HeaderReader) -> dict[str, Any]:
     }
 
 
-def judge(header: Header, *, bare_head: bool = False) -> Verdict:
-    """Decide whether and how a file ranks; `bare_head` is a manifest's word for its head."""
+def judge(
+    header: Header, *, bare_head: bool = False, overrides: Mapping[str, int] | None = None
+) -> Verdict:
+    """Decide whether and how a file ranks; `bare_head` and `overrides` are a manifest's word."""
+    said = dict(overrides or {})
+    verdict = _judge(structs.replace(header, metadata=header.metadata | said), bare_head)
+    return structs.replace(verdict, overrides=tuple(said.items()))
+
+
+def _judge(header: Header, bare_head: bool) -> Verdict:
     architecture = header.architecture
     encoders = {
         "bert": _judge_bert,
@@ -216,6 +250,9 @@ def _judge_bert(header: Header, bare_head: bool) -> Verdict:
         return _lacks("cls.output.weight", family)
     if bare_head or (pooler and segments in (0, 1)):
         return Verdict("reranker", "cross-encoder with its whole head", family)
+    types = header.tensors.get("token_types.weight")
+    if pooler and family == "bert" and types and types.shape[1:] == (segments,) == (2,):
+        return Verdict("reranker", "cross-encoder with two segments", family, segments=True)
     lost = "its pooler (cls.weight)" if not pooler else "its second segment type"
     return Verdict(
         "degraded", f"the conversion lost {lost}, so its scores are wrong", family, exact=False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -44,6 +44,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mmap: bool = True
     mlock: bool = False
     accept_degraded: bool = False
+    accept_license: bool = False
+    catalog_dir: str = ""
+    state_dir: str = ""
+    memory_budget: Auto = 0
+    idle_timeout: Annotated[float, Meta(ge=0)] = 0.0
+    load_wait: Annotated[float, Meta(ge=0, le=3600)] = 0.0
+    load_timeout: Annotated[float, Meta(gt=0, le=86_400)] = 600.0
     max_body_bytes: Count = 32 * 1024 * 1024
     max_documents: Count = 10_000
     max_request_tokens: Count = 1_000_000
@@ -83,6 +90,13 @@ HELP: dict[str, str] = {
     "mmap": "map the model file into memory",
     "mlock": "keep the model's pages from being swapped out",
     "accept_degraded": "serve a file whose scores are known to be only approximate",
+    "accept_license": "serve models whose licence forbids commercial use",
+    "catalog_dir": "folder of your own manifests, which add to the catalog or override it",
+    "state_dir": "folder that keeps deployments over a restart; default: XDG_STATE_HOME/rerankd",
+    "memory_budget": "bytes that all loaded models may take together; 0: no limit",
+    "idle_timeout": "seconds without a request after which a model is unloaded; 0: never",
+    "load_wait": "seconds a request waits for its model to load before it gets 503",
+    "load_timeout": "seconds that the load check of a new file may take",
     "max_body_bytes": "largest request body, in bytes",
     "max_documents": "most documents in one request",
     "max_request_tokens": "most tokens in one request",
@@ -94,6 +108,15 @@ HELP: dict[str, str] = {
     "no_auth": "allow a non-loopback address without any API key",
     "log_level": "debug, info, warning or error",
 }
+
+MODEL_SETTINGS = frozenset(
+    {
+        *("context", "workers", "threads", "step_tokens", "gpu_layers", "main_gpu"),
+        *("split_mode", "tensor_split", "flash_attn", "kv_type", "mmap", "mlock"),
+        "accept_degraded",
+    }
+)
+"""Settings that a deployment may have of its own."""
 
 SECRET = frozenset({"api_keys"})
 """Settings that are masked when shown and that no flag carries, since flags show in `ps`."""
@@ -160,6 +183,44 @@ def load(
         values[name] = _checked(name, value, source)
         sources[name] = source
     return Effective(Settings(**values), sources)
+
+
+def override(settings: Settings, options: Mapping[str, Any]) -> Settings:
+    """Return settings with a deployment's own values for some of MODEL_SETTINGS.
+
+    Raises SettingsError for any other name and for values out of range.
+    """
+    checked: dict[str, Any] = {}
+    known = {setting.name: setting for setting in table()}
+    for name, value in options.items():
+        if name not in MODEL_SETTINGS:
+            raise SettingsError(f"{name!r} is not a setting of a deployment", param=name)
+        checked[name] = _checked(name, _parted(known[name], value), "the deployment")
+    return msgspec.structs.replace(settings, **checked)
+
+
+def state_folder(settings: Settings, environment: Mapping[str, str] | None = None) -> Path:
+    """Return the folder for what survives a restart."""
+    environment = os.environ if environment is None else environment
+    if settings.state_dir:
+        return Path(settings.state_dir).expanduser()
+    home = environment.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(home).expanduser() / "rerankd"
+
+
+def model_flags(settings: Settings, names: Collection[str]) -> list[str]:
+    """Return the flags that give another process the same values of some settings."""
+    flags: list[str] = []
+    for setting in table():
+        value = getattr(settings, setting.name)
+        if setting.name not in names or value == setting.default:
+            continue
+        if setting.kind is bool:
+            flags.append(setting.flag if value else f"--no-{setting.flag[2:]}")
+        else:
+            shown = ",".join(map(str, value)) if setting.many else str(value)
+            flags.append(f"{setting.flag}={shown}")
+    return flags
 
 
 def _configured_path(environment: Mapping[str, str]) -> Path | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from gguf import GGUFReader
+from gguf import GGUFReader, dequantize
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[np.float64]
@@ -26,7 +26,10 @@ class Weights:
     def __init__(self, path: Path) -> None:
         reader = GGUFReader(path)
         self._metadata = {key: field.contents() for key, field in reader.fields.items()}
-        self._tensors = {one.name: np.array(one.data, np.float64) for one in reader.tensors}
+        self._tensors = {
+            one.name: dequantize(one.data, one.tensor_type).astype(np.float64)
+            for one in reader.tensors
+        }
         self.tokens: list[str] = self._metadata["tokenizer.ggml.tokens"]
 
     def key(self, name: str) -> Any:
@@ -45,10 +48,15 @@ class Weights:
         return found + self[f"{name}.bias"] if self.has(f"{name}.bias") else found
 
 
-def bert_score(weights: Weights, ids: Sequence[int] | NDArray[np.int32]) -> float:
-    """Return the logit of one pair, all segment ids 0."""
+def bert_score(
+    weights: Weights,
+    ids: Sequence[int] | NDArray[np.int32],
+    segments: Sequence[int] | NDArray[np.int32] = (),
+) -> float:
+    """Return the logit of one pair; segment ids are all 0 where none are given."""
+    types = weights["token_types.weight"][list(segments) or [0] * len(ids)]
     hidden = weights["token_embd.weight"][ids] + weights["position_embd.weight"][: len(ids)]
-    hidden = _layer_norm(weights, "token_embd_norm", hidden + weights["token_types.weight"][0])
+    hidden = _layer_norm(weights, "token_embd_norm", hidden + types)
     for layer in range(weights.key("block_count")):
         block = f"blk.{layer}"
         mixed = weights.linear(f"{block}.attn_output", _bert_attention(weights, block, hidden))

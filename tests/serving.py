@@ -18,7 +18,7 @@ from app.domain import Limits, TokenIds
 from app.engine.sizing import Sizes
 from app.gguf_file import Header, Verdict
 from app.http import AccessLog, create_app
-from app.service import Service, resolve
+from app.service import Service, build
 from app.settings import Settings
 
 POISON, NAN = 100, 101
@@ -40,7 +40,10 @@ class FakeEngine:
         gate: Gate | None = None,
         limits: Limits = LIMITS,
         score: Callable[[TokenIds], float] = by_length,
+        loading: threading.Event | None = None,
     ) -> None:
+        """`loading` holds the opening of the model until it is set."""
+        self._loading = loading
         self.tokenizer = FakeTokenizer()
         self.tokenizer.tokenize("poison nan")
         self.backends = tuple(
@@ -56,6 +59,8 @@ class FakeEngine:
 
     def open(self, _header: Header, _verdict: Verdict, _settings: Settings) -> FakeEngine:
         """Be what `app.engine.open_engine` returns."""
+        if self._loading and not self._loading.wait(PATIENCE):
+            raise TimeoutError("the test never let the model load")
         return self
 
     @property
@@ -66,9 +71,7 @@ class FakeEngine:
 
 def service_of(engine: FakeEngine | None = None, *, start: bool = True, **settings: Any) -> Service:
     """Return a service over a fake engine, ready unless `start` is off."""
-    configured = Settings(**settings)
-    target = resolve(Settings())
-    service = Service(target, configured, (engine or FakeEngine()).open)
+    service = build(Settings(**settings), (engine or FakeEngine()).open)
     if start:
         asyncio.run(service.start())
     return service
@@ -83,12 +86,13 @@ def client_of(service: Service) -> Iterator[TestClient[Any]]:
 
 
 @contextmanager
-def server_of(service: Service) -> Iterator[str]:
+def server_of(service: Service, *, wait: bool = True) -> Iterator[str]:
     """Serve on a free loopback port in a thread of its own; yield the base URL.
 
-    A service that is not started yet is started there, and it is closed there.
+    A service that is not started yet is started there, and it is closed there; without `wait`
+    the URL comes while it still loads.
     """
-    running = _Running(service)
+    running = _Running(service, wait=wait)
     running.start()
     try:
         assert running.announced.wait(PATIENCE)
@@ -101,8 +105,9 @@ def server_of(service: Service) -> Iterator[str]:
 class _Running(threading.Thread):
     """A server's thread, which says when it listens so that nobody has to ask again and again."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, *, wait: bool) -> None:
         super().__init__()
+        self._wait = wait
         self.announced = threading.Event()
         self.url = ""
         self._service = service
@@ -116,11 +121,17 @@ class _Running(threading.Thread):
     async def _run(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            if self._service.state == "loading":
-                await self._service.start()
+            loading = asyncio.create_task(self._start())
+            if self._wait:
+                await loading
             self.announced.set()
             await self.server.serve(sockets=[listener])
         await self._service.close()
+        await loading
+
+    async def _start(self) -> None:
+        if not self._service.deployments.statuses:
+            await self._service.start()
 
 
 def rerank(client: httpx.Client, **body: Any) -> httpx.Response:

@@ -19,8 +19,8 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-NEVER_ON_THE_WIRE = {"bad_request", "unavailable", "model_file", "download_failed", "settings"}
-"""Codes of base classes, and of errors that end a command instead of answering a request."""
+NEVER_ON_THE_WIRE = {"bad_request", "unavailable", "server_refused"}
+"""Codes of base classes, and of an error that only ends a command."""
 
 
 def test_readme_starts_with_the_two_commands() -> None:

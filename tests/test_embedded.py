@@ -13,7 +13,7 @@ import pytest
 from litestar.testing import TestClient
 from serving import client_of, rerank
 
-from app.service import Service, resolve
+from app.service import Service, build
 from app.settings import Settings
 
 PANDA = (
@@ -26,7 +26,7 @@ DOCUMENTS = ["hi", "it is a bear", PANDA]
 def real_service(**settings: Any) -> Service:
     """Return a ready service of the embedded model."""
     configured = Settings(**settings)
-    service = Service(resolve(configured), configured)
+    service = build(configured)
     asyncio.run(service.start())
     return service
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,26 @@ def test_a_closed_model_makes_no_context(tiny_bert: Path) -> None:
         llama.Context(model, llama.ContextOptions(cells=64, batch=64, sequences=1, threads=1))
 
 
+def test_an_output_buffer_is_given_back_once(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole pages of the logits nobody reads go back to the system, again only when they grow."""
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        "app.engine.encoder._madvise", lambda start, size, _advice: given.append((start, size))
+    )
+    monkeypatch.setattr(llama, "supports_gpu", lambda: False)
+    with opened(tiny_bert) as engine:
+        before = len(given)
+        for length in (64, 64, 40):
+            engine.backends[0].run([pairs(row(length))])
+    assert len(given) == before + 1
+    start, size = given[-1]
+    assert start % mmap.PAGESIZE == size % mmap.PAGESIZE == 0
+    logits = BERT_CONTEXT * read(tiny_bert).vocabulary * 4
+    assert logits - 2 * mmap.PAGESIZE < size <= logits
+
+
 # GPU layers
 
 
@@ -242,6 +263,20 @@ def test_tensor_split_for_missing_devices_is_refused(tiny_bert: Path) -> None:
     shares = (1.0,) * 99
     with pytest.raises(SettingsError, match="devices"), opened(tiny_bert, tensor_split=shares):
         pass
+
+
+@pytest.mark.parametrize("key", ["", "k" * 128, "\u00e9" * 64])
+def test_a_key_that_llama_cpp_has_no_room_for_is_refused(tiny_bert: Path, key: str) -> None:
+    """An override's key is at most 127 bytes and not empty, which would end the list."""
+    with pytest.raises(ModelFileError, match="overridden"):
+        llama.Model(tiny_bert, llama.LoadOptions(overrides=((key, 1),)))
+
+
+def test_overrides_take_the_place_of_metadata(tiny_bert: Path) -> None:
+    """Every override reaches llama.cpp, the longest keys and those nobody asks for as well."""
+    keys = (("k" * 127, 1), ("bert.context_length", 48), ("another", -1))
+    with pytest.raises(ModelFileError, match=r"position_embd.*48"):
+        llama.Model(tiny_bert, llama.LoadOptions(overrides=keys))
 
 
 # Sizes

@@ -11,14 +11,14 @@ import pytest
 import reference
 from numpy.typing import NDArray
 from reference import Weights
-from tiny_models import opened
+from tiny_models import opened, write_qwen3
 
 from app.domain import NO_TOKENS, Backend, Prompt, TokenIds
 from app.engine import Engine, open_engine
 from app.engine.causal import CausalBackend
 from app.errors import EngineFailure
 from app.prompts import Prompter, layout_for
-from app.service import resolve
+from app.service import preflight
 from app.settings import Settings
 
 Scores = NDArray[np.float64]
@@ -66,7 +66,7 @@ def _documents() -> tuple[str, ...]:
 def embedded() -> Iterator[Engine]:
     """The embedded model with two contexts of one thread."""
     settings = Settings(workers=2, threads=1)
-    target = resolve(settings)
+    target = preflight(settings)
     engine = open_engine(target.header, target.verdict, settings)
     yield engine
     engine.close()
@@ -75,7 +75,7 @@ def embedded() -> Iterator[Engine]:
 @pytest.fixture(scope="module")
 def pairs(embedded: Engine) -> tuple[TokenIds, ...]:
     """The documents' pairs with one query, the longest cut to the model's context."""
-    target = resolve(Settings())
+    target = preflight(Settings())
     layout = layout_for("bert", target.header, embedded.tokenizer)
     prompter = Prompter(layout, embedded.sizes.limits.pair_tokens)
     return prompter.build("What is a panda?", _documents()).prompt.rows
@@ -226,11 +226,14 @@ class Causal:
 
 @pytest.fixture(params=["rank", "logits"])
 def causal(
-    request: pytest.FixtureRequest, tiny_qwen3: Path, tiny_qwen3_headless: Path
+    request: pytest.FixtureRequest, tmp_path: Path, tiny_qwen3_headless: Path
 ) -> Iterator[Causal]:
     """Both readouts, each with an empty cache."""
-    path = tiny_qwen3 if request.param == "rank" else tiny_qwen3_headless
+    path = tiny_qwen3_headless
+    if request.param == "rank":  # a head that repeats the output's rows would be read from logits
+        path = write_qwen3(tmp_path / "own.gguf", head="own")
     with opened(path, context=192, step_tokens=64, flash_attn="off") as engine:
+        assert engine.readout == request.param
         assert engine.sizes.limits.cells == 256  # what llama.cpp rounds to, so nothing is spare
         yield Causal(engine, Weights(path), request.param == "rank")
 

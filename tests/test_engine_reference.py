@@ -12,7 +12,7 @@ import pytest
 import reference
 from numpy.typing import NDArray
 from reference import Weights
-from tiny_models import opened, write_bert, write_qwen3
+from tiny_models import opened, opened_as, write_bert, write_modern_bert, write_qwen3
 
 from app import gguf_file
 from app.domain import NO_TOKENS, Prompt, TokenIds
@@ -55,8 +55,8 @@ def check(expected: Sequence[float], actual: NDArray[np.float64], tolerance: flo
 @pytest.mark.parametrize("flash_attn", ["on", "off"])
 @pytest.mark.parametrize(
     "shape",
-    [{}, {"pooler": False}, {"segments": 2}, {"tokenizer": "t5"}],
-    ids=["pooler", "bare", "two segments", "unigram"],
+    [{}, {"pooler": False}, {"pooler": False, "segments": 2}, {"tokenizer": "t5"}],
+    ids=["pooler", "bare", "bare with two segments", "unigram"],
 )
 def test_bert_scores_equal_the_reference(
     tmp_path: Path, shape: dict[str, Any], flash_attn: str
@@ -92,12 +92,60 @@ def test_qwen3_scores_equal_the_reference(
     check(expected, scores_of(path, rows, flash_attn=flash_attn, kv_type=kv_type), tolerance)
 
 
-def test_both_readouts_give_one_score(tiny_qwen3: Path, tiny_qwen3_headless: Path) -> None:
+def test_both_readouts_give_one_score(tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A head made of the yes and no rows and the two logits themselves give the same score."""
     rows = rows_of(Weights(tiny_qwen3), LENGTHS)
+    by_logits = scores_of(tiny_qwen3, rows, flash_attn="off")
+    monkeypatch.setattr("app.engine.repeats_output", lambda *_arguments: False)
+    with opened(tiny_qwen3) as engine:
+        assert engine.readout == "rank"
     by_head = scores_of(tiny_qwen3, rows, flash_attn="off")
-    by_logits = scores_of(tiny_qwen3_headless, rows, flash_attn="off")
     check(list(by_head), by_logits, EXACT)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize(("head", "expected"), [("rows", "logits"), ("own", "rank")])
+def test_the_readout_follows_from_the_head(
+    tmp_path: Path, head: Literal["rows", "own"], expected: str, tied: bool
+) -> None:
+    """The vocabulary's logits are read where the head repeats two of its rows, else the head."""
+    path = write_qwen3(tmp_path / "qwen3.gguf", head=head, tied=tied)
+    assert gguf_file.judge(gguf_file.read(path)).readout == "rank"
+    with opened(path) as engine:
+        assert expected == engine.readout
+
+
+def test_a_head_is_read_where_its_words_are_no_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without single tokens yes and no there are no logits to read, and the head still serves."""
+    monkeypatch.setattr("app.engine.repeats_output", lambda *_arguments: True)
+    path = write_qwen3(tmp_path / "qwen3.gguf", head="own", answers=False)
+    with opened(path) as engine:
+        assert engine.readout == "rank"
+
+
+def test_an_encoder_reads_its_head(tiny_bert: Path) -> None:
+    """Encoders have a rank head and nothing else."""
+    with opened(tiny_bert) as engine:
+        assert engine.readout == "rank"
+
+
+def test_a_classifiers_pooling_can_be_set(tmp_path: Path) -> None:
+    """A modern-bert file without its pooling scores by mean, or by [CLS] where that is known."""
+    paths = {
+        pooling: write_modern_bert(tmp_path / f"{pooling}.gguf", pooling=pooling)
+        for pooling in (None, 1, 2)
+    }
+    rows = rows_of(Weights(paths[None]), LENGTHS)
+    by_mean, by_first = (scores_of(paths[pooling], rows) for pooling in (1, 2))
+    assert np.abs(by_mean - by_first).max() > 1
+    np.testing.assert_array_equal(scores_of(paths[None], rows), by_mean)
+    header = gguf_file.read(paths[None])
+    overrides = {"modern-bert.classifier.pooling_type": 2}
+    with opened_as(header, gguf_file.judge(header, overrides=overrides)) as engine:
+        found = [engine.backends[0].run([Prompt(NO_TOKENS, (row,))])[0][0] for row in rows]
+    np.testing.assert_array_equal(found, by_first)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ DENSE = {"cls.weight": (WIDTH, WIDTH), "cls.bias": (WIDTH,)}
 OUTPUT = {"cls.output.weight": (WIDTH, 1), "cls.output.bias": (1,)}
 YES_NO = {"cls.output.weight": (WIDTH, 2)}
 EMBEDDING = {"token_embd.weight": (WIDTH, 4)}
+TYPES = {"token_types.weight": (WIDTH, 2)}
 UNTIED = {"output.weight": (WIDTH, 4)}
 
 ONE_SEGMENT = {"tokenizer.ggml.token_type_count": 1}
@@ -45,6 +46,7 @@ class Case(Struct, frozen=True, kw_only=True):
     readout: str = "rank"
     exact: bool = True
     uncalibrated: bool = False
+    segments: bool = False
     says: str = ""
     file: str = "model.gguf"
     bare_head: bool = False
@@ -60,6 +62,23 @@ def refused(name: str, architecture: str, kind: str, says: str, **parts: Any) ->
 
 RERANKERS = [
     reranker("bert", "bert", "bert", keys=ONE_SEGMENT, tensors=DENSE | OUTPUT),
+    reranker(
+        "bert with two segments",
+        "bert",
+        "bert",
+        keys=TWO_SEGMENTS,
+        tensors=EMBEDDING | TYPES | DENSE | OUTPUT,
+        segments=True,
+        says="two segments",
+    ),
+    reranker(
+        "bert with two segments, trained with one",
+        "bert",
+        "bert",
+        keys=TWO_SEGMENTS,
+        tensors=EMBEDDING | TYPES | DENSE | OUTPUT,
+        bare_head=True,
+    ),
     reranker(
         "bert with a head that never had a pooler",
         "bert",
@@ -169,22 +188,52 @@ DEGRADED = [
         exact=False,
     ),
     refused(
-        "bert with two segments",
+        "bert with two segments and no table of them",
         "bert",
         "degraded",
         "second segment",
         keys=TWO_SEGMENTS,
-        tensors=DENSE | OUTPUT,
+        tensors=EMBEDDING | DENSE | OUTPUT,
         family="bert",
         exact=False,
     ),
     refused(
-        "bert with neither",
+        "bert with two segments and one row for them",
+        "bert",
+        "degraded",
+        "second segment",
+        keys=TWO_SEGMENTS,
+        tensors=EMBEDDING | DENSE | OUTPUT | {"token_types.weight": (WIDTH, 1)},
+        family="bert",
+        exact=False,
+    ),
+    refused(
+        "bert with three segments",
+        "bert",
+        "degraded",
+        "second segment",
+        keys={"tokenizer.ggml.token_type_count": 3},
+        tensors=EMBEDDING | DENSE | OUTPUT | {"token_types.weight": (WIDTH, 3)},
+        family="bert",
+        exact=False,
+    ),
+    refused(
+        "roberta with two segments",
+        "bert",
+        "degraded",
+        "second segment",
+        keys=TWO_SEGMENTS | {"tokenizer.ggml.model": "gpt2"},
+        tensors=EMBEDDING | TYPES | DENSE | OUTPUT,
+        family="xlm-roberta",
+        exact=False,
+    ),
+    refused(
+        "bert with neither pooler nor one segment",
         "bert",
         "degraded",
         "cls.weight",
         keys=TWO_SEGMENTS,
-        tensors=OUTPUT,
+        tensors=EMBEDDING | TYPES | OUTPUT,
         family="bert",
         exact=False,
     ),
@@ -408,7 +457,7 @@ def test_the_verdict_on_each_kind_of_file(case: Case, tmp_path: Path) -> None:
     assert expected == (verdict.kind, verdict.family, verdict.readout, verdict.uncalibrated)
     assert case.says in verdict.reason
     if verdict.kind in {"reranker", "degraded"}:
-        assert case.exact == verdict.exact
+        assert (case.exact, case.segments) == (verdict.exact, verdict.segments)
 
 
 @pytest.mark.parametrize("case", RERANKERS, ids=by_name)
@@ -475,6 +524,106 @@ def test_vocabularies_are_skipped(tmp_path: Path) -> None:
     expected = {"general.architecture": "bert", "just.fits": keys["just.fits"], "last.key": "read"}
     assert expected == header.metadata
     assert list(EMBEDDING) == list(header.tensors)
+
+
+def test_overrides_count_as_the_files_own(tmp_path: Path) -> None:
+    """A file is judged with a manifest's metadata, which the verdict carries to llama.cpp."""
+    tensors = DENSE | OUTPUT | {"cls.norm.weight": (WIDTH,)}
+    header = gguf_file.read(write(tmp_path / "a.gguf", "modern-bert", {}, tensors))
+    overrides = {"modern-bert.classifier.pooling_type": 2, "modern-bert.context_length": 9}
+    verdict = gguf_file.judge(header, overrides=overrides)
+    assert "pooling" not in verdict.reason
+    assert verdict.overrides == tuple(overrides.items())
+    plain = gguf_file.judge(header)
+    assert ("mean pooling assumed" in plain.reason, plain.overrides) == (True, ())
+
+
+def test_tensors_are_found_in_the_file(tmp_path: Path) -> None:
+    """A tensor's offset is where its bytes are, also in a file with its own alignment."""
+    path = tmp_path / "a.gguf"
+    writer = GGUFWriter(path, "bert")
+    writer.add_custom_alignment(64)
+    wanted = {"one": np.arange(3, dtype=np.float32), "two": np.arange(70, 83, dtype=np.float32)}
+    for name, values in wanted.items():
+        writer.add_tensor(name, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    content = path.read_bytes()
+    for name, one in gguf_file.read(path).tensors.items():
+        assert content[one.offset : one.offset + one.bytes] == wanted[name].tobytes()
+
+
+def vocabulary(*tokens: bytes) -> bytes:
+    """Return a file whose vocabulary is these tokens, between two other keys."""
+    listed = b"".join(struct.pack("<Q", len(token)) + token for token in tokens)
+    tokens_key = key(
+        "tokenizer.ggml.tokens", ARRAY, struct.pack("<IQ", STRING, len(tokens)) + listed
+    )
+    return crafted([BERT, tokens_key, SEGMENT], [HEAD])
+
+
+WORDS = [b"token%d" % number for number in range(KEPT_ARRAY + 6)]
+EMPTY_7 = b"[EMPTY_7]"  # what llama.cpp makes of an empty token 7
+
+TWICE = {
+    "side by side": ([b"a", b"b", b"b"], "'b'"),
+    "far apart": ([*WORDS, WORDS[0]], "'token0'"),
+    "in a long name": ([b"x" * 300, b"x" * 300], "'" + "x" * 40 + "'"),
+    "not UTF-8": ([b"\xff", b"\xff"], "'\ufffd'"),
+    "of several lines": ([b"a\nb", b"a\nb"], r"'a\nb'"),
+    "up to a zero": ([b"a\0b", b"a\0c"], "'a'"),
+    "an empty one with its name": ([EMPTY_7, *WORDS[:6], b""], "'[EMPTY_7]'"),
+}
+
+
+@pytest.mark.parametrize(("tokens", "named"), TWICE.values(), ids=TWICE.keys())
+def test_a_vocabulary_with_a_token_twice_is_refused(
+    tmp_path: Path, tokens: list[bytes], named: str
+) -> None:
+    """Two tokens that are one to llama.cpp, which ends the process then, are refused by name."""
+    path = tmp_path / "a.gguf"
+    path.write_bytes(vocabulary(*tokens))
+    message = refusal(path)
+    assert message.startswith(f"the vocabulary has {named} twice")
+    assert "another conversion" in message
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [[], [b""], [b"", b"", b"\0", b"\0b"], [b"a", b"A", b"a ", b"\xff", b"\xfe"], WORDS],
+    ids=["none", "empty", "many empty", "alike", "long"],
+)
+def test_a_vocabulary_of_different_tokens_is_skipped(tmp_path: Path, tokens: list[bytes]) -> None:
+    """Tokens that llama.cpp tells apart pass, and none of them is kept."""
+    path = tmp_path / "a.gguf"
+    path.write_bytes(vocabulary(*tokens))
+    header = gguf_file.read(path)
+    assert header.metadata["tokenizer.ggml.token_type_count"] == 1
+    assert "tokenizer.ggml.tokens" not in header.metadata
+
+
+def test_equal_strings_elsewhere_are_no_matter(tmp_path: Path) -> None:
+    """Only the vocabulary has to be distinct, not another list, nor one with a longer name."""
+    names = ("tokenizer.ggml.merges", "xtokenizer.ggml.tokens", "tokenizer.ggml.tokens2", "a")
+    keys = {name: ["same"] * length for name, length in zip(names, (99, 99, 99, 9), strict=True)}
+    header = gguf_file.read(write(tmp_path / "a.gguf", "bert", keys, EMBEDDING))
+    assert header.metadata["a"] == ["same"] * 9
+
+
+@pytest.mark.parametrize("limit", ["MOST_TOKENS", "MOST_TOKEN_BYTES"])
+def test_a_vocabulary_beyond_all_bounds_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    """What has to be held to compare tokens is bounded in their number and bytes."""
+    path = tmp_path / "a.gguf"
+    path.write_bytes(vocabulary(*WORDS))
+    size = {"MOST_TOKENS": len(WORDS), "MOST_TOKEN_BYTES": sum(8 + len(one) for one in WORDS)}
+    monkeypatch.setattr(gguf_file, limit, size[limit])
+    assert gguf_file.read(path).architecture == "bert"
+    monkeypatch.setattr(gguf_file, limit, size[limit] - 1)
+    assert "larger than any model" in refusal(path)
 
 
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:

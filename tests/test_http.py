@@ -318,11 +318,32 @@ def test_long_documents_are_422_without_truncation(client: Client) -> None:
 
 def test_loading_model_is_503() -> None:
     """Until the model is loaded, requests and readiness get 503 with Retry-After."""
-    with client_of(service_of(start=False)) as client:
+    loading = threading.Event()
+    service = service_of(FakeEngine(loading=loading), start=False)
+    with (
+        server_of(service, wait=False) as url,
+        httpx.Client(base_url=url, timeout=PATIENCE) as client,
+    ):
         for response in (rerank(client, query="q", documents=["a"]), client.get("/health/ready")):
             assert (response.status_code, error(response)["code"]) == (503, "model_loading")
             assert int(response.headers["retry-after"]) >= 1
         assert client.get("/health/live").status_code == 200
+        loading.set()
+
+
+def test_requests_can_wait_for_a_loading_model() -> None:
+    """With load_wait a request that comes too early is answered when the model is there."""
+    loading = threading.Event()
+    service = service_of(FakeEngine(loading=loading), start=False, load_wait=PATIENCE)
+    with (
+        server_of(service, wait=False) as url,
+        httpx.Client(base_url=url, timeout=PATIENCE) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        early = pool.submit(rerank, client, query="q", documents=["a"])
+        loading.set()
+
+        assert early.result(PATIENCE).status_code == 200
 
 
 def test_draining_server_is_503() -> None:
@@ -602,6 +623,7 @@ def test_nothing_a_user_sent_is_logged(
 ) -> None:
     """Queries, documents, keys and query strings stay out of the log, also for failures."""
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="app")  # a command may have set it higher
     for text in ("classified", "classified poison"):
         rerank(client, query="classified", documents=[text])
     client.post("/v1/rerank", content=b'{"query":"classified","documents":[1]}')

@@ -14,13 +14,17 @@ APP = Path(__file__).parents[1] / "app"
 FLOORS = (
     {"app", "errors", "domain", "logs"},
     {"settings"},
-    {"catalog", "gguf_file", "hub"},
+    {"catalog", "gguf_file", "hub", "store"},
+    {"sources"},
     {"prompts", "packing"},
     {"fair_queue"},
     {"engine"},
     {"scheduler"},
+    {"runtime"},
+    {"load_check", "deployments"},
+    {"loading"},
     {"service"},
-    {"dialects"},
+    {"dialects", "evaluation"},
     {"http"},
     {"cli"},
     {"__main__"},
@@ -28,9 +32,9 @@ FLOORS = (
 """Rooms, lowest first; a room is a module or package of `app`. Rooms of one floor are peers."""
 
 HOMES = {
-    "llama_cpp": ("engine/llama.py",),
-    "huggingface_hub": ("hub.py",),
-    "gguf": ("gguf_file.py",),
+    "llama_cpp": ("engine/llama.py", "engine/ggml.py"),
+    "huggingface_hub": ("hub/",),
+    "gguf": ("gguf_file.py", "engine/segments.py"),
     "litestar": ("http/",),
     "uvicorn": ("http/", "cli/"),
     "click": ("cli/",),

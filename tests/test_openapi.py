@@ -22,7 +22,7 @@ STATIC = Path(http.__file__).parent / "static"
 def test_every_route_is_documented() -> None:
     """The paths and methods of the document are the application's, pages aside."""
     routes = {
-        (route.path, method.lower())
+        (route.path_format, method.lower())
         for route in create_app(service_of(start=False)).routes
         for handler in getattr(route, "route_handlers", ())
         for method in handler.http_methods

@@ -30,7 +30,7 @@ class Running:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "app", "serve", "--port", "0", *arguments],
             cwd=ROOT,
-            env={**os.environ, **environment},
+            env={**os.environ, "RERANKD_STATE_DIR": os.devnull + "/none", **environment},
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -61,7 +61,7 @@ def serving(*arguments: str, **environment: str) -> Iterator[tuple[Running, http
     watchdog.start()
     try:
         url = running.until(r"listening on (http://\S+)")[1]
-        running.until(r"ready in")
+        running.until(r"rerank-mini-en ready: ")
         with httpx.Client(base_url=url, timeout=PATIENCE) as client:
             yield running, client
     finally:

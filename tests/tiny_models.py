@@ -1,7 +1,7 @@
 """Tiny GGUF files with random weights, and engines opened on them.
 
-Every builder is deterministic: the same arguments give the same bytes. Weights are F32 and
-scaled so that scores spread over several units, far more than any rounding.
+Every builder is deterministic: the same arguments give the same bytes. Weights are F32 unless
+told otherwise, and scaled so that scores spread over several units, far more than any rounding.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from gguf import GGUFWriter, PoolingType, TokenType
+from gguf import GGMLQuantizationType, GGUFWriter, PoolingType, TokenType, quantize
 from numpy.typing import NDArray
 
 from app import gguf_file
 from app.engine import Engine, open_engine
+from app.gguf_file import Header, Verdict
 from app.settings import Settings
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -87,9 +88,13 @@ def write_bert(
     segments: int = 1,
     tokenizer: Literal["bert", "t5"] = "bert",
     context: int = BERT_CONTEXT,
+    embedding: GGMLQuantizationType = GGMLQuantizationType.F32,
     seed: int = 1,
 ) -> Path:
-    """Write a BERT-shaped cross-encoder: WordPiece, or unigram as XLM-RoBERTa has it."""
+    """Write a BERT-shaped cross-encoder: WordPiece, or unigram as XLM-RoBERTa has it.
+
+    `embedding` is the type of the token embedding.
+    """
     random = _Random(seed)
     writer = GGUFWriter(path, "bert")
     writer.add_name("tiny bert")
@@ -102,7 +107,7 @@ def write_bert(
     writer.add_causal_attention(False)
     writer.add_token_type_count(segments)
     vocabulary = _add_wordpiece(writer) if tokenizer == "bert" else _add_unigram(writer)
-    _add_bert_tensors(writer, random, (vocabulary, context, segments))
+    _add_bert_tensors(writer, random, (vocabulary, context, segments), embedding)
     if pooler:
         writer.add_tensor("cls.weight", random.matrix(WIDTH, WIDTH))
         writer.add_tensor("cls.bias", random.vector(WIDTH))
@@ -111,11 +116,18 @@ def write_bert(
     return _written(writer, path)
 
 
-def _add_bert_tensors(writer: GGUFWriter, random: _Random, tables: tuple[int, int, int]) -> None:
+def _add_bert_tensors(
+    writer: GGUFWriter,
+    random: _Random,
+    tables: tuple[int, int, int],
+    embedding: GGMLQuantizationType,
+) -> None:
     vocabulary, context, segments = tables
-    writer.add_tensor("token_embd.weight", random.matrix(vocabulary, WIDTH, gain=6.0))
+    tokens = random.matrix(vocabulary, WIDTH, gain=6.0)
+    writer.add_tensor("token_embd.weight", quantize(tokens, embedding), raw_dtype=embedding)
     writer.add_tensor("position_embd.weight", random.matrix(context, WIDTH))
-    writer.add_tensor("token_types.weight", random.matrix(segments, WIDTH))
+    gain = 1.0 if segments == 1 else 3.0  # so that the segment a token is in counts
+    writer.add_tensor("token_types.weight", random.matrix(segments, WIDTH, gain))
     _add_norm(writer, random, "token_embd_norm")
     for layer in range(LAYERS):
         for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
@@ -136,6 +148,41 @@ def _add_linear(
 def _add_norm(writer: GGUFWriter, random: _Random, name: str) -> None:
     writer.add_tensor(f"{name}.weight", random.vector(WIDTH, centre=1.0))
     writer.add_tensor(f"{name}.bias", random.vector(WIDTH))
+
+
+def write_modern_bert(path: Path, *, pooling: int | None = None, seed: int = 3) -> Path:
+    """Write a ModernBERT-shaped cross-encoder; its classifier's pooling is a key it may lack."""
+    random = _Random(seed)
+    writer = GGUFWriter(path, "modern-bert")
+    writer.add_name("tiny modern-bert")
+    writer.add_context_length(BERT_CONTEXT)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(LAYERS)
+    writer.add_feed_forward_length(FEED)
+    writer.add_head_count(HEADS)
+    writer.add_layer_norm_eps(1e-5)
+    writer.add_rope_freq_base(10_000.0)
+    writer.add_causal_attention(False)
+    if pooling is not None:
+        writer.add_uint32("modern-bert.classifier.pooling_type", pooling)
+    vocabulary = len(_add_byte_pairs(writer, []))
+    writer.add_tensor("token_embd.weight", random.matrix(vocabulary, WIDTH, gain=6.0))
+    for layer in range(LAYERS):
+        shapes = {
+            "attn_qkv": (3 * WIDTH, WIDTH),
+            "attn_output": (WIDTH, WIDTH),
+            "ffn_up": (2 * FEED, WIDTH),
+            "ffn_down": (WIDTH, FEED),
+        }
+        for name, (rows, columns) in shapes.items():
+            writer.add_tensor(f"blk.{layer}.{name}.weight", random.matrix(rows, columns, gain=1.5))
+        for name in ("attn_norm", "ffn_norm"):
+            writer.add_tensor(f"blk.{layer}.{name}.weight", random.vector(WIDTH, centre=1.0))
+    for name in ("token_embd_norm", "output_norm", "cls.norm"):
+        writer.add_tensor(f"{name}.weight", random.vector(WIDTH, centre=1.0))
+    writer.add_tensor("cls.weight", random.matrix(WIDTH, WIDTH))
+    writer.add_tensor("cls.output.weight", random.matrix(1, WIDTH, gain=6.0))
+    return _written(writer, path)
 
 
 def _add_wordpiece(writer: GGUFWriter) -> int:
@@ -290,9 +337,16 @@ def _written(writer: GGUFWriter, path: Path) -> Path:
 @contextmanager
 def opened(path: Path, **settings: Any) -> Iterator[Engine]:
     """Open a model with one worker of one thread and an exact KV cache, unless told otherwise."""
-    chosen = Settings(**{"workers": 1, "threads": 1, "kv_type": "f32", **settings})
     header = gguf_file.read(path)
-    engine = open_engine(header, gguf_file.judge(header), chosen)
+    with opened_as(header, gguf_file.judge(header), **settings) as engine:
+        yield engine
+
+
+@contextmanager
+def opened_as(header: Header, verdict: Verdict, **settings: Any) -> Iterator[Engine]:
+    """Open a model as `opened` does, under a verdict of the test's own."""
+    chosen = Settings(**{"workers": 1, "threads": 1, "kv_type": "f32", **settings})
+    engine = open_engine(header, verdict, chosen)
     try:
         yield engine
     finally:

@@ -10,7 +10,25 @@ import click
 from app import __version__
 from app.errors import RerankdError
 
-COMMANDS = ("serve", "rank", "bench", "config")
+COMMANDS = {
+    "serve": "app.cli.serve",
+    "rank": "app.cli.rank",
+    "models": "app.cli.models",
+    "pull": "app.cli.pull",
+    "rm": "app.cli.pull",
+    "inspect": "app.cli.inspect",
+    "devices": "app.cli.devices",
+    "deploy": "app.cli.remote",
+    "ps": "app.cli.remote",
+    "stop": "app.cli.remote",
+    "bench": "app.cli.bench",
+    "eval": "app.cli.eval",
+    "config": "app.cli.config",
+}
+"""Each command and its module, which has it under the same name or the one in FUNCTIONS."""
+
+FUNCTIONS = {"eval": "evaluate"}
+"""A builtin's name is no name for a function."""
 
 
 class Group(click.Group):
@@ -27,7 +45,8 @@ class Group(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        found = getattr(importlib.import_module(f"app.cli.{cmd_name}"), cmd_name)
+        module = importlib.import_module(COMMANDS[cmd_name])
+        found = getattr(module, FUNCTIONS.get(cmd_name, cmd_name))
         return found if isinstance(found, click.Command) else None
 
     def invoke(self, ctx: click.Context) -> object:

@@ -13,13 +13,7 @@ from app.settings import SECRET, Effective, Setting
 
 Command = Callable[..., Any]
 
-MODEL_SETTINGS = frozenset(
-    {
-        *("model", "model_id", "context", "workers", "threads", "step_tokens", "gpu_layers"),
-        *("main_gpu", "split_mode", "tensor_split", "flash_attn", "kv_type", "mmap", "mlock"),
-        *("accept_degraded", "log_level"),
-    }
-)
+MODEL_OPTIONS = settings.MODEL_SETTINGS | {"model", "model_id", "accept_license", "catalog_dir"}
 """What matters where no server runs."""
 
 

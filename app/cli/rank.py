@@ -18,7 +18,7 @@ from rich.table import Table
 from app.cli import options
 from app.domain import RankRequest
 from app.errors import InvalidRequest
-from app.service import Service, resolve, sigmoid
+from app.service import Service, build, preflight, sigmoid
 from app.settings import Settings
 
 Format = Literal["auto", "lines", "jsonl"]
@@ -63,7 +63,7 @@ class _JsonDocument(Struct):
     default="auto",
     help='plain lines, or JSONL of strings or {"text": …}; auto looks at the first line',
 )
-@options.with_settings(options.MODEL_SETTINGS - {"log_level"})
+@options.with_settings(options.MODEL_OPTIONS)
 @click.option("--log-level", default="warning", help="debug, info, warning or error")
 def rank(  # noqa: PLR0913 - one parameter an option
     query: str,
@@ -126,7 +126,8 @@ async def _score(settings: Settings, request: RankRequest, texts: Sequence[str])
     """Return each text's logit, scored in chunks: a score never depends on its neighbours."""
     if not texts:
         return []
-    service = Service(resolve(settings), settings)
+    preflight(settings)
+    service = build(settings)
     try:
         await service.start()
         with Progress(

@@ -17,7 +17,7 @@ from app.cli import options
 from app.errors import RerankdError, SettingsError
 from app.http import AccessLog, create_app
 from app.http.guard import require_safe_binding
-from app.service import Service, resolve
+from app.service import Service, build, preflight
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,8 @@ def serve(config_file: Path | None, **flags: Any) -> None:
     """Serve a reranker over HTTP until SIGTERM or Ctrl-C."""
     settings = options.load(config_file, flags).settings
     require_safe_binding(settings)
-    service = Service(resolve(settings), settings)
+    preflight(settings)
+    service = build(settings, keep=True)
     with listen(settings.host, settings.port) as listener:
         sys.exit(asyncio.run(_serve(service, settings, listener)))
 

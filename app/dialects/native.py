@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from app.deployments import Status
 from app.domain import ModelFacts, RankedDocument, RankedResult, RankRequest, ScoreScale, Timings
 from app.errors import (
     EngineFailure,
@@ -19,6 +20,7 @@ from app.errors import (
     Unauthorized,
     Unavailable,
 )
+from app.scheduler import Load
 
 
 class TextDocument(Struct):
@@ -116,14 +118,6 @@ class ErrorReply(Struct):
     error: ErrorBody
 
 
-class Load(Struct):
-    """How busy a model is: requests and tokens that wait or run, and its speed so far."""
-
-    requests: int
-    tokens: int
-    tokens_per_second: float
-
-
 class Model(Struct, kw_only=True):
     """A model as OpenAI's list shows it, and the facts we add once it is loaded."""
 
@@ -155,7 +149,7 @@ def read(body: bytes) -> tuple[RankRequest, Request]:
     try:
         wire = _decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error)) from error
+        raise invalid(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedJson(f"the body is not valid JSON: {error}") from error
     if not wire.documents:
@@ -183,7 +177,7 @@ def _whole(top_n: float | None) -> int | None:
     return int(top_n) or None
 
 
-def _invalid(message: str) -> RequestError:
+def invalid(message: str) -> RequestError:
     """Turn msgspec's message into an error that carries the field's path."""
     path = re.search(r" - at `\$\.?(.*)`$", message)
     missing = re.search(r"missing required field `(\w+)`", message)
@@ -215,6 +209,17 @@ def reply(request_id: str, wire: Request, request: RankRequest, result: RankedRe
 
 def _document(request: RankRequest, ranked: RankedDocument, wanted: bool) -> Document | UnsetType:
     return Document(request.documents[ranked.index]) if wanted else UNSET
+
+
+def model(status: Status) -> Model:
+    """Build a model's entry in the list."""
+    return Model(
+        id=status.id,
+        created=int(status.created),
+        state=status.state,
+        load=status.load,
+        facts=status.facts,
+    )
 
 
 def error_type(error: RerankdError) -> str:

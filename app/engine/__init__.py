@@ -4,19 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import Struct
+
 from app.domain import Backend
 from app.engine import llama
 from app.engine.causal import CausalBackend
 from app.engine.encoder import EncoderBackend
+from app.engine.segments import SegmentEmbedder, repeats_output
 from app.engine.sizing import CAUSAL, Sizes, available_cores, plan
 from app.errors import ModelFileError, SettingsError
-from app.gguf_file import Header, Verdict
+from app.gguf_file import Header, Readout, Verdict
 from app.settings import Settings
 
 INSTALL_GPU = (
     "install a build of llama-cpp-python with one, for CUDA: CMAKE_ARGS='-DGGML_CUDA=on' "
     "pip install --force-reinstall --no-cache-dir --no-deps llama-cpp-python"
 )
+
+
+class _Reading(Struct, frozen=True, kw_only=True, eq=False):
+    """How a model's scores are read; `answers` are the ids of yes and no where logits are."""
+
+    causal: bool = False
+    answers: tuple[int, int] | None = None
+    tanh_head: bool = False
+    segments: SegmentEmbedder | None = None
+
+    @property
+    def readout(self) -> Readout:
+        return "logits" if self.answers else "rank"
 
 
 class Engine:
@@ -28,11 +44,13 @@ class Engine:
         backends: Sequence[Backend],
         sizes: Sizes,
         gpu_layers: int,
+        readout: Readout,
     ) -> None:
         self.tokenizer = model
         self.backends = tuple(backends)
         self.sizes = sizes
         self.gpu_layers = gpu_layers
+        self.readout = readout
         self._model = model
 
     def close(self) -> None:
@@ -67,18 +85,20 @@ def open_engine(header: Header, verdict: Verdict, settings: Settings) -> Engine:
             tensor_split=settings.tensor_split,
             mmap=settings.mmap,
             mlock=settings.mlock,
+            overrides=verdict.overrides,
         ),
     )
     backends: list[Backend] = []
     try:
+        reading = _reading(header, verdict, model)
         for _ in range(sizes.workers):
-            backends.append(_open_backend(model, verdict, settings, sizes))  # noqa: PERF401
+            backends.append(_open_backend(model, reading, settings, sizes))  # noqa: PERF401
     except BaseException:
         for backend in backends:
             backend.close()
         model.close()
         raise
-    return Engine(model, backends, sizes, min(gpu_layers, model.layers + 1))
+    return Engine(model, backends, sizes, min(gpu_layers, model.layers + 1), reading.readout)
 
 
 def choose_gpu_layers(setting: str) -> int:
@@ -99,11 +119,9 @@ def choose_gpu_layers(setting: str) -> int:
 
 
 def _open_backend(
-    model: llama.Model, verdict: Verdict, settings: Settings, sizes: Sizes
+    model: llama.Model, reading: _Reading, settings: Settings, sizes: Sizes
 ) -> Backend:
-    causal = verdict.family in CAUSAL
-    by_logits = causal and verdict.readout == "logits"
-    answers = _answers(model) if by_logits else (0, 0)
+    by_logits = reading.readout == "logits"
     context = llama.Context(
         model,
         llama.ContextOptions(
@@ -117,15 +135,41 @@ def _open_backend(
             outputs=sizes.sequences if by_logits else 0,
         ),
     )
-    if not causal:
-        return EncoderBackend(context, sizes.limits, tanh_head=verdict.uncalibrated)
-    return CausalBackend(
-        context, sizes.limits, batch=sizes.batch, readout=verdict.readout, answers=answers
+    if reading.causal:
+        return CausalBackend(
+            context,
+            sizes.limits,
+            batch=sizes.batch,
+            readout=reading.readout,
+            answers=reading.answers or (0, 0),
+        )
+    return EncoderBackend(
+        context, sizes.limits, tanh_head=reading.tanh_head, segments=reading.segments
     )
 
 
-def _answers(model: llama.Model) -> tuple[int, int]:
+def _reading(header: Header, verdict: Verdict, model: llama.Model) -> _Reading:
+    """Decide how scores are read. Raises ModelFileError when the file lacks what that takes."""
+    if verdict.family in CAUSAL:
+        return _Reading(causal=True, answers=_answers(header, verdict, model))
+    if not verdict.segments:
+        return _Reading(tanh_head=verdict.uncalibrated)
+    separator = model.special("sep")
+    if separator is None:
+        raise ModelFileError(f"{header.path}: its vocabulary names no sep token")
+    return _Reading(segments=SegmentEmbedder(header, separator))
+
+
+def _answers(header: Header, verdict: Verdict, model: llama.Model) -> tuple[int, int] | None:
+    """Return the ids of yes and no if their logits are the score, None if the head has to be read.
+
+    A head that repeats their rows of the output matrix gives the same score, but rank pooling
+    computes all the vocabulary's logits besides.
+    """
     yes, no = model.tokenize("yes"), model.tokenize("no")
-    if len(yes) != 1 or len(no) != 1:
+    single = len(yes) == len(no) == 1
+    if verdict.readout == "logits" and not single:
         raise ModelFileError("the vocabulary has no single tokens yes and no to read scores from")
-    return int(yes[0]), int(no[0])
+    if verdict.readout == "logits" or (single and repeats_output(header, yes[0], no[0])):
+        return int(yes[0]), int(no[0])
+    return None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import logging
 import math
-import mmap
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -34,15 +33,6 @@ POOLING = {"none": 0, "rank": 4}
 LOAD_MODES = {(False, False): 0, (True, False): 1, (False, True): 2, (True, True): 3}
 
 
-def _find_madvise() -> Any:
-    if not hasattr(mmap, "MADV_DONTNEED"):
-        return None
-    found = ctypes.CDLL(None).madvise
-    found.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    return found
-
-
-_madvise = _find_madvise()
 _recent: deque[str] = deque(maxlen=8)
 _started = threading.Lock()
 _callback: Any = None
@@ -57,6 +47,8 @@ class LoadOptions(Struct, frozen=True, kw_only=True):
     tensor_split: tuple[float, ...] = ()
     mmap: bool = True
     mlock: bool = False
+    overrides: tuple[tuple[str, int], ...] = ()
+    """Integers that stand in for, or take the place of, those of the file's metadata."""
 
 
 class ContextOptions(Struct, frozen=True, kw_only=True):
@@ -104,8 +96,9 @@ class Model:
         _start()
         _recent.clear()
         self._tensor_split = _tensor_split(options.tensor_split)
+        self._overrides = _overrides(options.overrides)
         self._handle = lib.llama_model_load_from_file(
-            str(path).encode(), _model_params(options, self._tensor_split)
+            str(path).encode(), _model_params(options, self._tensor_split, self._overrides)
         )
         if not self._handle:
             # llama.cpp's last words are only that it failed; the reason stands before them.
@@ -114,6 +107,7 @@ class Model:
             raise ModelFileError(f"{path}: llama.cpp can't load it: {reason}")
         self._vocabulary = lib.llama_model_get_vocab(self._handle)
         self.vocabulary_size = int(lib.llama_vocab_n_tokens(self._vocabulary))
+        self.width = int(lib.llama_model_n_embd_inp(self._handle))
         self.labels = int(lib.llama_model_n_cls_out(self._handle))
         self.layers = int(lib.llama_model_n_layer(self._handle))
         self.has_positions_up_to = int(lib.llama_model_n_ctx_train(self._handle))
@@ -173,7 +167,18 @@ def _tensor_split(shares: Sequence[float]) -> Any:
     return (ctypes.c_float * devices)(*shares)
 
 
-def _model_params(options: LoadOptions, tensor_split: Any) -> Any:
+def _overrides(integers: Sequence[tuple[str, int]]) -> Any:
+    """Return llama.cpp's array of overrides, which ends with one that has no key."""
+    found = (lib.llama_model_kv_override * (len(integers) + 1))()
+    for override, (key, value) in zip(found, integers, strict=False):
+        if not 0 < len(key.encode()) < lib.llama_model_kv_override.key.size:  # a zero ends it
+            raise ModelFileError(f"the metadata key {key!r} can't be overridden")
+        override.tag, override.key = lib.LLAMA_KV_OVERRIDE_TYPE_INT, key.encode()
+        override.value.val_i64 = value
+    return found
+
+
+def _model_params(options: LoadOptions, tensor_split: Any, overrides: Any) -> Any:
     params = lib.llama_model_default_params()
     params.n_gpu_layers = options.gpu_layers
     params.main_gpu = options.main_gpu
@@ -181,6 +186,7 @@ def _model_params(options: LoadOptions, tensor_split: Any) -> Any:
     params.load_mode = LOAD_MODES[options.mmap, options.mlock]
     if tensor_split is not None:
         params.tensor_split = tensor_split
+    params.kv_overrides = overrides
     return params
 
 
@@ -197,20 +203,27 @@ class Context:
             raise EngineFailure(f"llama.cpp can't make a context: {reason}")
         self._memory = lib.llama_get_memory(self._handle)
         self._batch = _Batch(options.batch)
-        self._reserved_outputs = 0
+        self.batch = options.batch
 
     def decode(
-        self, tokens: TokenIds, positions: TokenIds, sequences: TokenIds, outputs: NDArray[np.int8]
+        self,
+        tokens: TokenIds,
+        positions: TokenIds,
+        sequences: TokenIds,
+        outputs: NDArray[np.int8],
+        inputs: NDArray[np.float32] | None = None,
     ) -> None:
-        """Decode one batch; all four arrays have one entry a token.
+        """Decode one batch; all arrays have one entry a token.
 
+        `inputs`, where given, are fed in place of the tokens' own embeddings.
         Raises EngineFailure before the call when a length or value is out of bounds, and
         after it when llama.cpp reports a failure.
         """
         self._check(tokens, positions, sequences)
-        status = lib.llama_decode(
-            self._handle, self._batch.fill(tokens, positions, sequences, outputs)
-        )
+        if inputs is not None and inputs.shape != (len(tokens), self._model.width):
+            raise EngineFailure("input embeddings of another number or width than the tokens'")
+        batch = self._batch.fill(inputs, tokens, positions, sequences, outputs)
+        status = lib.llama_decode(self._handle, batch)
         if status != 0:
             raise EngineFailure(f"llama.cpp failed to decode (status {status})")
 
@@ -238,23 +251,13 @@ class Context:
             raise EngineFailure("llama.cpp gave no logits for a token")
         return [float(found[token]) for token in tokens]
 
-    def release_logits(self, tokens: int) -> None:
-        """Give back the memory of an output buffer that pooled encoders never write to.
-
-        llama.cpp reserves and zeroes a vocabulary's width of floats for each of the `tokens`
-        decoded, 120 KB a token for 30,000 entries, and reads none of it where scores are
-        pooled from an encoder. The pages come back as zeros if anything ever looks.
-        """
-        outputs = max(tokens, self._options.sequences)
-        if outputs <= self._reserved_outputs or supports_gpu() or _madvise is None:
-            return  # nothing new, or memory that a GPU driver may have pinned
-        self._reserved_outputs = outputs
+    def logits_buffer(self, tokens: int) -> tuple[int, int]:
+        """Return address and bytes of the logits of `tokens`; 0, 0 where they may be pinned."""
+        if supports_gpu():
+            return 0, 0
         start = ctypes.cast(lib.llama_get_logits(self._handle), ctypes.c_void_p).value
-        if start:
-            first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
-            size = start + outputs * self._model.vocabulary_size * 4 - first
-            if size >= mmap.PAGESIZE:
-                _madvise(first, size // mmap.PAGESIZE * mmap.PAGESIZE, mmap.MADV_DONTNEED)
+        size = max(tokens, self._options.sequences) * self._model.vocabulary_size * 4
+        return (start, size) if start else (0, 0)
 
     def give_embeddings(self, wanted: bool) -> None:
         """Switch pooled outputs on or off for the decodes that follow."""
@@ -299,35 +302,35 @@ class _Batch:
     """A llama_batch over NumPy buffers, filled by slices instead of one call a token."""
 
     def __init__(self, size: int) -> None:
-        self._tokens = np.zeros(size, dtype=np.int32)
-        self._positions = np.zeros(size, dtype=np.int32)
+        kinds: tuple[type[np.generic], ...] = (np.int32, np.int32, np.int32, np.int8)
+        self._columns = [np.zeros(size, dtype=kind) for kind in kinds]
+        self._tokens, positions, sequences, outputs = self._columns
         self._counts = np.ones(size, dtype=np.int32)
-        self._sequences = np.zeros(size, dtype=np.int32)
-        self._outputs = np.zeros(size, dtype=np.int8)
-        stride = self._sequences.itemsize
-        base = self._sequences.ctypes.data
+        stride = sequences.itemsize
+        base = sequences.ctypes.data
         # llama_batch wants one pointer a token to that token's sequence ids: here one id each.
         self._pointers = np.arange(base, base + stride * size, stride, dtype=np.uintp)
         self._batch = lib.llama_batch()
-        self._batch.token = self._as(self._tokens, ctypes.c_int32)
-        self._batch.pos = self._as(self._positions, ctypes.c_int32)
+        self._batch.pos = self._as(positions, ctypes.c_int32)
         self._batch.n_seq_id = self._as(self._counts, ctypes.c_int32)
         self._batch.seq_id = self._as(self._pointers, ctypes.POINTER(ctypes.c_int32))
-        self._batch.logits = self._as(self._outputs, ctypes.c_int8)
+        self._batch.logits = self._as(outputs, ctypes.c_int8)
 
     @staticmethod
     def _as(array: NDArray[Any], kind: Any) -> Any:
         return array.ctypes.data_as(ctypes.POINTER(kind))
 
-    def fill(
-        self, tokens: TokenIds, positions: TokenIds, sequences: TokenIds, outputs: NDArray[np.int8]
-    ) -> Any:
-        count = len(tokens)
-        self._tokens[:count] = tokens
-        self._positions[:count] = positions
-        self._sequences[:count] = sequences
-        self._outputs[:count] = outputs
-        self._batch.n_tokens = count
+    def fill(self, inputs: NDArray[np.float32] | None, *columns: NDArray[Any]) -> Any:
+        """Copy tokens, positions, sequences and output marks; embeddings stay where they are."""
+        # llama.cpp takes ids or embeddings; the other pointer has to be NULL.
+        self._batch.token = self._as(self._tokens, ctypes.c_int32) if inputs is None else None
+        self._batch.embd = None
+        if inputs is not None:
+            self._inputs = np.ascontiguousarray(inputs, dtype=np.float32)
+            self._batch.embd = self._as(self._inputs, ctypes.c_float)
+        self._batch.n_tokens = len(columns[0])
+        for buffer, column in zip(self._columns, columns, strict=True):
+            buffer[: len(column)] = column
         return self._batch
 
 

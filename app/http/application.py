@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from litestar import Litestar
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
 from app.errors import RerankdError
-from app.http import pages, routes
+from app.http import catalog, deployments, pages, routes
 from app.http.guard import KeyGuard
 from app.http.statuses import answer_error, answer_framework, answer_unexpected
 from app.service import Service
@@ -22,6 +23,13 @@ def create_app(service: Service) -> Litestar:
             routes.list_models,
             routes.live,
             routes.ready,
+            catalog.list_catalog,
+            deployments.list_deployments,
+            deployments.deploy,
+            deployments.show_deployment,
+            deployments.restart,
+            deployments.stop,
+            deployments.watch,
             pages.home,
             pages.api_page,
             pages.openapi,
@@ -34,6 +42,7 @@ def create_app(service: Service) -> Litestar:
             HTTPException: answer_framework,
             Exception: answer_unexpected,
         },
+        state=State({"keyed": bool(settings.api_keys)}),
         request_max_body_size=settings.max_body_bytes,
         openapi_config=None,
         logging_config=None,

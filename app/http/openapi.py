@@ -7,7 +7,9 @@ from typing import Any
 import msgspec
 
 from app import __version__, errors
-from app.dialects import native
+from app.deployments import Status
+from app.dialects import management, native
+from app.http import catalog
 
 PANDA = {
     "model": "rerank-mini-en",
@@ -48,7 +50,9 @@ MEANINGS: dict[int, tuple[type[errors.RerankdError], str]] = {
         "Malformed JSON, a wrong type or no documents; `param` has the field's path",
     ),
     401: (errors.Unauthorized, "Missing or wrong API key"),
+    403: (errors.Forbidden, "Models are managed from the server's own machine, or with a key"),
     404: (errors.ModelNotFound, "No such model"),
+    409: (errors.Conflict, "The id is taken, or the deployment is in another state"),
     408: (errors.RequestTimeout, "The body did not arrive in time"),
     413: (errors.BodyTooLarge, "The body is over `max_body_bytes`"),
     422: (
@@ -64,7 +68,10 @@ JSON = "application/json"
 
 def document(*, keyed: bool) -> dict[str, Any]:
     """Build the whole document; `keyed` says that this server asks for API keys."""
-    structs = (native.Request, native.Reply, native.ErrorReply, native.ModelList)
+    structs = (
+        *(native.Request, native.Reply, native.ErrorReply, native.ModelList, catalog.CatalogList),
+        *(management.DeployRequest, management.DeploymentList, Status, management.Deleted),
+    )
     _, components = msgspec.json.schema_components(
         structs, ref_template="#/components/schemas/{name}"
     )
@@ -111,6 +118,11 @@ def _paths() -> dict[str, Any]:
         "/v1/rerank": {"post": _rerank("rerank", "Rank documents for a query")},
         "/rerank": {"post": _rerank("rerank_alias", "The same as /v1/rerank")},
         "/v1/models": {"get": _get("list_models", "List the models served", "ModelList", (401,))},
+        "/v1/catalog": {
+            "get": _get("list_catalog", "List what could be served", "CatalogList", (400, 401))
+            | {"parameters": catalog.PARAMETERS}
+        },
+        **_deployment_paths(),
         "/health": {"get": _health("live_alias", "The same as /health/live", ())},
         "/health/live": {"get": _health("live", "Tell that the process answers", ())},
         "/health/ready": {"get": _health("ready", "Tell whether requests are served", (503,))},
@@ -129,6 +141,44 @@ def _rerank(operation_id: str, summary: str) -> dict[str, Any]:
             **_errors(RERANK_ERRORS),
         },
     }
+
+
+def _deployment_paths() -> dict[str, Any]:
+    one = "/v1/deployments/{deployment_id}"
+    body = {"required": True, "content": _content("DeployRequest", {"model": "rerank-mini-en"})}
+    deploy = _manage("deploy", "Begin to download and load a model", "Status", "202", 400, 409)
+    return {
+        "/v1/deployments": {
+            "get": _manage("list_deployments", "List all deployments", "DeploymentList", "200"),
+            "post": deploy | {"requestBody": body},
+        },
+        "/v1/deployments/events": {
+            "get": _manage("watch", "Watch states as server-sent events", "Status", "200")
+        },
+        one: {
+            "get": _one("show_deployment", "Tell how one deployment stands", "Status", "200"),
+            "delete": _one("stop", "Drain, free and forget a model", "Deleted", "200"),
+        },
+        f"{one}/restart": {
+            "post": _one("restart", "Load an absent or failed model again", "Status", "202", 409)
+        },
+    }
+
+
+def _one(operation_id: str, summary: str, schema: str, success: str, *more: int) -> dict[str, Any]:
+    parameter = {"name": "deployment_id", "in": "path", "required": True}
+    found = _manage(operation_id, summary, schema, success, 404, *more)
+    return found | {"parameters": [parameter | {"schema": {"type": "string"}}]}
+
+
+def _manage(
+    operation_id: str, summary: str, schema: str, success: str, *more: int
+) -> dict[str, Any]:
+    found = _get(operation_id, summary, schema, (401, 403, *more))
+    ok = found["responses"].pop("200")
+    if operation_id == "watch":
+        ok = {"description": "Events named `deployment`", "content": {"text/event-stream": {}}}
+    return found | {"tags": ["deployments"], "responses": {success: ok, **found["responses"]}}
 
 
 def _get(operation_id: str, summary: str, schema: str, codes: tuple[int, ...]) -> dict[str, Any]:

@@ -8,12 +8,13 @@ from typing import Any
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 
+from app.deployments import LOADING_RETRY
 from app.dialects import native
 from app.domain import RankedResult, RankRequest, Timings
 from app.errors import ModelLoading, RequestTimeout, ShuttingDown
 from app.http.access_log import request_id
 from app.http.guard import PUBLIC
-from app.service import LOADING_RETRY, Service
+from app.service import Service
 
 CLIENT_CLOSED = 499
 
@@ -23,7 +24,7 @@ async def rerank(
     request: Request[Any, Any, Any], service: NamedDependency[Service]
 ) -> Response[bytes]:
     """Rank documents for a query."""
-    asked, wire = native.read(await _body(request, service.settings.read_timeout))
+    asked, wire = native.read(await body_of(request, service.settings.read_timeout))
     result = await _unless_gone(request, service, asked)
     if result is None:
         return Response(b"", status_code=CLIENT_CLOSED)
@@ -35,7 +36,8 @@ async def rerank(
     )
 
 
-async def _body(request: Request[Any, Any, Any], seconds: float) -> bytes:
+async def body_of(request: Request[Any, Any, Any], seconds: float) -> bytes:
+    """Return the body. Raises RequestTimeout when it takes longer."""
     try:
         async with asyncio.timeout(seconds):
             return await request.body()
@@ -73,32 +75,26 @@ def _server_timing(timings: Timings) -> str:
 @get("/v1/models", sync_to_thread=False)
 def list_models(service: NamedDependency[Service]) -> Response[bytes]:
     """List the models this server answers for."""
-    load = service.load
-    model = native.Model(
-        id=service.model_id,
-        created=int(service.created),
-        state=service.state,
-        load=native.Load(load.requests, load.tokens, round(load.tokens_per_second, 1)),
-        facts=service.facts,
-    )
-    return _json(native.ModelList(data=[model]))
+    models = [native.model(status) for status in service.deployments.statuses]
+    return as_json(native.ModelList(data=models))
 
 
 @get(["/health/live", "/health"], opt={PUBLIC: True}, sync_to_thread=False)
 def live() -> Response[bytes]:
     """Tell that the process answers."""
-    return _json({"status": "live"})
+    return as_json({"status": "live"})
 
 
 @get("/health/ready", opt={PUBLIC: True}, sync_to_thread=False)
 def ready(service: NamedDependency[Service]) -> Response[bytes]:
     """Tell whether a rerank request would be served now."""
-    if service.state == "draining":
+    if service.draining:
         raise ShuttingDown("the server is stopping", retry_after=1)
-    if service.state != "ready":
+    if not service.ready:
         raise ModelLoading("the model is still loading", retry_after=LOADING_RETRY)
-    return _json({"status": "ready"})
+    return as_json({"status": "ready"})
 
 
-def _json(value: Any) -> Response[bytes]:
-    return Response(native.encode(value), media_type="application/json")
+def as_json(value: Any, status_code: int | None = None) -> Response[bytes]:
+    """Answer with a struct as JSON."""
+    return Response(native.encode(value), media_type="application/json", status_code=status_code)

@@ -28,6 +28,8 @@ STATUSES: dict[type[errors.RerankdError], int] = {
     errors.MethodNotAllowed: 405,
     errors.ModelNotFound: 404,
     errors.Unauthorized: 401,
+    errors.Forbidden: 403,
+    errors.Conflict: 409,
     errors.RequestTimeout: 408,
     errors.BodyTooLarge: 413,
     errors.TooManyDocuments: 422,
@@ -36,11 +38,16 @@ STATUSES: dict[type[errors.RerankdError], int] = {
     errors.Unavailable: 503,
     errors.QueueFull: 429,
     errors.ModelLoading: 503,
+    errors.ModelFailed: 503,
+    errors.OutOfMemory: 503,
     errors.ShuttingDown: 503,
     errors.EngineFailure: 500,
-    errors.ModelFileError: 500,
+    errors.ModelFileError: 422,
+    errors.LoadCheckFailed: 422,
     errors.DownloadError: 502,
-    errors.SettingsError: 500,
+    errors.ServerRefused: 502,
+    errors.StateError: 500,
+    errors.SettingsError: 422,
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from serving import server_of
 
-from app.service import Service, resolve
+from app.service import build
 from app.settings import Settings
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
@@ -36,7 +36,7 @@ pytestmark = [
 def url() -> Iterator[str]:
     """Yield the address of a server of the embedded model that knows one key."""
     settings = Settings(api_keys=("k1",))
-    with server_of(Service(resolve(settings), settings)) as found:
+    with server_of(build(settings)) as found:
         yield found
 
 
@@ -84,6 +84,11 @@ def test_page_lists_every_operation(visit: Visit) -> None:
         "/v1/rerank",
         "/rerank",
         "/v1/models",
+        "/v1/catalog",
+        "/v1/deployments",
+        "/v1/deployments/events",
+        "/v1/deployments/{deployment_id}",
+        "/v1/deployments/{deployment_id}/restart",
         "/health",
         "/health/live",
         "/health/ready",

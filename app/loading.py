@@ -1,0 +1,100 @@
+"""The slow steps of a deployment done for real: fetch, judge, try in a child, open."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from importlib.metadata import version
+
+from app import load_check, settings, sources
+from app.domain import Limits
+from app.engine import open_engine
+from app.engine.sizing import Sizes, available_cores, plan
+from app.errors import ModelFileError
+from app.gguf_file import Header
+from app.runtime import Opener, Runtime, Target, examine, open_runtime
+from app.settings import Settings
+from app.sources import Located, Progress
+from app.store import Spec, Store
+
+HEAD_BYTES = 2
+"""Bytes of a KV cache entry: F16, the largest type but F32."""
+
+
+class Loading:
+    """`deployments.Steps` over the catalog, the Hub, the disk and llama.cpp."""
+
+    def __init__(self, base: Settings, store: Store | None, opener: Opener = open_engine) -> None:
+        """Take the settings that deployments override, and a store that remembers load checks."""
+        self._base = base
+        self._store = store
+        self._opener = opener
+
+    async def download(self, spec: Spec, tell: Callable[[Progress], None]) -> Located:
+        """Get the file here, telling the progress on the event loop."""
+        loop = asyncio.get_running_loop()
+
+        def tell_loop(progress: Progress) -> None:
+            loop.call_soon_threadsafe(tell, progress)
+
+        stop = threading.Event()
+        try:
+            return await asyncio.to_thread(sources.locate, spec.source, self._base, tell_loop, stop)
+        finally:
+            stop.set()  # the thread goes on by itself when the deployment is stopped
+
+    async def verify(self, spec: Spec, located: Located) -> tuple[Target, int]:
+        """Judge the file, and try it in a child process if this machine hasn't yet."""
+        own = settings.override(self._base, spec.options)
+        target = await asyncio.to_thread(examine, spec.id, located.path, located.manifest, own)
+        if not self._is_trusted(located):
+            await load_check.run_in_child(located.path, own)
+            if self._store:
+                self._store.set_checked(located.path, engine_version())
+        return target, memory_needed(target, own)
+
+    def _is_trusted(self, located: Located) -> bool:
+        """Tell whether a file is byte for byte our embedded one, or was tried here before."""
+        if sources.is_embedded(located):
+            return True
+        return bool(self._store and self._store.is_checked(located.path, engine_version()))
+
+    async def load(self, spec: Spec, target: Target) -> Runtime:
+        """Open the model."""
+        own = settings.override(self._base, spec.options)
+        return await asyncio.to_thread(open_runtime, target, own, self._opener)
+
+
+def engine_version() -> str:
+    """Return what a load check holds for: this version of the engine."""
+    return version("llama-cpp-python")
+
+
+def memory_needed(target: Target, own: Settings) -> int:
+    """Return the bytes a model will take: weights, caches and buffers of all workers."""
+    sizes = plan(target.header, target.verdict, own, cores=available_cores())
+    each = _cache_bytes(target.header, sizes.limits) + _buffer_bytes(target.header, sizes)
+    return target.header.file_bytes + sizes.workers * each
+
+
+def _cache_bytes(header: Header, limits: Limits) -> int:
+    """KV cache of a causal model: two vectors a layer, cell and KV head; encoders have none."""
+    if header.of_architecture("attention.causal") is False or not limits.cells:
+        return 0
+    heads = header.integer("attention.head_count_kv")
+    width = header.integer("attention.key_length")
+    return 2 * header.integer("block_count") * heads * width * limits.cells * HEAD_BYTES
+
+
+def _buffer_bytes(header: Header, sizes: Sizes) -> int:
+    """Activations of the largest batch (about 15 floats a token and channel) and its outputs."""
+    activations = 15 * 4 * header.integer("embedding_length") * sizes.batch
+    return activations + header.vocabulary * 4 * min(sizes.limits.step_tokens, sizes.batch)
+
+
+def require_known(spec: Spec, base: Settings) -> None:
+    """Raise what is wrong with a deployment before anything is begun: its source, its options."""
+    settings.override(base, spec.options)
+    if not spec.source:
+        raise ModelFileError("a deployment needs a model: a catalog id, a path or hf:…")
