@@ -39,6 +39,21 @@ bench *options: (_install "runtime")
 build: (_install "dev")
     {{ bin }}/python -m build --no-isolation
 
+# Compare scores with layers on a GPU with the CPU's, on Mesa's software Vulkan driver (docs/gpu.md)
+test-offload *options:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    there={{ justfile_directory() }}/.venv-vulkan
+    if [ ! -f "$there/dev.installed" ]; then
+        {{ python }} -m venv "$there"
+        # Without the cache: pip takes a wheel from there that was built without these options.
+        CMAKE_ARGS="-DGGML_VULKAN=on ${CMAKE_ARGS:-}" "$there/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir --require-hashes -r requirements/dev.txt
+        "$there/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+        touch "$there/dev.installed"
+    fi
+    # llama.cpp passes over a driver without a GPU unless it is named; twice makes two devices.
+    GGML_VK_VISIBLE_DEVICES="${GGML_VK_VISIBLE_DEVICES:-0,0}" "$there/bin/python" -m pytest tests/offload/against_cpu.py {{ options }}
+
 # Write the locks anew from pyproject.toml
 lock:
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "just lock" pyproject.toml --group package --output-file requirements/runtime.txt

@@ -54,6 +54,8 @@ class RankedResult(Struct, frozen=True, kw_only=True):
     model: str
     results: tuple[RankedDocument, ...]
     score_scale: ScoreScale
+    device: str
+    """Where it was computed: cpu or gpu."""
     prompt_tokens: int
     """Tokens of all pairs, the query counted once for each document."""
     truncated: tuple[int, ...]
@@ -110,6 +112,8 @@ class ModelFacts(Struct, frozen=True, kw_only=True):
     license: str | None = None
     gpu_layers: int = 0
     device: str = "cpu"
+    offload: str = ""
+    """Why so many layers are on the GPU, or none."""
     workers: int = 1
     threads: int = 1
     takes_instruction: bool = False

@@ -16,6 +16,7 @@ from app import gguf_file
 from app.catalog import Manifest
 from app.domain import Backend, ModelFacts, RankRequest
 from app.engine import check, open_engine
+from app.engine.devices import Offload
 from app.engine.sizing import Sizes
 from app.errors import ModelFileError
 from app.gguf_file import Header, Verdict
@@ -51,6 +52,9 @@ class OpenEngine(Protocol):
 
     @property
     def gpu_layers(self) -> int: ...
+
+    @property
+    def offload(self) -> Offload: ...
 
     def close(self) -> None: ...
 
@@ -150,6 +154,7 @@ def _facts(target: Target, engine: OpenEngine, *, takes_instruction: bool) -> Mo
         license=manifest.license if manifest else header.metadata.get("general.license"),
         gpu_layers=engine.gpu_layers,
         device="gpu" if engine.gpu_layers else "cpu",
+        offload=engine.offload.reason,
         workers=engine.sizes.workers,
         threads=engine.sizes.threads,
         takes_instruction=takes_instruction,

@@ -139,6 +139,7 @@ async def _rank(runtime: Runtime, request: RankRequest) -> RankedResult:
         model=runtime.facts.id,
         results=_ranked([scored.scores[at] for at in places], request),
         score_scale="logit" if request.raw_scores else "probability",
+        device=runtime.facts.device,
         prompt_tokens=_pair_tokens(built, places),
         truncated=_at_inputs(built.truncated, places),
         query_truncated=built.query_truncated,

@@ -35,7 +35,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     workers: Auto = 0
     threads: Auto = 0
     step_tokens: Auto = 0
-    gpu_layers: Annotated[str, Meta(pattern=r"^(auto|all|\d+)$")] = "auto"
+    gpu_layers: Annotated[str, Meta(pattern=r"^(auto|all|[0-9]{1,6})$")] = "auto"
     main_gpu: Auto = 0
     split_mode: Literal["none", "layer", "row"] = "layer"
     tensor_split: tuple[Annotated[float, Meta(ge=0)], ...] = ()

@@ -15,6 +15,7 @@ from fakes import LIMITS, PATIENCE, FakeBackend, FakeTokenizer, Gate
 from litestar.testing import TestClient
 
 from app.domain import Limits, TokenIds
+from app.engine.devices import Offload
 from app.engine.sizing import Sizes
 from app.gguf_file import Header, Verdict
 from app.http import AccessLog, create_app
@@ -52,6 +53,7 @@ class FakeEngine:
         )
         self.sizes = Sizes(workers=workers, threads=1, batch=64, sequences=8, limits=limits)
         self.gpu_layers = 0
+        self.offload = Offload(layers=0, of=7, reason="a fake has no device")
         self.closed = False
 
     def close(self) -> None:

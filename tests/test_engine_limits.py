@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from tiny_models import BERT_CONTEXT, opened, write_bert, write_qwen3
 
 from app.domain import NO_TOKENS, Backend, Prompt, TokenIds
-from app.engine import choose_gpu_layers, llama, open_engine
+from app.engine import ggml, llama, open_engine
+from app.engine.devices import Survey
 from app.engine.sizing import available_cores, plan
 from app.errors import EngineFailure, ModelFileError, SettingsError
 from app.gguf_file import Header, TensorInfo, Verdict, judge, read
@@ -21,6 +22,7 @@ from app.settings import Settings
 
 BERT = Verdict("reranker", "made up", "bert")
 QWEN3 = Verdict("reranker", "made up", "qwen3")
+NO_GPU = Survey(devices=(), backends=("CPU",), features="")
 
 
 def row(length: int, token: int = 5) -> TokenIds:
@@ -177,7 +179,7 @@ def test_a_gpu_asked_for_and_missing_is_an_error(
     tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, setting: str
 ) -> None:
     """Layers for a GPU that this build can't use end in the line that installs one that can."""
-    monkeypatch.setattr(llama, "supports_gpu", lambda: False)
+    monkeypatch.setattr(ggml, "survey", lambda: NO_GPU)
     with (
         pytest.raises(SettingsError, match=r"CMAKE_ARGS='-DGGML_CUDA=on' pip install") as caught,
         opened(tiny_bert, gpu_layers=setting),
@@ -186,23 +188,15 @@ def test_a_gpu_asked_for_and_missing_is_an_error(
     assert caught.value.param == "gpu_layers"
 
 
-@pytest.mark.parametrize(
-    ("supported", "setting", "expected"),
-    [
-        (False, "auto", 0),
-        (False, "0", 0),
-        (True, "auto", 10_000),
-        (True, "all", 10_000),
-        (True, "0", 0),
-        (True, "7", 7),
-    ],
-)
-def test_gpu_layers_by_setting_and_build(
-    monkeypatch: pytest.MonkeyPatch, supported: bool, setting: str, expected: int
+@pytest.mark.parametrize("setting", ["auto", "0"])
+def test_without_a_gpu_the_engine_says_that_it_is_on_the_cpu(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, setting: str
 ) -> None:
-    """`auto` takes all layers where there is a GPU and none elsewhere; a number is that number."""
-    monkeypatch.setattr(llama, "supports_gpu", lambda: supported)
-    assert expected == choose_gpu_layers(setting)
+    """`auto` and 0 load on the CPU, with the reason at hand."""
+    monkeypatch.setattr(ggml, "survey", lambda: NO_GPU)
+    with opened(tiny_bert, gpu_layers=setting) as engine:
+        assert (engine.gpu_layers, engine.offload.of) == (0, 3)
+        assert engine.offload.reason.endswith(": on the CPU")
 
 
 # Files
@@ -261,8 +255,8 @@ def test_a_vocabulary_without_answers_can_not_be_read(tmp_path: Path) -> None:
 def test_tensor_split_for_missing_devices_is_refused(tiny_bert: Path) -> None:
     """More shares than llama.cpp has devices raise instead of overrunning its array."""
     shares = (1.0,) * 99
-    with pytest.raises(SettingsError, match="devices"), opened(tiny_bert, tensor_split=shares):
-        pass
+    with pytest.raises(SettingsError, match="devices"):
+        llama.Model(tiny_bert, llama.LoadOptions(tensor_split=shares))
 
 
 @pytest.mark.parametrize("key", ["", "k" * 128, "\u00e9" * 64])

@@ -112,6 +112,7 @@ def test_scores_are_json_floats() -> None:
         model="m",
         results=(RankedDocument(0, 1.0),),
         score_scale="probability",
+        device="cpu",
         prompt_tokens=5,
         truncated=(),
         query_truncated=False,

@@ -89,6 +89,7 @@ class Report(Struct, kw_only=True):
     ]
     truncated: Annotated[list[int], Meta(description="Indices of the documents that were cut")]
     warnings: Annotated[list[str], Meta(description="What a caller should know about the scores")]
+    device: Annotated[str, Meta(description="Where it was computed: `cpu` or `gpu`")]
     timings: Timings
 
 
@@ -201,6 +202,7 @@ def reply(request_id: str, wire: Request, request: RankRequest, result: RankedRe
         meta=Report(
             score_scale=result.score_scale,
             truncated=list(result.truncated),
+            device=result.device,
             timings=result.timings,
             warnings=list(result.warnings),
         ),

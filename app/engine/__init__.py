@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from msgspec import Struct
 
 from app.domain import Backend
-from app.engine import llama
+from app.engine import ggml, llama
 from app.engine.causal import CausalBackend
+from app.engine.devices import Offload, decide
 from app.engine.encoder import EncoderBackend
 from app.engine.segments import SegmentEmbedder, repeats_output
 from app.engine.sizing import CAUSAL, Sizes, available_cores, plan
@@ -16,10 +18,7 @@ from app.errors import ModelFileError, SettingsError
 from app.gguf_file import Header, Readout, Verdict
 from app.settings import Settings
 
-INSTALL_GPU = (
-    "install a build of llama-cpp-python with one, for CUDA: CMAKE_ARGS='-DGGML_CUDA=on' "
-    "pip install --force-reinstall --no-cache-dir --no-deps llama-cpp-python"
-)
+logger = logging.getLogger(__name__)
 
 
 class _Reading(Struct, frozen=True, kw_only=True, eq=False):
@@ -43,13 +42,14 @@ class Engine:
         model: llama.Model,
         backends: Sequence[Backend],
         sizes: Sizes,
-        gpu_layers: int,
+        offload: Offload,
         readout: Readout,
     ) -> None:
         self.tokenizer = model
         self.backends = tuple(backends)
         self.sizes = sizes
-        self.gpu_layers = gpu_layers
+        self.offload = offload
+        self.gpu_layers = offload.layers
         self.readout = readout
         self._model = model
 
@@ -62,8 +62,7 @@ class Engine:
 
 def check(header: Header, verdict: Verdict, settings: Settings) -> None:
     """Raise SettingsError when a setting doesn't suit the model or this build; loads nothing."""
-    on_gpu = choose_gpu_layers(settings.gpu_layers) > 0
-    plan(header, verdict, settings, cores=available_cores(), on_gpu=on_gpu)
+    plan_sizes(header, verdict, settings)
     if settings.kv_type == "q8_0" and settings.flash_attn == "off":
         raise SettingsError("kv_type q8_0 needs flash_attn on", param="kv_type")
 
@@ -74,15 +73,15 @@ def open_engine(header: Header, verdict: Verdict, settings: Settings) -> Engine:
     Raises ModelFileError when llama.cpp refuses the file, SettingsError when a setting doesn't
     suit it, EngineFailure when a context can't be made.
     """
-    gpu_layers = choose_gpu_layers(settings.gpu_layers)
-    sizes = plan(header, verdict, settings, cores=available_cores(), on_gpu=gpu_layers > 0)
+    sizes, offload = plan_sizes(header, verdict, settings)
+    logger.info("%s: %s", header.path.name, offload.reason)
     model = llama.Model(
         header.path,
         llama.LoadOptions(
-            gpu_layers=gpu_layers,
-            main_gpu=settings.main_gpu,
-            split_mode=settings.split_mode,
-            tensor_split=settings.tensor_split,
+            gpu_layers=offload.layers,
+            main_gpu=offload.main_gpu,
+            split_mode=offload.split_mode,
+            tensor_split=offload.tensor_split,
             mmap=settings.mmap,
             mlock=settings.mlock,
             overrides=verdict.overrides,
@@ -98,24 +97,22 @@ def open_engine(header: Header, verdict: Verdict, settings: Settings) -> Engine:
             backend.close()
         model.close()
         raise
-    return Engine(model, backends, sizes, min(gpu_layers, model.layers + 1), reading.readout)
+    return Engine(model, backends, sizes, offload, reading.readout)
 
 
-def choose_gpu_layers(setting: str) -> int:
-    """Turn `gpu_layers` into a number for llama.cpp.
+def plan_sizes(header: Header, verdict: Verdict, settings: Settings) -> tuple[Sizes, Offload]:
+    """Plan sizes and GPU layers together: a step is longer on a GPU, and takes memory there.
 
-    Raises SettingsError when a GPU is asked for and this build has none; `auto` takes all
-    layers where there is one and the CPU otherwise.
+    Raises SettingsError when a GPU is asked for that isn't there, ModelFileError when the header
+    has no sizes to plan with. The first call starts llama.cpp and the GPUs' drivers.
     """
-    everything = 10_000
-    if llama.supports_gpu():
-        return everything if setting in {"auto", "all"} else int(setting)
-    if setting in {"auto", "0"}:
-        return 0
-    raise SettingsError(
-        f"gpu_layers is {setting}, but this build of llama.cpp has no GPU support; {INSTALL_GPU}",
-        param="gpu_layers",
-    )
+    llama.start()
+    cores = available_cores()
+    sizes = plan(header, verdict, settings, cores=cores, on_gpu=True)
+    offload = decide(header, verdict, settings, sizes, ggml.survey())
+    if offload.layers:
+        return sizes, offload
+    return plan(header, verdict, settings, cores=cores), offload
 
 
 def _open_backend(

@@ -70,7 +70,7 @@ def supports_gpu() -> bool:
     return bool(lib.llama_supports_gpu_offload())
 
 
-def _start() -> None:
+def start() -> None:
     """Start llama.cpp once, its log sent to ours."""
     global _callback  # noqa: PLW0603 - llama.cpp's log callback is global as well
     with _started:
@@ -93,7 +93,7 @@ class Model:
 
     def __init__(self, path: Path, options: LoadOptions) -> None:
         """Load `path`. Raises ModelFileError with llama.cpp's own reason."""
-        _start()
+        start()
         _recent.clear()
         self._tensor_split = _tensor_split(options.tensor_split)
         self._overrides = _overrides(options.overrides)

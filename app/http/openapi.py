@@ -40,6 +40,7 @@ ANSWER = {
         "score_scale": "probability",
         "truncated": [],
         "warnings": [],
+        "device": "cpu",
         "timings": {"tokenize_ms": 0.1, "queue_ms": 0.1, "engine_ms": 5.2, "total_ms": 5.6},
     },
 }
