@@ -11,6 +11,7 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 from fakes import PATIENCE
+from hub_standin import HubStandin, listening
 from serving import FakeEngine, client_of, rerank, server_of, service_of
 from test_process import serving
 from tiny_models import write_qwen3
@@ -63,6 +64,39 @@ def test_the_whole_story_over_a_restart(tiny: Path, tmp_path: Path) -> None:
 
     assert [row["relevance_score"] for row in first] == [row["relevance_score"] for row in again]
     assert gone.status_code == 404
+
+
+def test_a_model_from_the_hub_over_cuts_kills_and_restarts(tiny: Path, tmp_path: Path) -> None:
+    """Pull over a cut connection, deploy, rank, be killed while loading, start, rank, stop."""
+    hub = HubStandin()
+    hub.files = {"owner/tiny-GGUF:tiny-qwen3-reranker-Q8_0.gguf": tiny.read_bytes()}
+    hub.cuts = [1000]
+    reference = "hf:owner/tiny-GGUF:tiny-qwen3-reranker-Q8_0.gguf"
+    with listening(hub) as address:
+        environment = {
+            "RERANKD_STATE_DIR": str(tmp_path / "state"),
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_ENDPOINT": address,
+        }
+        with serving(**environment) as (running, client):
+            deployed = command(client, "deploy", reference, "--id", "tiny")
+            assert deployed.exit_code == 0, deployed.output
+            first = rerank(client, model="tiny", query="panda", documents=DOCUMENTS).json()
+            sent = hub.sent
+            assert command(client, "stop", "tiny").exit_code == 0
+            client.post("/v1/deployments", json={"model": reference, "id": "tiny"})
+            running.until("tiny (verifying|loading)")
+            running.process.send_signal(signal.SIGKILL)
+            running.process.wait(PATIENCE)
+    with serving(**environment, HF_HUB_OFFLINE="1") as (running, client):
+        if not any("tiny ready" in line for line in running.lines):
+            running.until("tiny ready")
+        again = rerank(client, model="tiny", query="panda", documents=DOCUMENTS).json()
+        assert command(client, "stop", "tiny").exit_code == 0
+        assert states(client) == {"rerank-mini-en": "ready"}
+
+    assert sent == len(tiny.read_bytes()) + 1000  # the cut piece was smaller than a chunk
+    assert first["results"] == again["results"]
 
 
 def test_a_file_that_fails_never_takes_the_server_down(tiny: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from fakes import PATIENCE
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.catalog import Manifest, find
 from app.deployments import TRANSITIONS, Deployments, Status
 from app.domain import ModelFacts
 from app.errors import (
@@ -24,7 +25,7 @@ from app.errors import (
 )
 from app.scheduler import Load
 from app.settings import Settings
-from app.sources import Progress
+from app.sources import Located, Progress
 from app.store import Spec, Store
 
 GIGABYTE = 10**9
@@ -60,6 +61,7 @@ class FakeSteps:
 
     def __init__(self, memory: int = GIGABYTE) -> None:
         self.memory = memory
+        self.manifest: Manifest | None = None
         self.held: dict[str, asyncio.Event] = {}
         self.fails: dict[str, Exception] = {}
         self.runtimes: dict[str, list[FakeRuntime]] = {}
@@ -85,7 +87,7 @@ class FakeSteps:
     async def download(self, _spec: Spec, tell: Callable[[Progress], None]) -> Any:
         self.tell = tell
         await self._at("download")
-        return "located"
+        return Located(Path("x.gguf"), self.manifest)
 
     async def verify(self, _spec: Spec, _located: Any) -> tuple[Any, int]:
         await self._at("verify")
@@ -234,6 +236,20 @@ def test_requests_find_their_model() -> None:
         with pytest.raises(ModelNotFound, match="'d', 'a'"):
             async with house.all.use("x"):
                 pass
+
+    run(check)
+
+
+def test_requests_may_use_a_model_s_other_names() -> None:
+    """What the catalog calls a model finds it under any id, in any case."""
+
+    async def check() -> None:
+        house = House()
+        house.steps.manifest = find("bge-reranker-v2-m3")
+        await house.ready("mine")
+        for name in ("mine", "bge-reranker-v2-m3", "baai/BGE-reranker-v2-m3"):
+            async with house.all.use(name) as runtime:
+                assert runtime.facts.id == "mine"
 
     run(check)
 

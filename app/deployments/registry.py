@@ -175,11 +175,14 @@ class Deployments:
             if default:
                 return default
             raise ModelNotFound("no model is deployed", param="model")
-        found = self._all.get(model)
+        found = self._all.get(model) or self._by_alias(model)
         if found is None:
             served = ", ".join(map(repr, self._all)) or "none"
             raise ModelNotFound(f"no model {model!r} here; served: {served}", param="model")
         return found
+
+    def _by_alias(self, name: str) -> Deployment | None:
+        return next((one for one in self._all.values() if name.lower() in one.aliases), None)
 
     async def _loaded(self, found: Deployment) -> Runtime:
         if found.state == "absent":
@@ -214,6 +217,9 @@ class Deployments:
 
     async def _load_steps(self, found: Deployment) -> None:
         located = await self._steps.download(found.spec, lambda now: self._progress(found, now))
+        if located.manifest:
+            names = (located.manifest.id, *located.manifest.aliases)
+            found.aliases = frozenset(name.lower() for name in names)
         self._set(found, "verifying", "checking the file")
         target, found.memory_bytes = await self._steps.verify(found.spec, located)
         self._set(found, "loading", "loading the weights")

@@ -77,6 +77,8 @@ class Deployment:
         self.progress: Progress | None = None
         self.memory_bytes = 0
         self.requests = 0
+        self.aliases: frozenset[str] = frozenset()
+        """Other names of the model, in lower case, once its manifest is known."""
         self.runtime: Runtime | None = None
         self.task: asyncio.Task[None] | None = None
 
