@@ -192,6 +192,21 @@ def test_events_tell_every_change() -> None:
     assert (first["state"], second["state"]) == ("ready", "draining")
 
 
+def test_the_catalog_tells_what_runs() -> None:
+    """Where a server is asked, each model has its deployment's state."""
+    with server_of(service_of()) as url, httpx.Client(base_url=url, timeout=PATIENCE) as client:
+        listed = client.get("/v1/catalog").json()["data"]
+        lines = command(client, "models").stdout.splitlines()
+    alone = CliRunner().invoke(cli.main, ["models"]).stdout.splitlines()
+
+    def running(found: list[dict[str, Any]]) -> dict[str, str]:
+        return {one["id"]: one["state"] for one in found if one["state"]}
+
+    assert running(listed) == {"rerank-mini-en": "ready"}
+    assert running(list(map(json.loads, lines))) == {"rerank-mini-en": "ready"}
+    assert running(list(map(json.loads, alone))) == {}
+
+
 def test_commands_tell_what_the_server_said() -> None:
     """Refusals and silence are one line and exit code 2."""
     silent = CliRunner().invoke(cli.main, ["ps", "--url", "http://127.0.0.1:9"])

@@ -61,6 +61,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
     unverified: tuple[str, ...]
     variants: tuple[VariantEntry, ...]
+    state: str | None = None
+    """Its deployment's state, where a server was asked and has one."""
 
 
 class Query(Struct, frozen=True, kw_only=True):

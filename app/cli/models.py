@@ -18,6 +18,7 @@ from rich.text import Text
 from app import catalog, sources
 from app.catalog import Entry, Installed, Manifest, Quality, Query
 from app.cli import options
+from app.cli.remote import statuses
 from app.errors import ModelNotFound
 
 INSTALLED: Installed = sources.is_installed
@@ -69,6 +70,8 @@ def models() -> None:
 @click.option("--license", "license_id", default="", help="those under a licence, e.g. MIT")
 @click.option("--max-memory", type=Bytes(), help="those that take no more, e.g. 2.5G or 800MiB")
 @click.option("--fits", "fitting", is_flag=True, help="those that fit the memory free now")
+@click.option("--url", envvar="RERANKD_URL", help="server to ask what runs [env: RERANKD_URL]")
+@click.option("--api-key", envvar="RERANKD_API_KEY", help="for --url [env: RERANKD_API_KEY]")
 @options.with_settings({"catalog_dir"})
 def list_models(  # noqa: PLR0913 - one parameter an option
     words: Sequence[str],
@@ -76,6 +79,8 @@ def list_models(  # noqa: PLR0913 - one parameter an option
     license_id: str,
     max_memory: int | None,
     fitting: bool,
+    url: str | None,
+    api_key: str | None,
     config_file: Path | None,
     **flags: Any,
 ) -> None:
@@ -90,6 +95,9 @@ def list_models(  # noqa: PLR0913 - one parameter an option
     )
     known = catalog.manifests(catalog.own_folder(settings.catalog_dir))
     found = catalog.entries(known, query, catalog.available_memory(), INSTALLED)
+    if url:
+        states = {one.model: one.state for one in statuses(url, api_key)}
+        found = tuple(msgspec.structs.replace(one, state=states.get(one.id)) for one in found)
     if sys.stdout.isatty():
         Console().print(as_table(found))
     else:
@@ -139,7 +147,7 @@ def serving(entry: Entry) -> tuple[str, ...]:
 def as_table(found: Iterable[Entry]) -> Table:
     """Return the list for a terminal."""
     model = Column("model", no_wrap=True)
-    grid = Table(model, "size", "memory", "fits", "licence", "languages", "quality", "here")
+    grid = Table(model, "size", "memory", "fits", "licence", "languages", "quality", "here", "runs")
     for entry in found:
         grid.add_row(
             Text(entry.id, "bold"),
@@ -150,6 +158,7 @@ def as_table(found: Iterable[Entry]) -> Table:
             " ".join(entry.languages),
             Text(_short(entry.quality[0]) if entry.quality else ""),
             _yes_or_no(entry.installed),
+            entry.state or "",
         )
     return grid
 

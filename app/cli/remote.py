@@ -70,9 +70,7 @@ def deploy(  # noqa: PLR0913 - one parameter an option
 @with_server
 def ps(url: str, api_key: str | None) -> None:
     """List what a running server serves: a table to a person, JSONL to a pipe."""
-    with _client(url, api_key) as client:
-        answer = _ask(client, "GET", "/v1/deployments")
-    _print(msgspec.json.decode(answer, type=DeploymentList).data)
+    _print(statuses(url, api_key))
 
 
 @click.command()
@@ -84,6 +82,13 @@ def stop(ids: tuple[str, ...], url: str, api_key: str | None) -> None:
         for one in ids:
             _ask(client, "DELETE", f"/v1/deployments/{one}")
             click.echo(f"{one} stopped", err=True)
+
+
+def statuses(url: str, api_key: str | None) -> list[Status]:
+    """Return what a server serves. Raises ServerRefused with the server's own words."""
+    with _client(url, api_key) as client:
+        answer = _ask(client, "GET", "/v1/deployments")
+    return msgspec.json.decode(answer, type=DeploymentList).data
 
 
 def _options(pairs: tuple[str, ...]) -> dict[str, str]:

@@ -218,6 +218,7 @@ class Deployments:
     async def _load_steps(self, found: Deployment) -> None:
         located = await self._steps.download(found.spec, lambda now: self._progress(found, now))
         if located.manifest:
+            found.model = located.manifest.id
             names = (located.manifest.id, *located.manifest.aliases)
             found.aliases = frozenset(name.lower() for name in names)
         self._set(found, "verifying", "checking the file")

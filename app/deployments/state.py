@@ -36,6 +36,8 @@ class Status(Struct, frozen=True, kw_only=True):
 
     id: str
     source: str
+    model: str
+    """Its id in the catalog, empty for a model that has none."""
     state: State
     message: str
     default: bool
@@ -77,6 +79,7 @@ class Deployment:
         self.progress: Progress | None = None
         self.memory_bytes = 0
         self.requests = 0
+        self.model = ""
         self.aliases: frozenset[str] = frozenset()
         """Other names of the model, in lower case, once its manifest is known."""
         self.runtime: Runtime | None = None
@@ -88,6 +91,7 @@ class Deployment:
         return Status(
             id=self.spec.id,
             source=self.spec.source,
+            model=self.model,
             state=self.state,
             message=self.message,
             default=self.default,

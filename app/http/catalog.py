@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -52,14 +53,22 @@ class CatalogList(Struct, frozen=True, kw_only=True):
 
 
 def catalog_list(
-    query: Query, own: Path | None, available: int | None, installed: Installed
+    query: Query,
+    own: Path | None,
+    available: int | None,
+    installed: Installed,
+    states: Mapping[str, str],
 ) -> CatalogList:
     """Return the list for a machine with `available` bytes of memory, None if unknown.
 
-    `own` is a person's folder of manifests. Raises what `catalog.manifests` raises.
+    `own` is a person's folder of manifests, `states` has those of deployments by model. Raises
+    what `catalog.manifests` raises.
     """
     found = catalog.entries(catalog.manifests(own), query, available, installed)
-    models = (CatalogModel(**msgspec.structs.asdict(entry)) for entry in found)
+    models = (
+        CatalogModel(**{**msgspec.structs.asdict(entry), "state": states.get(entry.id)})
+        for entry in found
+    )
     return CatalogList(data=tuple(models))
 
 
@@ -75,4 +84,5 @@ def list_catalog(
     """List the models of the catalog that match all that is given."""
     query = Query(search=search, language=language, license=license_id, fits=fits)
     own = catalog.own_folder(service.settings.catalog_dir)
-    return as_json(catalog_list(query, own, catalog.available_memory(), INSTALLED))
+    states = {one.model: one.state for one in service.deployments.statuses if one.model}
+    return as_json(catalog_list(query, own, catalog.available_memory(), INSTALLED, states))
