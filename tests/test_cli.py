@@ -20,7 +20,8 @@ from serving import FakeEngine, server_of, service_of
 from app import cli, settings
 from app.cli.bench import compare
 from app.cli.rank import Line, to_rows
-from app.cli.workload import Load, Measured, Server, bodies, resident
+from app.cli.workload import Load, Measured, Server, bodies
+from app.evaluation.rankers import resident
 
 PANDAS = "hi\nit is a bear\n\nThe giant panda is a bear species endemic to China.\n"
 LARGE = LIMITS.__class__(

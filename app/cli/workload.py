@@ -7,11 +7,12 @@ import math
 import random
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import httpx
 import msgspec
 from msgspec import Struct
+
+from app.evaluation.rankers import resident
 
 _WORD_LIST = """
 time year people way day man thing woman life child world school state family student
@@ -148,13 +149,3 @@ async def _send(client: httpx.AsyncClient, server: Server, body: bytes, document
     if len(reply.results) != documents:
         raise ValueError(f"{len(reply.results)} results for {documents} documents")
     return reply.usage.total_tokens
-
-
-def resident(pid: int) -> int | None:
-    """Return a process's resident memory in bytes, None where it can't be read."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text("ascii", "replace")
-    except OSError:
-        return None
-    found = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")]
-    return int(found[0]) * 1024 if found else None
