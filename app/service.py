@@ -64,10 +64,10 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Tell whether requests for the default model are served now."""
-        return not self.draining and any(
-            status.default and status.state == "ready" for status in self.deployments.statuses
-        )
+        """Tell whether requests are served now: by the default model, or by any without one."""
+        statuses = self.deployments.statuses
+        wanted = [status for status in statuses if status.default] or statuses
+        return not self.draining and any(status.state == "ready" for status in wanted)
 
     async def start(self) -> None:
         """Deploy the default model and what was deployed before; wait for the default one.

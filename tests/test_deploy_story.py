@@ -127,6 +127,8 @@ def test_a_file_that_fails_never_takes_the_server_down(tiny: Path, tmp_path: Pat
         ({"model": "rerank-mini-en", "options": {"port": 1}}, 422, "port"),
         ({"model": "rerank-mini-en", "options": {"workers": -1}}, 422, "workers"),
         ({"model": "rerank-mini-en"}, 409, "id"),
+        ({"model": "hf:nonsense"}, 400, "model"),
+        ({"model": "bge-reranker-v2-m3:Q1_X"}, 404, "model"),
     ],
 )
 def test_bad_deployments_are_refused_before_anything_begins(
@@ -138,6 +140,7 @@ def test_bad_deployments_are_refused_before_anything_begins(
         listed = client.get("/v1/deployments").json()["data"]
 
     assert (response.status_code, response.json()["error"]["param"]) == (status, param)
+    assert response.json()["error"]["type"] == "invalid_request_error"
     assert [one["id"] for one in listed] == ["rerank-mini-en"]
 
 
@@ -190,6 +193,23 @@ def test_events_tell_every_change() -> None:
 
     assert stream.headers["content-type"].startswith("text/event-stream")
     assert (first["state"], second["state"]) == ("ready", "draining")
+
+
+def test_a_server_without_its_default_model_goes_on() -> None:
+    """When the default one is stopped, nothing is ready and requests without a name get 404."""
+    with server_of(service_of()) as url, httpx.Client(base_url=url, timeout=PATIENCE) as client:
+        assert command(client, "stop", "rerank-mini-en").exit_code == 0
+        ready = client.get("/health/ready")
+        refused = rerank(client, query="q", documents=["a"])
+        client.post("/v1/deployments", json={"model": "rerank-mini-en", "id": "again"})
+        with client.stream("GET", "/v1/deployments/events") as events:
+            next(line for line in events.iter_lines() if '"state":"ready"' in line)
+        again = rerank(client, query="q", documents=["a"])
+        ready_again = client.get("/health/ready")
+
+    assert (ready.status_code, refused.status_code) == (503, 404)
+    assert (again.status_code, again.json()["model"]) == (200, "again")
+    assert ready_again.status_code == 200
 
 
 def test_the_catalog_tells_what_runs() -> None:

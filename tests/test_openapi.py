@@ -73,6 +73,14 @@ def test_real_answer_has_no_key_that_the_document_lacks() -> None:
     assert set(answer["meta"]) == set(schemas["Report"]["properties"])
 
 
+def test_what_an_answer_may_leave_out_is_not_required() -> None:
+    """Results without documents are true to the document, too."""
+    found = document(keyed=False)["components"]["schemas"]["Result"]
+
+    assert "document" in found["properties"]
+    assert set(found["required"]) == {"index", "relevance_score"}
+
+
 def test_security_is_told_only_where_keys_are_asked_for() -> None:
     """A server without keys doesn't claim to want one."""
     assert document(keyed=False)["security"] == []

@@ -171,10 +171,10 @@ class Deployments:
 
     def _find(self, model: str | None) -> Deployment:
         if not model:
-            default = next((one for one in self._all.values() if one.default), None)
-            if default:
-                return default
-            raise ModelNotFound("no model is deployed", param="model")
+            default = [one for one in self._all.values() if one.default]
+            if default or len(self._all) == 1:
+                return (default or list(self._all.values()))[0]
+            raise ModelNotFound("there is no default model: name one", param="model")
         found = self._all.get(model) or self._by_alias(model)
         if found is None:
             served = ", ".join(map(repr, self._all)) or "none"

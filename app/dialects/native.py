@@ -15,8 +15,10 @@ from app.errors import (
     InvalidRequest,
     MalformedJson,
     MissingDocuments,
+    ModelFileError,
     RequestError,
     RerankdError,
+    SettingsError,
     Unauthorized,
     Unavailable,
 )
@@ -66,11 +68,11 @@ class Document(Struct):
     multi_modal: None = None
 
 
-class Result(Struct):
+class Result(Struct, kw_only=True):
     """One ranked document: its index in the request and its score."""
 
     index: int
-    document: Document | UnsetType
+    document: Document | UnsetType = UNSET
     relevance_score: float
 
 
@@ -195,7 +197,11 @@ def reply(request_id: str, wire: Request, request: RankRequest, result: RankedRe
         id=request_id,
         model=result.model,
         results=[
-            Result(ranked.index, _document(request, ranked, with_documents), ranked.score)
+            Result(
+                index=ranked.index,
+                document=_document(request, ranked, with_documents),
+                relevance_score=ranked.score,
+            )
             for ranked in result.results
         ],
         usage=Usage(result.prompt_tokens, result.prompt_tokens),
@@ -228,7 +234,7 @@ def error_type(error: RerankdError) -> str:
     """Return the OpenAI-style class of an error."""
     if isinstance(error, Unauthorized):
         return "authentication_error"
-    if isinstance(error, RequestError):
+    if isinstance(error, RequestError | SettingsError | ModelFileError):
         return "invalid_request_error"
     if isinstance(error, Unavailable):
         return "unavailable_error"

@@ -14,11 +14,12 @@ from litestar.params import FromPath
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from app.dialects import management, native
-from app.errors import Forbidden
+from app.errors import DownloadError, Forbidden, InvalidRequest
 from app.http.guard import is_loopback
 from app.http.routes import as_json, body_of
 from app.loading import require_known
 from app.service import Service
+from app.settings import Settings
 from app.sources import name_of
 
 
@@ -52,9 +53,16 @@ async def deploy(
     """Begin to download and load a model."""
     settings = service.settings
     wire = management.read(await body_of(request, settings.read_timeout))
-    spec = management.spec(wire, name_of(wire.model, settings))
+    spec = management.spec(wire, _own_name(wire.model, settings))
     require_known(spec, settings)
     return as_json(service.deployments.deploy(spec).status, status_code=202)
+
+
+def _own_name(model: str, settings: Settings) -> str:
+    try:
+        return name_of(model, settings)
+    except DownloadError as error:  # nothing was asked of the Hub yet: the reference is wrong
+        raise InvalidRequest(error.message, param="model") from error
 
 
 @get("/v1/deployments/{deployment_id:str}", guards=[from_here_or_with_key], sync_to_thread=False)

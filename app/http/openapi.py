@@ -147,7 +147,10 @@ def _rerank(operation_id: str, summary: str) -> dict[str, Any]:
 def _deployment_paths() -> dict[str, Any]:
     one = "/v1/deployments/{deployment_id}"
     body = {"required": True, "content": _content("DeployRequest", {"model": "rerank-mini-en"})}
-    deploy = _manage("deploy", "Begin to download and load a model", "Status", "202", 400, 409)
+    deploy = _manage(
+        *("deploy", "Begin to download and load a model", "Status", "202"),
+        *(400, 404, 409, 422, 500, 503),
+    )
     return {
         "/v1/deployments": {
             "get": _manage("list_deployments", "List all deployments", "DeploymentList", "200"),

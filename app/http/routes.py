@@ -91,7 +91,7 @@ def ready(service: NamedDependency[Service]) -> Response[bytes]:
     if service.draining:
         raise ShuttingDown("the server is stopping", retry_after=1)
     if not service.ready:
-        raise ModelLoading("the model is still loading", retry_after=LOADING_RETRY)
+        raise ModelLoading("no model is ready yet", retry_after=LOADING_RETRY)
     return as_json({"status": "ready"})
 
 
