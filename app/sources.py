@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from app import catalog, hub
 from app.catalog import Manifest, Variant
+from app.errors import ModelFileError
 from app.settings import Settings
 
 HUB = "hf:"
@@ -59,8 +60,8 @@ def locate(
     if source.startswith(HUB):
         path = _download(hub.resolve(hub.parse(source)), tell, stop)
     else:
-        path = Path(source).expanduser()
-    found = catalog.identify(path, _own(settings)) if path.is_file() else None
+        path = _local(source)
+    found = catalog.identify(path, _own(settings)) if _is_file(path) else None
     if found is not None:
         catalog.require_license(found, settings.accept_license)
     return Located(path, found)
@@ -112,9 +113,23 @@ def name_of(source: str, settings: Settings) -> str:
         # A quantization is no name: owner/some-model-GGUF:Q8_0 goes by some-model-GGUF.
         repo = reference.repo.rpartition("/")[2]
         return repo if reference.is_quantization else Path(reference.file).stem
-    path = source
-    found = catalog.identify(Path(path), _own(settings)) if Path(path).is_file() else None
-    return found.id if found else Path(path).stem
+    path = _local(source)
+    found = catalog.identify(path, _own(settings)) if _is_file(path) else None
+    return found.id if found else path.stem
+
+
+def _local(source: str) -> Path:
+    try:
+        return Path(source).expanduser()
+    except RuntimeError as error:  # ~nobody/model.gguf
+        raise ModelFileError(f"{source}: {error}") from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long for the file system, a folder nobody may look into
+        return False
 
 
 def _own(settings: Settings) -> Path | None:

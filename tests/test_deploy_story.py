@@ -128,6 +128,8 @@ def test_a_file_that_fails_never_takes_the_server_down(tiny: Path, tmp_path: Pat
         ({"model": "rerank-mini-en", "options": {"workers": -1}}, 422, "workers"),
         ({"model": "rerank-mini-en"}, 409, "id"),
         ({"model": "hf:nonsense"}, 400, "model"),
+        ({"model": "0" * 1000}, 400, "id"),
+        ({"model": "~nobody-here/x.gguf"}, 422, None),
         ({"model": "bge-reranker-v2-m3:Q1_X"}, 404, "model"),
     ],
 )
