@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from importlib.metadata import version
@@ -11,12 +12,14 @@ from app import load_check, settings, sources
 from app.domain import Limits
 from app.engine import open_engine
 from app.engine.sizing import Sizes, available_cores, plan
-from app.errors import ModelFileError
+from app.errors import ModelFileError, StateError
 from app.gguf_file import Header
 from app.runtime import Opener, Runtime, Target, examine, open_runtime
 from app.settings import Settings
 from app.sources import Located, Progress
 from app.store import Spec, Store
+
+logger = logging.getLogger(__name__)
 
 HEAD_BYTES = 2
 """Bytes of a KV cache entry: F16, the largest type but F32."""
@@ -50,15 +53,26 @@ class Loading:
         target = await asyncio.to_thread(examine, spec.id, located.path, located.manifest, own)
         if not self._is_trusted(located):
             await load_check.run_in_child(located.path, own)
-            if self._store:
-                self._store.set_checked(located.path, engine_version())
+            self._remember_check(located)
         return target, memory_needed(target, own)
 
     def _is_trusted(self, located: Located) -> bool:
         """Tell whether a file is byte for byte our embedded one, or was tried here before."""
         if sources.is_embedded(located):
             return True
-        return bool(self._store and self._store.is_checked(located.path, engine_version()))
+        try:
+            return bool(self._store and self._store.is_checked(located.path, engine_version()))
+        except StateError as error:
+            logger.warning("%s; the file is tried again", error.message)
+            return False
+
+    def _remember_check(self, located: Located) -> None:
+        """Spare the next start the check; where nothing can be written, it is made again."""
+        try:
+            if self._store:
+                self._store.set_checked(located.path, engine_version())
+        except StateError as error:
+            logger.warning("%s; the file will be tried again at the next start", error.message)
 
     async def load(self, spec: Spec, target: Target) -> Runtime:
         """Open the model."""

@@ -99,6 +99,22 @@ def test_a_model_from_the_hub_over_cuts_kills_and_restarts(tiny: Path, tmp_path:
     assert first["results"] == again["results"]
 
 
+def test_a_state_folder_that_takes_nothing_stops_no_model(tiny: Path) -> None:
+    """Where nothing can be kept, a new file is tried and served, and a deployment is refused."""
+    with serving(
+        RERANKD_STATE_DIR="/dev/null/none",
+        RERANKD_MODEL_ID="rerank-mini-en",
+        RERANKD_MODEL=str(tiny),
+    ) as (running, client):
+        answer = rerank(client, query="panda", documents=DOCUMENTS)
+        refused = command(client, "deploy", str(tiny), "--id", "more")
+
+    assert answer.status_code == 200
+    assert any("will be tried again at the next start" in line for line in running.lines)
+    assert refused.exit_code == 2
+    assert "can't be used" in refused.stderr
+
+
 def test_a_file_that_fails_never_takes_the_server_down(tiny: Path, tmp_path: Path) -> None:
     """Cut short and damaged files end as failed deployments with the reason; others go on."""
     whole = tiny.read_bytes()
@@ -177,8 +193,14 @@ def test_other_sites_pages_may_not_manage() -> None:
     with server_of(service_of()) as url, httpx.Client(base_url=url, timeout=PATIENCE) as client:
         foreign = client.get("/v1/deployments", headers={"Origin": "https://example.org"})
         own = client.get("/v1/deployments", headers={"Origin": url})
+        rebound = client.get(
+            "/v1/deployments", headers={"Host": "example.org", "Origin": "http://example.org"}
+        )
+        local = client.get("/v1/deployments", headers={"Host": "localhost:8100"})
+        broken = client.get("/v1/deployments", headers={"Host": "[::1"})
 
-    assert (foreign.status_code, own.status_code) == (403, 200)
+    assert [403, 200] == [foreign.status_code, own.status_code]
+    assert [403, 200, 403] == [rebound.status_code, local.status_code, broken.status_code]
 
 
 def test_events_tell_every_change() -> None:

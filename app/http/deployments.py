@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
+from urllib.parse import urlsplit
 
 from litestar import Request, Response, delete, get, post
 from litestar.connection import ASGIConnection
@@ -33,11 +34,21 @@ def from_here_or_with_key(
     del handler
     client = connection.client
     keyed = bool(connection.app.state.keyed)
-    if not keyed and (client is None or not is_loopback(client.host)):
+    host = connection.headers.get("host", "")
+    # The name as well: another site's name may have been made to lead to this machine.
+    if not keyed and not (client and is_loopback(client.host) and is_loopback(_name_in(host))):
         raise Forbidden("models are managed from this machine only, or with an API key")
     origin = connection.headers.get("origin")
-    if origin and origin.partition("://")[2] != connection.headers.get("host"):
+    if origin and origin.partition("://")[2] != host:
         raise Forbidden("another site's page may not manage this server")
+
+
+def _name_in(host: str) -> str:
+    """Return a Host header's name without its port, nothing where it makes no sense."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 @get("/v1/deployments", guards=[from_here_or_with_key], sync_to_thread=False)
