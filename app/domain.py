@@ -15,6 +15,28 @@ TokenIds: TypeAlias = NDArray[np.int32]
 NO_TOKENS: TokenIds = np.empty(0, dtype=np.int32)
 
 ScoreScale = Literal["probability", "logit"]
+Overflow = Literal["truncate", "chunk", "error"]
+TruncationSide = Literal["right", "left"]
+ChunkScore = Literal["max", "mean_top_k"]
+
+
+class Fit(Struct, frozen=True, kw_only=True):
+    """How texts longer than a model takes are made to fit it."""
+
+    overflow: Overflow = "truncate"
+    """Cut a document that is too long, score it in chunks, or refuse the request."""
+    truncation_side: TruncationSide = "right"
+    """The side that loses tokens when a document or query is cut: right is its end."""
+    max_tokens_per_doc: int | None = None
+    """Tokens of a document that count; what is beyond is cut. None: as many as fit."""
+    max_tokens_per_query: int | None = None
+    """The same for the query."""
+    chunk_tokens: int | None = None
+    """Most tokens of a chunk; None: as many as fit beside the query."""
+    overlap_tokens: int | None = None
+    """Tokens that a chunk may repeat of the one before it; None: a tenth of a chunk."""
+    max_chunks_per_doc: int | None = None
+    """Chunks of a document that are scored; what is beyond is cut. None: all."""
 
 
 class RankRequest(Struct, frozen=True, kw_only=True):
@@ -26,10 +48,25 @@ class RankRequest(Struct, frozen=True, kw_only=True):
     instruction: str | None = None
     top_n: int | None = None
     """How many results to give; None means all, and more than there are clamps."""
-    truncate: bool = True
-    """Cut pairs over the model's limit at the document's end, or refuse them."""
     raw_scores: bool = False
     """Give the model's logits instead of probabilities."""
+    fit: Fit = Fit()
+    chunk_score: ChunkScore = "max"
+    """A chunked document's score: its best chunk's, or the mean of its best few."""
+    return_passages: bool = False
+    """Tell which part of each document its score comes from."""
+    priority: int = 0
+    """Requests of a lower number go first."""
+    timeout_ms: int | None = None
+    """Milliseconds from the request's arrival after which nobody wants the answer."""
+
+
+class Passage(Struct, frozen=True):
+    """A part of a document, from character `start` up to `end`, and its own score."""
+
+    start: int
+    end: int
+    score: float
 
 
 class RankedDocument(Struct, frozen=True):
@@ -37,6 +74,8 @@ class RankedDocument(Struct, frozen=True):
 
     index: int
     score: float
+    passages: tuple[Passage, ...] = ()
+    """Where asked for: the parts its score comes from, best first."""
 
 
 class Timings(Struct, frozen=True):
@@ -61,8 +100,51 @@ class RankedResult(Struct, frozen=True, kw_only=True):
     truncated: tuple[int, ...]
     """Input indices of the documents that were cut, ascending."""
     query_truncated: bool
+    query_tokens: int
+    """Tokens of the query itself, once."""
+    chunks: int
+    """Parts that were scored in all; as many as documents where none was split."""
+    cached: int
+    """Documents whose score was known from an earlier request."""
     timings: Timings
     warnings: tuple[str, ...] = ()
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What became of one request, for those who count: no texts."""
+
+    model: str
+    """The deployment's id, empty where none was found."""
+    caller: str
+    """Id of the API key, empty without one."""
+    documents: int
+    seconds: float
+    result: RankedResult | None = None
+    error: str = ""
+    """Code of the error that ended it, empty for a success."""
+
+
+class StepFacts(Struct, frozen=True, kw_only=True):
+    """What one step of an engine did."""
+
+    requests: int
+    documents: int
+    tokens: int
+    budget: int
+    """Tokens that the step could have taken."""
+    seconds: float
+
+
+class Observer(Protocol):
+    """Takes note of what happens; must be quick, must not raise, is called from any thread."""
+
+    def ranked(self, outcome: Outcome) -> None:
+        """Take note of a request that ended."""
+        ...
+
+    def stepped(self, model: str, step: StepFacts) -> None:
+        """Take note of a step of a model's engine."""
+        ...
 
 
 class Prompt(Struct, frozen=True, eq=False):

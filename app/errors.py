@@ -8,6 +8,7 @@ RerankdError
 │   ├── MethodNotAllowed         the path takes another method
 │   ├── MissingDocuments         no documents to rank
 │   ├── BodyTooLarge             more bytes than `max_body_bytes`
+│   ├── UnsupportedMedia         a body compressed in a way that is not read
 │   ├── TooManyDocuments         more than `max_documents`
 │   ├── TooManyTokens            more than `max_request_tokens`
 │   ├── PairTooLong              a pair over the model's context, with truncation off
@@ -15,12 +16,15 @@ RerankdError
 │   ├── Forbidden                a known caller, but not for this
 │   ├── Conflict                 the deployment exists, or is not in a state for this
 │   ├── ModelNotFound            no such model
+│   ├── TextOnly                 an image or other part that this model can't read
+│   ├── RateLimited              the API key's own limit, not the server's
 │   └── RequestTimeout           the body did not arrive in time
 ├── Unavailable                  the same request may succeed later
 │   ├── QueueFull
 │   ├── ModelLoading
 │   ├── ModelFailed              it could not be loaded; its deployment says why
 │   ├── OutOfMemory              the models in use leave no room within `memory_budget`
+│   ├── DeadlineExceeded         not done, or not to be done, within the time allowed
 │   └── ShuttingDown
 ├── EngineFailure                llama.cpp failed on this request
 ├── ModelFileError               the model can't be served from this file
@@ -68,6 +72,10 @@ class BodyTooLarge(RequestError):
     code = "body_too_large"
 
 
+class UnsupportedMedia(RequestError):
+    code = "unsupported_media"
+
+
 class TooManyDocuments(RequestError):
     code = "too_many_documents"
 
@@ -104,6 +112,14 @@ class ModelNotFound(RequestError):
     code = "model_not_found"
 
 
+class TextOnly(RequestError):
+    code = "text_only"
+
+
+class RateLimited(RequestError):
+    code = "rate_limited"
+
+
 class RequestTimeout(RequestError):
     code = "request_timeout"
 
@@ -126,6 +142,10 @@ class ModelFailed(Unavailable):
 
 class OutOfMemory(Unavailable):
     code = "out_of_memory"
+
+
+class DeadlineExceeded(Unavailable):
+    code = "deadline_exceeded"
 
 
 class ShuttingDown(Unavailable):

@@ -5,10 +5,19 @@ among them. A virtual clock advances by tokens/jobs as tokens are decoded; a job
 at virtual time V with s tokens gets the tag V + s, and the smallest tag goes first. A small
 request thus passes a large one, and none starves: the clock reaches every tag in the end, and
 from then on whatever arrives gets a larger one.
+
+Priorities. Jobs of a lower number go first, whatever their tags; but every EQUAL_TURN-th step
+is given out as if there were no priorities, so that those of a higher number wait long but not
+for ever.
+
+Deadlines. A job that could not be done in time even if it had all workers to itself is given
+up before more is computed for it.
 """
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -20,11 +29,17 @@ SMALLEST_STEP = 32
 """Tokens below which spreading work over workers costs more than it gains."""
 
 
+EQUAL_TURN = 8
+
+
 class Job:
     """One request's rows on their way through the engine."""
 
-    def __init__(self, prompt: Prompt) -> None:
+    def __init__(self, prompt: Prompt, *, priority: int = 0, deadline: float = math.inf) -> None:
+        """`deadline` is a reading of the clock that `FairQueue.late` is asked with."""
         self.prompt = prompt
+        self.priority = priority
+        self.deadline = deadline
         self.tag = 0.0
         self.number = 0
         self.pending = sorted((len(row), index) for index, row in enumerate(prompt.rows))
@@ -78,6 +93,7 @@ class FairQueue:
         self._jobs: list[Job] = []
         self._clock = 0.0
         self._arrivals = 0
+        self._steps = 0
 
     @property
     def jobs(self) -> tuple[Job, ...]:
@@ -100,9 +116,22 @@ class FairQueue:
         self._jobs.append(job)
         self._jobs.sort(key=lambda one: (one.tag, one.number))
 
+    def late(self, now: float, tokens_per_second: float) -> list[Job]:
+        """Return the jobs with waiting rows that all workers together can't do in time."""
+        return [
+            job
+            for job in self._jobs
+            if job.pending
+            and job.deadline < math.inf
+            and now + (job.pending_tokens / tokens_per_second if tokens_per_second else 0)
+            > job.deadline
+        ]
+
     def take(self, limits: Limits) -> tuple[Share, ...]:
         """Choose the next step and mark its rows as running; empty when nothing waits."""
         waiting = [job for job in self._jobs if job.pending]
+        if (self._steps + 1) % EQUAL_TURN:
+            waiting.sort(key=lambda job: job.priority)  # stable: by tag within a priority
         # Little work is spread over the workers instead of filling one of them.
         unfinished = self._running_tokens + sum(job.pending_tokens for job in waiting)
         even_share = -(-unfinished // self._workers)
@@ -112,6 +141,7 @@ class FairQueue:
             for picked in plan(waiting, limits, step_tokens=budget)
         ]
         if shares:
+            self._steps += 1
             taken = sum(share.tokens for share in shares)
             self._running_tokens += taken
             self._clock += taken / len(self._jobs)
@@ -145,7 +175,7 @@ class FairQueue:
 
 def _claim(job: Job, rows: Sequence[tuple[int, int]]) -> Share:
     for entry in rows:
-        job.pending.remove(entry)
+        del job.pending[bisect_left(job.pending, entry)]
     tokens = sum(length for length, _ in rows)
     job.pending_tokens -= tokens
     job.running += len(rows)

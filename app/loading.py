@@ -9,12 +9,12 @@ from collections.abc import Callable
 from importlib.metadata import version
 
 from app import load_check, settings, sources
-from app.domain import Limits
+from app.domain import Limits, Observer
 from app.engine import open_engine
 from app.engine.sizing import Sizes, available_cores, plan
 from app.errors import ModelFileError, StateError
 from app.gguf_file import Header
-from app.runtime import Opener, Runtime, Target, examine, open_runtime
+from app.runtime import Opener, Runtime, Target, examine, fastest, open_runtime
 from app.settings import Settings
 from app.sources import Located, Progress
 from app.store import Spec, Store
@@ -28,11 +28,18 @@ HEAD_BYTES = 2
 class Loading:
     """`deployments.Steps` over the catalog, the Hub, the disk and llama.cpp."""
 
-    def __init__(self, base: Settings, store: Store | None, opener: Opener = open_engine) -> None:
+    def __init__(
+        self,
+        base: Settings,
+        store: Store | None,
+        opener: Opener = open_engine,
+        observer: Observer | None = None,
+    ) -> None:
         """Take the settings that deployments override, and a store that remembers load checks."""
         self._base = base
         self._store = store
         self._opener = opener
+        self._observer = observer
 
     async def download(self, spec: Spec, tell: Callable[[Progress], None]) -> Located:
         """Get the file here, telling the progress on the event loop."""
@@ -54,7 +61,8 @@ class Loading:
         if not self._is_trusted(located):
             await load_check.run_in_child(located.path, own)
             self._remember_check(located)
-        return target, memory_needed(target, own)
+        target = await asyncio.to_thread(fastest, target)
+        return target, memory_needed(target, target.settings)
 
     def _is_trusted(self, located: Located) -> bool:
         """Tell whether a file is byte for byte our embedded one, or was tried here before."""
@@ -76,8 +84,8 @@ class Loading:
 
     async def load(self, spec: Spec, target: Target) -> Runtime:
         """Open the model."""
-        own = settings.override(self._base, spec.options)
-        return await asyncio.to_thread(open_runtime, target, own, self._opener)
+        del spec
+        return await asyncio.to_thread(open_runtime, target, self._opener, self._observer)
 
 
 def engine_version() -> str:

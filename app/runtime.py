@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+import msgspec
 from msgspec import Struct
 
-from app import gguf_file
+from app import gguf_file, tuned
+from app.cache import digest
 from app.catalog import Manifest
-from app.domain import Backend, ModelFacts, RankRequest
+from app.domain import Backend, ModelFacts, Observer, Prompt, RankRequest, StepFacts
 from app.engine import check, open_engine
 from app.engine.devices import Offload
 from app.engine.sizing import Sizes
 from app.errors import ModelFileError
 from app.gguf_file import Header, Verdict
 from app.prompts import Built, Prompter, Vocabulary, layout_for
-from app.scheduler import Load, Scheduler, Scored
+from app.scheduler import Load, OnRows, Scheduler, Scored
 from app.settings import Settings
+from app.token_cache import TokenCache
 
 logger = logging.getLogger(__name__)
 
 TOKENIZER_THREADS = 2
+TOKEN_CACHE_SHARE = 4
+"""The token cache's bytes are the score cache's by this."""
+HEAD_BYTES = 1 << 20
+
+T = TypeVar("T")
 
 
 class Target(Struct, frozen=True):
@@ -36,6 +44,8 @@ class Target(Struct, frozen=True):
     header: Header
     verdict: Verdict
     manifest: Manifest | None
+    settings: Settings = Settings()
+    """Those of this model: the server's, its deployment's own, and what tuning found."""
 
 
 class OpenEngine(Protocol):
@@ -75,49 +85,87 @@ def examine(model_id: str, path: Path, manifest: Manifest | None, settings: Sett
     )
     gguf_file.require_reranker(header, verdict, accept_degraded=settings.accept_degraded)
     check(header, verdict, settings)
-    return Target(model_id, header, verdict, manifest)
+    return Target(model_id, header, verdict, manifest, settings)
 
 
 class Runtime:
     """A model that is loaded and scores; its threads run until it is closed."""
 
-    def __init__(self, target: Target, engine: OpenEngine, settings: Settings) -> None:
+    def __init__(
+        self,
+        target: Target,
+        engine: OpenEngine,
+        observer: Observer | None = None,
+    ) -> None:
         """Take over an open engine, which is closed if its vocabulary doesn't do."""
+        settings = target.settings
         if target.verdict.family is None:
             raise ModelFileError(f"{target.header.path}: {target.verdict.reason}")
         try:
-            layout = layout_for(target.verdict.family, target.header, engine.tokenizer)
+            vocabulary = TokenCache(engine.tokenizer, settings.cache_bytes // TOKEN_CACHE_SHARE)
+            layout = layout_for(target.verdict.family, target.header, vocabulary)
+            # Lengths that are only tried must not push documents out of the cache.
+            trial = layout_for(target.verdict.family, target.header, engine.tokenizer)
         except ModelFileError:
             engine.close()
             raise
         self.target = target
         self.facts = _facts(target, engine, takes_instruction=layout.takes_instruction)
+        self.identity = _identity(target, self.facts, settings)
+        """Digest of all of this model and its settings that scores depend on."""
         self._engine = engine
         self._tokenizing = ThreadPoolExecutor(TOKENIZER_THREADS, f"tokenizer-{target.id}")
         self._token_limit = settings.max_request_tokens
-        self._prompter = Prompter(layout, engine.sizes.limits.pair_tokens)
-        self._scheduler = Scheduler(engine.backends, max_tokens=settings.max_queue_tokens)
+        self._prompter = Prompter(layout, engine.sizes.limits.pair_tokens, trial)
+        self._observer = observer
+        self._scheduler = Scheduler(
+            engine.backends, max_tokens=settings.max_queue_tokens, on_step=self._stepped
+        )
 
     @property
     def load(self) -> Load:
         """How busy it is."""
         return self._scheduler.load
 
-    async def build(self, request: RankRequest, documents: tuple[str, ...]) -> Built:
+    def _stepped(self, step: StepFacts) -> None:
+        if self._observer:
+            self._observer.stepped(self.target.id, step)
+
+    def instruction_of(self, request: RankRequest) -> str | None:
+        """Return the request's instruction where the model takes one."""
+        return request.instruction if self.facts.takes_instruction else None
+
+    def query_fits(self, request: RankRequest) -> bool:
+        """Tell whether no document can make this request's query be cut."""
+        return self._prompter.query_fits(request.query, self.instruction_of(request), request.fit)
+
+    def build(self, request: RankRequest, documents: tuple[str, ...]) -> Built:
         """Tokenise some documents for a request. See `Prompter.build` for what it raises."""
-        build = partial(
-            self._prompter.build,
+        return self._prompter.build(
             request.query,
             documents,
-            instruction=request.instruction if self.facts.takes_instruction else None,
-            truncate=request.truncate,
+            instruction=self.instruction_of(request),
+            fit=request.fit,
+            spans=request.return_passages,
             token_limit=self._token_limit,
         )
-        return await asyncio.get_running_loop().run_in_executor(self._tokenizing, build)
 
-    async def score(self, built: Built) -> Scored:
-        """Return the logits of all rows. See `Scheduler.score` for what it raises."""
-        return await self._scheduler.score(built.prompt)
+    async def tokenizing(self, work: Callable[[], T]) -> T:
+        """Do the work before the engine's, such as `build`, off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._tokenizing, work)
+
+    async def score(
+        self,
+        prompt: Prompt,
+        *,
+        priority: int = 0,
+        deadline: float = math.inf,
+        on_rows: OnRows | None = None,
+    ) -> Scored:
+        """Return the logits of all rows. See `Scheduler.score`."""
+        return await self._scheduler.score(
+            prompt, priority=priority, deadline=deadline, on_rows=on_rows
+        )
 
     def abort(self) -> None:
         """Fail all that waits with ShuttingDown."""
@@ -134,9 +182,39 @@ class Runtime:
             logger.warning("a step did not end: %s stays in memory", self.facts.id)
 
 
-def open_runtime(target: Target, settings: Settings, opener: Opener = open_engine) -> Runtime:
+def open_runtime(
+    target: Target, opener: Opener = open_engine, observer: Observer | None = None
+) -> Runtime:
     """Load a model. Raises ModelFileError, SettingsError or EngineFailure."""
-    return Runtime(target, opener(target.header, target.verdict, settings), settings)
+    return Runtime(target, opener(target.header, target.verdict, target.settings), observer)
+
+
+def fastest(target: Target) -> Target:
+    """Return a target with what tuning found for it, its weights re-encoded where that is set.
+
+    Raises ModelFileError where they can't be written.
+    """
+    settings = tuned.apply(target.header, target.settings)
+    path = tuned.weights_file(target.header, settings)
+    header = target.header if path == target.header.path else gguf_file.read(path)
+    return msgspec.structs.replace(target, header=header, settings=settings)
+
+
+def _identity(target: Target, facts: ModelFacts, settings: Settings) -> bytes:
+    """Return the digest that keeps scores of different files, layouts and limits apart.
+
+    A file is known by its beginning (all its metadata, templates among it), its size and the
+    time it was last written; hashing gigabytes at each start would cost more than it tells.
+    """
+    path = target.header.path
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    status = path.stat()
+    told = (
+        *(facts.family, facts.context, facts.device, settings.flash_attn, settings.kv_type),
+        *(status.st_size, status.st_mtime_ns, settings.accept_degraded),
+    )
+    return digest(head, repr(told))
 
 
 def _facts(target: Target, engine: OpenEngine, *, takes_instruction: bool) -> ModelFacts:

@@ -14,8 +14,15 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from app.domain import Backend, Limits, Prompt
-from app.errors import EngineFailure, QueueFull, RerankdError, ShuttingDown, TooManyTokens
+from app.domain import Backend, Limits, Prompt, StepFacts
+from app.errors import (
+    DeadlineExceeded,
+    EngineFailure,
+    QueueFull,
+    RerankdError,
+    ShuttingDown,
+    TooManyTokens,
+)
 from app.fair_queue import FairQueue, Job, Share
 
 logger = logging.getLogger(__name__)
@@ -23,6 +30,11 @@ logger = logging.getLogger(__name__)
 LONGEST_RETRY = 60
 LAST_STEP_SECONDS = 30.0
 """What a step in hand gets to end when the scheduler closes."""
+RATE_SECONDS = 20.0
+"""Busy seconds after which what was measured before counts half."""
+
+OnRows = Callable[[Sequence[int], Sequence[float]], None]
+"""Takes row numbers and their logits."""
 
 
 class Scored(Struct, frozen=True):
@@ -44,11 +56,21 @@ class Load(Struct, frozen=True):
 class _Ticket:
     """A job's future and times, on behalf of the coroutine that waits for it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, now: float, on_rows: OnRows | None) -> None:
         self.loop = loop
+        self.on_rows = on_rows
         self.future: asyncio.Future[tuple[float, ...]] = loop.create_future()
         self.submitted = now
         self.started: float | None = None
+
+    def tell(self, rows: Sequence[int], scores: Sequence[float]) -> None:
+        """Hand on what is known so far, from any thread."""
+        if self.on_rows:
+            self.loop.call_soon_threadsafe(self._tell, tuple(rows), tuple(scores))
+
+    def _tell(self, rows: Sequence[int], scores: Sequence[float]) -> None:
+        if self.on_rows and not self.future.done():
+            self.on_rows(rows, scores)
 
     def resolve(self, outcome: tuple[float, ...] | RerankdError) -> None:
         """Answer from any thread; a caller that has gone is not an error."""
@@ -72,15 +94,20 @@ class Scheduler:
         *,
         max_tokens: int,
         clock: Callable[[], float] = time.monotonic,
+        on_step: Callable[[StepFacts], None] | None = None,
     ) -> None:
-        """`max_tokens` is what may wait and run at once; the threads start at once."""
+        """`max_tokens` is what may wait and run at once; the threads start at once.
+
+        `on_step` is told of every step, from the thread that ran it.
+        """
+        self._on_step = on_step
         self._queue = FairQueue(max_tokens, len(backends))
         self._tickets: dict[Job, _Ticket] = {}
         self._changed = threading.Condition()
         self._clock = clock
         self._closed = False
         self._stopped = False
-        self._done_tokens = 0
+        self._done_tokens = 0.0
         self._busy_seconds = 0.0
         self._threads = [
             threading.Thread(target=self._work, args=(backend,), name=f"engine-{number}")
@@ -95,18 +122,32 @@ class Scheduler:
         with self._changed:
             return Load(len(self._tickets), self._queue.tokens, self._rate())
 
-    async def score(self, prompt: Prompt) -> Scored:
-        """Return the logits of all rows.
+    async def score(
+        self,
+        prompt: Prompt,
+        *,
+        priority: int = 0,
+        deadline: float = math.inf,
+        on_rows: OnRows | None = None,
+    ) -> Scored:
+        """Return the logits of all rows; `on_rows` gets them as they are computed.
 
         Raises QueueFull at once when the whole prompt doesn't fit the token limit, TooManyTokens
-        when it never could, ShuttingDown after `close` began, EngineFailure when the engine
-        failed on it. When the awaiting task is cancelled, rows that have not run are dropped.
+        when it never could, DeadlineExceeded when the clock passes `deadline` or surely will,
+        ShuttingDown after `close` began, EngineFailure when the engine failed on it. When the
+        awaiting task is cancelled, rows that have not run are dropped.
         """
         if not prompt.rows:
             return Scored((), 0.0, 0.0)
-        job, ticket = self._admit(prompt)
+        ticket = _Ticket(asyncio.get_running_loop(), self._clock(), on_rows)
+        job = Job(prompt, priority=priority, deadline=deadline)
+        self._admit(job, ticket)
+        patience = None if math.isinf(deadline) else max(0.0, deadline - self._clock())
         try:
-            scores = await ticket.future
+            async with asyncio.timeout(patience):
+                scores = await ticket.future
+        except TimeoutError as error:
+            raise _too_late() from error
         finally:
             self._leave(job)
         started = ticket.submitted if ticket.started is None else ticket.started
@@ -143,9 +184,8 @@ class Scheduler:
 
     # Event loop side
 
-    def _admit(self, prompt: Prompt) -> tuple[Job, _Ticket]:
-        ticket = _Ticket(asyncio.get_running_loop(), self._clock())
-        job = Job(prompt)
+    def _admit(self, job: Job, ticket: _Ticket) -> None:
+        prompt = job.prompt
         with self._changed:
             if self._closed:
                 raise ShuttingDown("the server is stopping", retry_after=1)
@@ -163,8 +203,15 @@ class Scheduler:
                 )
             self._queue.add(job)
             self._tickets[job] = ticket
+            self._give_up_late()
             self._changed.notify_all()
-        return job, ticket
+
+    def _give_up_late(self) -> None:
+        for job in self._queue.late(self._clock(), self._rate()):
+            self._queue.cancel(job)
+            ticket = self._tickets.get(job)
+            if ticket:
+                ticket.resolve(_too_late())
 
     def _leave(self, job: Job) -> None:
         with self._changed:
@@ -187,12 +234,16 @@ class Scheduler:
         while shares := self._next(backend.limits):
             begun = self._clock()
             outcomes = _run(backend, shares)
-            self._settle(shares, outcomes, self._clock() - begun)
+            spent = self._clock() - begun
+            self._settle(shares, outcomes, spent)
+            if self._on_step:
+                self._on_step(_facts(shares, backend.limits, spent))
 
     def _next(self, limits: Limits) -> tuple[Share, ...]:
         """Wait for work; empty means stop."""
         with self._changed:
             while not self._stopped:
+                self._give_up_late()
                 shares = self._queue.take(limits)
                 if shares:
                     now = self._clock()
@@ -208,6 +259,9 @@ class Scheduler:
         self, shares: Sequence[Share], outcomes: Sequence[list[float] | EngineFailure], spent: float
     ) -> None:
         with self._changed:
+            if self._busy_seconds > RATE_SECONDS:
+                self._busy_seconds /= 2
+                self._done_tokens /= 2
             self._busy_seconds += spent
             for share, outcome in zip(shares, outcomes, strict=True):
                 self._done_tokens += share.tokens
@@ -218,8 +272,24 @@ class Scheduler:
                     answer: tuple[float, ...] | EngineFailure | None = outcome
                 else:
                     answer = share.job.fill(share.rows, outcome)
+                    if ticket:
+                        ticket.tell(share.rows, outcome)
                 if ticket and answer is not None:
                     ticket.resolve(answer)
+
+
+def _too_late() -> DeadlineExceeded:
+    return DeadlineExceeded("not all documents can be scored in the time allowed")
+
+
+def _facts(shares: Sequence[Share], limits: Limits, seconds: float) -> StepFacts:
+    return StepFacts(
+        requests=len(shares),
+        documents=sum(len(share.rows) for share in shares),
+        tokens=sum(share.tokens for share in shares),
+        budget=limits.step_tokens,
+        seconds=seconds,
+    )
 
 
 def _run(backend: Backend, shares: Sequence[Share]) -> list[list[float] | EngineFailure]:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 
-from msgspec import Struct
-
-from app import sources
+from app import ranking, sources
+from app.cache import CacheStats, ScoreCache
 from app.deployments import Deployments
-from app.domain import RankedDocument, RankedResult, RankRequest, Timings
+from app.domain import Observer, Outcome, RankedResult, RankRequest
 from app.engine import open_engine
-from app.errors import MissingDocuments, ModelFailed, QueueFull, TooManyDocuments
+from app.errors import (
+    MissingDocuments,
+    ModelFailed,
+    QueueFull,
+    RerankdError,
+    TooManyDocuments,
+)
 from app.loading import Loading
-from app.prompts import Built
-from app.runtime import Opener, Runtime, Target, examine
-from app.scheduler import Scored
+from app.ranking import OnScored
+from app.runtime import Opener, Target, examine
 from app.settings import Settings, state_folder
 from app.store import Spec, Store
 
@@ -38,19 +43,35 @@ def default_id(settings: Settings) -> str:
     return settings.model_id or sources.name_of(settings.model, settings)
 
 
-def build(settings: Settings, opener: Opener = open_engine, *, keep: bool = False) -> Service:
+def build(
+    settings: Settings,
+    opener: Opener = open_engine,
+    *,
+    keep: bool = False,
+    observer: Observer | None = None,
+) -> Service:
     """Put the rooms together; with `keep`, deployments survive a restart in the state folder."""
-    store = Store(state_folder(settings)) if keep else None
-    deployments = Deployments(settings, Loading(settings, store, opener), store)
-    return Service(deployments, settings)
+    folder = state_folder(settings)
+    store = Store(folder) if keep else None
+    loading = Loading(settings, store, opener, observer)
+    cache = ScoreCache(settings.cache_bytes, folder if keep and settings.cache_persist else None)
+    return Service(Deployments(settings, loading, store), settings, cache, observer)
 
 
 class Service:
     """Ranks documents with the models that are deployed."""
 
-    def __init__(self, deployments: Deployments, settings: Settings) -> None:
+    def __init__(
+        self,
+        deployments: Deployments,
+        settings: Settings,
+        cache: ScoreCache,
+        observer: Observer | None = None,
+    ) -> None:
         self.deployments = deployments
+        self.observer = observer
         self._settings = settings
+        self._cache = cache
         self._requests = 0
 
     @property
@@ -82,15 +103,67 @@ class Service:
         if default.state == "failed":
             raise ModelFailed(default.message)
 
-    async def rank(self, request: RankRequest) -> RankedResult:
-        """Rank one request's documents. Raises the errors that `app.errors` draws."""
+    @property
+    def cache(self) -> CacheStats:
+        """Tell how full and how useful the score cache is."""
+        return self._cache.stats
+
+    async def rank(
+        self, request: RankRequest, *, caller: str = "", on_scored: OnScored | None = None
+    ) -> RankedResult:
+        """Rank one request's documents. Raises the errors that `app.errors` draws.
+
+        `caller` is the id of the API key, for the counts. `on_scored` gets documents on the event
+        loop as soon as their score is final, on the result's scale, before the result comes.
+        """
+        begun = time.monotonic()
+        try:
+            result = await self._rank(request, begun, on_scored)
+        except RerankdError as error:
+            self._note(request, caller, begun, error=error)
+            raise
+        self._note(request, caller, begun, result=result)
+        return result
+
+    async def _rank(
+        self, request: RankRequest, begun: float, on_scored: OnScored | None
+    ) -> RankedResult:
         self._admit(request)
+        deadline = begun + self._patience(request)
         self._requests += 1
         try:
-            async with self.deployments.use(request.model) as runtime:
-                return await _rank(runtime, request)
+            async with self.deployments.use(request.model, deadline) as runtime:
+                return await ranking.rank(
+                    runtime, self._cache, request, deadline=deadline, on_scored=on_scored
+                )
         finally:
             self._requests -= 1
+
+    def _patience(self, request: RankRequest) -> float:
+        """Return the seconds that a request may take: its own limit, or the server's."""
+        own = math.inf if request.timeout_ms is None else request.timeout_ms / 1000
+        return min(own, self._settings.request_timeout or math.inf)
+
+    def _note(
+        self,
+        request: RankRequest,
+        caller: str,
+        begun: float,
+        *,
+        result: RankedResult | None = None,
+        error: RerankdError | None = None,
+    ) -> None:
+        if self.observer:
+            self.observer.ranked(
+                Outcome(
+                    model=result.model if result else self.deployments.name_of(request.model),
+                    caller=caller,
+                    documents=len(request.documents),
+                    seconds=time.monotonic() - begun,
+                    result=result,
+                    error=error.code if error else "",
+                )
+            )
 
     def _admit(self, request: RankRequest) -> None:
         if not request.documents:
@@ -118,78 +191,4 @@ class Service:
     async def close(self) -> None:
         """Drain, let running requests finish within the drain limit, free all; may be repeated."""
         await self.deployments.close()
-
-
-class _Marks(Struct, frozen=True):
-    """Clock readings of one request."""
-
-    begun: float
-    tokenized: float
-
-
-async def _rank(runtime: Runtime, request: RankRequest) -> RankedResult:
-    begun = time.monotonic()
-    # Identical documents are scored once; a dict keeps the order of first sight.
-    place = {text: number for number, text in enumerate(dict.fromkeys(request.documents))}
-    built = await runtime.build(request, tuple(place))
-    marks = _Marks(begun, time.monotonic())
-    scored = await runtime.score(built)
-    places = [place[text] for text in request.documents]
-    return RankedResult(
-        model=runtime.facts.id,
-        results=_ranked([scored.scores[at] for at in places], request),
-        score_scale="logit" if request.raw_scores else "probability",
-        device=runtime.facts.device,
-        prompt_tokens=_pair_tokens(built, places),
-        truncated=_at_inputs(built.truncated, places),
-        query_truncated=built.query_truncated,
-        timings=_timings(marks, scored),
-        warnings=_warnings(runtime, request, built),
-    )
-
-
-def _warnings(runtime: Runtime, request: RankRequest, built: Built) -> tuple[str, ...]:
-    found: list[str] = []
-    if request.instruction and not runtime.facts.takes_instruction:
-        found.append(f"{runtime.facts.id} takes no instruction: it was ignored")
-    if built.query_truncated:
-        found.append("the query was cut: it left no room for documents")
-    if not runtime.target.verdict.exact:
-        found.append(f"approximate scores: {runtime.target.verdict.reason}")
-    return tuple(found)
-
-
-def sigmoid(logit: float) -> float:
-    """Return 1/(1+e^-logit) without overflow."""
-    if logit >= 0:
-        return 1.0 / (1.0 + math.exp(-logit))
-    grown = math.exp(logit)
-    return grown / (1.0 + grown)
-
-
-def _ranked(logits: list[float], request: RankRequest) -> tuple[RankedDocument, ...]:
-    # By logit, not by probability: rounded probabilities tie where logits don't.
-    order = sorted(range(len(logits)), key=lambda index: (-logits[index], index))
-    scale = float if request.raw_scores else sigmoid
-    return tuple(
-        RankedDocument(index, scale(logits[index])) for index in order[: request.top_n or None]
-    )
-
-
-def _pair_tokens(built: Built, places: list[int]) -> int:
-    prefix = len(built.prompt.prefix)
-    return sum(prefix + len(built.prompt.rows[at]) for at in places)
-
-
-def _at_inputs(cut: tuple[int, ...], places: list[int]) -> tuple[int, ...]:
-    wanted = set(cut)
-    return tuple(index for index, at in enumerate(places) if at in wanted)
-
-
-def _timings(marks: _Marks, scored: Scored) -> Timings:
-    return Timings(
-        tokenize_ms=round((marks.tokenized - marks.begun) * 1000, 3),
-        queue_ms=round(scored.queue_seconds * 1000, 3),
-        engine_ms=round(scored.engine_seconds * 1000, 3),
-        total_ms=round((time.monotonic() - marks.begun) * 1000, 3),
-    )
+        await asyncio.to_thread(self._cache.close)

@@ -19,6 +19,8 @@ from app.errors import SettingsError
 
 PREFIX = "RERANKD_"
 CONFIG_VARIABLE = "RERANKD_CONFIG"
+TRACES_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+"""OpenTelemetry's own; its library reads the rest of them."""
 
 Auto = Annotated[int, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=1)]
@@ -40,6 +42,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     split_mode: Literal["none", "layer", "row"] = "layer"
     tensor_split: tuple[Annotated[float, Meta(ge=0)], ...] = ()
     flash_attn: Literal["auto", "on", "off"] = "on"
+    weights: Literal["auto", "file", "f32", "f16", "bf16"] = "auto"
     kv_type: Literal["f32", "f16", "bf16", "q8_0"] = "f16"
     mmap: bool = True
     mlock: bool = False
@@ -56,11 +59,17 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_request_tokens: Count = 1_000_000
     max_queue_tokens: Count = 2_000_000
     max_requests: Count = 512
+    request_timeout: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+    cache_bytes: Auto = 16 * 1024 * 1024
+    cache_persist: bool = False
     read_timeout: Annotated[float, Meta(gt=0, le=86_400)] = 30.0
     drain_timeout: Annotated[float, Meta(ge=0, le=86_400)] = 30.0
     api_keys: tuple[str, ...] = ()
     no_auth: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "human", "json"] = "auto"
+    metrics_public: bool = False
+    otlp_endpoint: str = ""
 
     def __repr__(self) -> str:
         """Show every setting, the secret ones masked."""
@@ -86,6 +95,8 @@ HELP: dict[str, str] = {
     "split_mode": "how several GPUs share the model: none, layer or row",
     "tensor_split": "share of the model on each GPU, e.g. 3,1",
     "flash_attn": "flash attention: auto, on or off",
+    "weights": "type that weights are re-encoded to: file (as they are), f32 (exact), f16 or bf16 "
+    "(rounded); auto: what `rerankd tune` found, else file",
     "kv_type": "type of the KV cache: f32, f16, bf16 or q8_0",
     "mmap": "map the model file into memory",
     "mlock": "keep the model's pages from being swapped out",
@@ -102,18 +113,24 @@ HELP: dict[str, str] = {
     "max_request_tokens": "most tokens in one request",
     "max_queue_tokens": "most tokens waiting or running in all; beyond it requests get 429",
     "max_requests": "most requests waiting or running; beyond it requests get 429",
+    "request_timeout": "seconds a request may take in all before it gets 504; 0: no limit",
+    "cache_bytes": "bytes of memory for scores that are known already; 0: none are kept",
+    "cache_persist": "keep known scores in the state folder, so that a restart stays warm",
     "read_timeout": "seconds for a request body to arrive",
     "drain_timeout": "seconds that running requests get to finish after SIGTERM",
     "api_keys": "keys that may use the API; none: no key is asked for",
     "no_auth": "allow a non-loopback address without any API key",
     "log_level": "debug, info, warning or error",
+    "log_format": "lines of a server's log: human, json, or auto: human on a terminal only",
+    "metrics_public": "give /metrics without an API key, where keys are asked for",
+    "otlp_endpoint": "where traces go, e.g. http://host:4318; the extra `otel` has to be installed",
 }
 
 MODEL_SETTINGS = frozenset(
     {
         *("context", "workers", "threads", "step_tokens", "gpu_layers", "main_gpu"),
         *("split_mode", "tensor_split", "flash_attn", "kv_type", "mmap", "mlock"),
-        "accept_degraded",
+        *("accept_degraded", "weights"),
     }
 )
 """Settings that a deployment may have of its own."""
@@ -206,6 +223,12 @@ def state_folder(settings: Settings, environment: Mapping[str, str] | None = Non
         return Path(settings.state_dir).expanduser()
     home = environment.get("XDG_STATE_HOME") or "~/.local/state"
     return Path(home).expanduser() / "rerankd"
+
+
+def wants_traces(settings: Settings, environment: Mapping[str, str] | None = None) -> bool:
+    """Tell whether a collector of traces is named, by our setting or OpenTelemetry's."""
+    environment = os.environ if environment is None else environment
+    return bool(settings.otlp_endpoint or any(map(environment.get, TRACES_VARIABLES)))
 
 
 def model_flags(settings: Settings, names: Collection[str]) -> list[str]:

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 from app.domain import Limits
-from app.fair_queue import SMALLEST_STEP, FairQueue, Job, Share
+from app.fair_queue import EQUAL_TURN, SMALLEST_STEP, FairQueue, Job, Share
 
 WIDE = Limits(pair_tokens=64, step_tokens=64, step_rows=64, step_prefixes=64, cells=4096)
 
@@ -311,3 +311,69 @@ class Accounts(RuleBasedStateMachine):
 
 TestAccounts = Accounts.TestCase
 TestAccounts.settings = settings(max_examples=50, stateful_step_count=25, deadline=None)
+
+
+# Priorities and deadlines
+
+
+def test_a_lower_number_goes_first_however_late_it_came() -> None:
+    """An urgent large job passes ordinary small ones."""
+    waiting = queue()
+    ordinary = [Job(prompt(60)) for _ in range(3)]
+    urgent = Job(prompt(*[60] * 3), priority=-1)
+    for one in (*ordinary, urgent):
+        waiting.add(one)
+
+    assert order_of_finish(waiting) == [urgent, *ordinary]
+
+
+def test_an_endless_stream_of_urgent_jobs_does_not_starve_an_ordinary_one() -> None:
+    """Every EQUAL_TURN-th step is given out without regard to priority."""
+    waiting, ordinary = queue(), Job(prompt(60), priority=5)
+    waiting.add(ordinary)
+    steps = 0
+    while not ordinary.finished:
+        waiting.add(Job(prompt(60)))
+        run_step(waiting)
+        steps += 1
+
+    assert steps == EQUAL_TURN
+
+
+def test_priority_leaves_the_order_within_a_class_alone() -> None:
+    """Among equals the smallest goes first, as without priorities."""
+    waiting = queue()
+    large, small = Job(prompt(60, 60), priority=2), Job(prompt(60), priority=2)
+    for one in (large, small):
+        waiting.add(one)
+
+    assert order_of_finish(waiting) == [small, large]
+
+
+@pytest.mark.parametrize(
+    ("deadline", "rate", "is_late"),
+    [
+        (10.0, 0.0, False),  # nothing is known of the speed yet
+        (9.0, 0.0, True),  # it has passed
+        (12.0, 60.0, False),  # 120 tokens need exactly two seconds
+        (11.9, 60.0, True),
+        (float("inf"), 0.001, False),
+    ],
+)
+def test_a_job_that_all_workers_could_not_do_in_time_is_late(
+    deadline: float, rate: float, is_late: bool
+) -> None:
+    """Waiting tokens by the rate, from now on; unknown speed gives nobody up early."""
+    waiting, one = queue(), Job(prompt(60, 60), deadline=deadline)
+    waiting.add(one)
+
+    assert (waiting.late(9.5 if deadline == 9.0 else 10.0, rate) == [one]) is is_late
+
+
+def test_a_job_whose_last_rows_run_is_not_late() -> None:
+    """What is being computed is not dropped: it is nearly there."""
+    waiting, one = queue(), Job(prompt(60), deadline=1.0)
+    waiting.add(one)
+    waiting.take(WIDE)
+
+    assert not waiting.late(2.0, 1.0)

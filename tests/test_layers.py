@@ -13,17 +13,18 @@ APP = Path(__file__).parents[1] / "app"
 
 FLOORS = (
     {"app", "errors", "domain", "logs"},
-    {"settings"},
+    {"settings", "log_format", "usage", "tracing"},
     {"catalog", "gguf_file", "hub", "store"},
     {"sources"},
-    {"prompts", "packing"},
+    {"prompts", "packing", "cache"},
+    {"token_cache"},
     {"fair_queue"},
     {"engine"},
-    {"scheduler"},
+    {"scheduler", "tuned"},
     {"runtime"},
     {"load_check", "deployments"},
-    {"loading"},
-    {"service"},
+    {"loading", "ranking", "tuning", "metrics"},
+    {"service", "telemetry"},
     {"dialects", "evaluation"},
     {"http"},
     {"cli"},
@@ -32,13 +33,17 @@ FLOORS = (
 """Rooms, lowest first; a room is a module or package of `app`. Rooms of one floor are peers."""
 
 HOMES = {
-    "llama_cpp": ("engine/llama.py", "engine/ggml.py"),
+    "llama_cpp": ("engine/llama.py", "engine/ggml.py", "engine/reencode.py"),
     "huggingface_hub": ("hub/",),
-    "gguf": ("gguf_file.py", "engine/segments.py"),
+    "gguf": ("gguf_file.py", "engine/segments.py", "engine/reencode.py"),
     "litestar": ("http/",),
+    "semantic_text_splitter": ("prompts/chunking.py",),
     "uvicorn": ("http/", "cli/"),
     "click": ("cli/",),
     "rich": ("cli/",),
+    "prometheus_client": ("metrics.py",),
+    "structlog": ("log_format.py",),
+    "opentelemetry": ("tracing.py",),
 }
 """Which files may import a library."""
 

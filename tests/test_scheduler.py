@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -13,8 +14,15 @@ import numpy as np
 import pytest
 from fakes import LIMITS, PATIENCE, FakeBackend, Gate, prompt
 
-from app.domain import Prompt, TokenIds
-from app.errors import EngineFailure, QueueFull, RerankdError, ShuttingDown, TooManyTokens
+from app.domain import Prompt, StepFacts, TokenIds
+from app.errors import (
+    DeadlineExceeded,
+    EngineFailure,
+    QueueFull,
+    RerankdError,
+    ShuttingDown,
+    TooManyTokens,
+)
 from app.scheduler import LONGEST_RETRY, Load, Scheduler, Scored
 
 T = TypeVar("T")
@@ -549,3 +557,125 @@ def test_the_backend_belongs_to_who_made_it() -> None:
         assert not backend.closed
 
     run(test())
+
+
+# Priorities, deadlines, early scores
+
+
+def test_priority_decides_among_what_waits() -> None:
+    """Of requests that wait together the urgent one runs first."""
+
+    async def test() -> None:
+        gate = Gate()
+        backend = FakeBackend(gate=gate)
+        async with pool(backend, gate=gate) as scheduler:
+            blocker = await held(scheduler, gate, prompt(1, first=BLOCKER))
+            ordinary = asyncio.create_task(scheduler.score(prompt(60, first=GOOD)))
+            urgent = asyncio.create_task(scheduler.score(prompt(60, first=OTHER), priority=-1))
+            await asyncio.sleep(0)
+            gate.open()
+            await soon(asyncio.gather(blocker, ordinary, urgent))
+        assert requests_of(backend) == [[BLOCKER], [OTHER], [GOOD]]
+
+    run(test())
+
+
+def test_what_cannot_be_done_in_time_is_refused_at_once_and_never_run() -> None:
+    """When the speed is known, a request over its deadline costs the engine nothing."""
+
+    async def test() -> None:
+        now = [0.0]
+        backend = TimedBackend(now, seconds=1.0)
+        async with pool(backend, clock=lambda: now[0]) as scheduler:
+            await soon(scheduler.score(prompt(60)))  # 60 tokens a second
+            with pytest.raises(DeadlineExceeded):
+                await soon(scheduler.score(prompt(60, 60, 60), deadline=now[0] + 2.9))
+            assert len(backend.steps) == 1
+            await soon(scheduler.score(prompt(60, 60, 60), deadline=now[0] + 3.1))
+        assert len(backend.steps) == 4
+
+    run(test())
+
+
+def test_a_request_is_given_up_as_soon_as_the_rest_cannot_be_in_time() -> None:
+    """A step that takes longer than foreseen ends the request before the next one."""
+
+    async def test() -> None:
+        now = [0.0]
+        backend = TimedBackend(now, seconds=1.0)
+        told: list[int] = []
+        async with pool(backend, clock=lambda: now[0]) as scheduler:
+            await soon(scheduler.score(prompt(60)))
+            backend.seconds = 2.0
+            with pytest.raises(DeadlineExceeded):
+                await soon(
+                    scheduler.score(
+                        prompt(60, 60, 60),
+                        deadline=now[0] + 3.5,
+                        on_rows=lambda rows, _scores: told.extend(rows),
+                    )
+                )
+        assert len(told) == 1
+        assert len(backend.steps) == 2
+
+    run(test())
+
+
+def test_the_clock_ends_a_request_that_nothing_else_ends() -> None:
+    """A step that hangs doesn't keep its caller beyond the deadline."""
+
+    async def test() -> None:
+        gate = Gate()
+        async with pool(FakeBackend(gate=gate), gate=gate) as scheduler:
+            with pytest.raises(DeadlineExceeded):
+                await soon(scheduler.score(prompt(5), deadline=time.monotonic() + 0.02))
+            assert not scheduler.load.requests
+
+    run(test())
+
+
+def test_rows_are_told_as_steps_end() -> None:
+    """Every row is told once with its score, and all before the answer."""
+
+    async def test() -> None:
+        told: dict[int, float] = {}
+        asked = prompt(60, 50, 40, 30)
+
+        def tell(rows: Sequence[int], scores: Sequence[float]) -> None:
+            told.update(zip(rows, scores, strict=True))
+
+        async with pool(FakeBackend()) as scheduler:
+            scored = await soon(scheduler.score(asked, on_rows=tell))
+        assert tuple(told[row] for row in range(4)) == scored.scores
+
+    run(test())
+
+
+def test_every_step_is_reported() -> None:
+    """Requests, documents and tokens of a step, against what it could have taken."""
+
+    async def test() -> None:
+        found: list[StepFacts] = []
+        backend = FakeBackend()
+        scheduler = Scheduler([backend], max_tokens=1000, on_step=found.append)
+        await soon(scheduler.score(prompt(20, 30, prefix=5)))
+        await soon(scheduler.close(0))
+        assert [(one.requests, one.documents, one.tokens, one.budget) for one in found] == [
+            (1, 2, 50, LIMITS.step_tokens)
+        ]
+
+    run(test())
+
+
+class TimedBackend(FakeBackend):
+    """A backend whose every step takes some seconds of a clock that it moves itself."""
+
+    def __init__(self, now: list[float], seconds: float) -> None:
+        super().__init__()
+        self._now = now
+        self.seconds = seconds
+
+    def run(self, step: Sequence[Prompt]) -> list[list[float]]:
+        """See FakeBackend."""
+        self._now[0] += self.seconds
+        return super().run(step)

@@ -21,6 +21,7 @@ COMMANDS = {
     "deploy": "app.cli.remote",
     "ps": "app.cli.remote",
     "stop": "app.cli.remote",
+    "tune": "app.cli.tune",
     "bench": "app.cli.bench",
     "eval": "app.cli.eval",
     "config": "app.cli.config",

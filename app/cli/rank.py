@@ -18,7 +18,8 @@ from rich.table import Table
 from app.cli import options
 from app.domain import RankRequest
 from app.errors import InvalidRequest
-from app.service import Service, build, preflight, sigmoid
+from app.ranking import sigmoid
+from app.service import Service, build, preflight
 from app.settings import Settings
 
 Format = Literal["auto", "lines", "jsonl"]

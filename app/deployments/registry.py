@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -35,6 +36,7 @@ from app.errors import (
     RerankdError,
     ShuttingDown,
 )
+from app.logs import about_deployment
 from app.runtime import Runtime
 from app.settings import Settings
 from app.sources import Progress
@@ -151,16 +153,17 @@ class Deployments:
     # Use
 
     @asynccontextmanager
-    async def use(self, model: str | None) -> AsyncIterator[Runtime]:
+    async def use(self, model: str | None, deadline: float = math.inf) -> AsyncIterator[Runtime]:
         """Hold a model that is ready; it is neither unloaded nor evicted meanwhile.
 
-        An absent one begins to load. Raises ModelNotFound, ModelLoading (after `load_wait`),
-        ModelFailed with the deployment's reason, or ShuttingDown.
+        An absent one begins to load. Raises ModelNotFound, ModelLoading (after `load_wait`, or
+        when the monotonic clock reaches `deadline`), ModelFailed with the deployment's reason,
+        or ShuttingDown.
         """
         if self._closing:
             raise ShuttingDown("the server is stopping", retry_after=1)
         found = self._find(model)
-        runtime = found.runtime or await self._loaded(found)
+        runtime = found.runtime or await self._loaded(found, deadline)
         found.requests += 1
         try:
             yield runtime
@@ -168,6 +171,13 @@ class Deployments:
             found.requests -= 1
             found.used = self._clock()
             self._watch_idle(found)
+
+    def name_of(self, model: str | None) -> str:
+        """Return the id of the deployment that requests of this name go to, empty for none."""
+        try:
+            return self._find(model).spec.id
+        except ModelNotFound:
+            return ""
 
     def _find(self, model: str | None) -> Deployment:
         if not model:
@@ -184,11 +194,12 @@ class Deployments:
     def _by_alias(self, name: str) -> Deployment | None:
         return next((one for one in self._all.values() if name.lower() in one.aliases), None)
 
-    async def _loaded(self, found: Deployment) -> Runtime:
+    async def _loaded(self, found: Deployment, deadline: float) -> Runtime:
         if found.state == "absent":
             self._begin(found)
-        if found.state in BUSY and found.task and self._settings.load_wait:
-            await asyncio.wait({found.task}, timeout=self._settings.load_wait)
+        patience = min(self._settings.load_wait, deadline - time.monotonic())
+        if found.state in BUSY and found.task and patience > 0:
+            await asyncio.wait({found.task}, timeout=patience)
         if found.runtime and found.state == "ready":
             return found.runtime
         if found.state == "failed":
@@ -205,14 +216,17 @@ class Deployments:
 
     async def _load(self, found: Deployment) -> None:
         try:
-            await self._load_steps(found)
+            with about_deployment(found.spec.id):
+                await self._load_steps(found)
         except RerankdError as error:
             self._set(found, "failed", error.message)
         except asyncio.CancelledError:
             self._set(found, "absent", "stopped while loading")
             raise
         except Exception as error:  # a fault of ours ends this deployment, not the others
-            logger.exception("loading %s failed", found.spec.id)
+            logger.exception(
+                "loading %s failed", found.spec.id, extra={"deployment": found.spec.id}
+            )
             self._set(found, "failed", f"unexpected {type(error).__name__}; the log says more")
 
     async def _load_steps(self, found: Deployment) -> None:
@@ -287,7 +301,9 @@ class Deployments:
             raise AssertionError(f"{found.spec.id}: {found.state} to {state}")
         found.state, found.message, found.progress = state, message, None
         found.changed = self._clock()
-        logger.info("%s %s: %s", found.spec.id, state, message)
+        about = {"deployment": found.spec.id}
+        level = logging.ERROR if state == "failed" else logging.INFO
+        logger.log(level, "%s %s: %s", found.spec.id, state, message, extra=about)
         self._publish(found)
 
     def _publish(self, found: Deployment) -> None:

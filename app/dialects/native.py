@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.deployments import Status
-from app.domain import ModelFacts, RankedDocument, RankedResult, RankRequest, ScoreScale, Timings
+from app.domain import Fit, ModelFacts, RankedDocument, RankedResult, RankRequest, ScoreScale, Timings
 from app.errors import (
     EngineFailure,
     InvalidRequest,
@@ -167,7 +167,7 @@ def _domain(wire: Request, documents: list[str | TextDocument]) -> RankRequest:
         model=wire.model,
         instruction=wire.instruction or None,
         top_n=_whole(wire.top_n),
-        truncate=wire.truncate is not False,
+        fit=Fit(overflow="error" if wire.truncate is False else "truncate"),
         raw_scores=bool(wire.raw_scores),
     )
 

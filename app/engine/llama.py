@@ -80,6 +80,13 @@ def start() -> None:
             lib.llama_backend_init()
 
 
+def last_words() -> str:
+    """Return why llama.cpp failed just now, as far as it said."""
+    # Its very last words are only that it failed; the reason stands before them.
+    said = [line for line in _recent if "failed to load model" not in line]
+    return said[-1] if said else "no reason given"
+
+
 def _log(level: int, text: bytes, _data: object) -> None:
     line = text.decode("utf-8", "replace").strip()
     if line and line != ".":
@@ -101,10 +108,7 @@ class Model:
             str(path).encode(), _model_params(options, self._tensor_split, self._overrides)
         )
         if not self._handle:
-            # llama.cpp's last words are only that it failed; the reason stands before them.
-            said = [line for line in _recent if "failed to load model" not in line]
-            reason = said[-1] if said else "no reason given"
-            raise ModelFileError(f"{path}: llama.cpp can't load it: {reason}")
+            raise ModelFileError(f"{path}: llama.cpp can't load it: {last_words()}")
         self._vocabulary = lib.llama_model_get_vocab(self._handle)
         self.vocabulary_size = int(lib.llama_vocab_n_tokens(self._vocabulary))
         self.width = int(lib.llama_model_n_embd_inp(self._handle))

@@ -1,0 +1,279 @@
+"""Whole requests in token ids, each text made to fit the model's longest pair."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec import Struct
+
+from app.domain import NO_TOKENS, Fit, Prompt, TokenIds
+from app.errors import InvalidRequest, PairTooLong, TooManyTokens
+from app.prompts import chunking
+from app.prompts.chunking import Part, Tokenize
+from app.prompts.layouts import Layout
+
+QUERY_SHARE = 0.75
+"""The most of a pair's tokens that a query may take; the rest stays the document's."""
+OVERLAP_SHARE = 0.1
+"""The part of a chunk that may repeat the one before it, unless a request says otherwise."""
+COUNTS = ("max_tokens_per_doc", "max_tokens_per_query", "chunk_tokens", "max_chunks_per_doc")
+"""Numbers of a Fit that must be at least 1."""
+
+
+class Built(Struct, frozen=True, eq=False):
+    """A request in ids, and what had to be cut to make it fit."""
+
+    prompt: Prompt
+    documents: tuple[int, ...]
+    """For each row of the prompt, the document it is of; a document's rows are in its order."""
+    truncated: tuple[int, ...]
+    """Documents that were cut, ascending."""
+    query_truncated: bool
+    query_tokens: int
+    """Tokens of the query itself, as much of it as was kept."""
+    spans: tuple[tuple[int, int], ...] = ()
+    """For each row, the characters of its document that it holds; empty unless asked for."""
+
+    def row_tokens(self, row: int) -> int:
+        """Return the tokens of one row's pair, the shared prefix included."""
+        return len(self.prompt.prefix) + len(self.prompt.rows[row])
+
+
+class Prompter:
+    """Builds prompts of one model, made to fit its longest pair."""
+
+    def __init__(self, layout: Layout, pair_tokens: int, trial: Layout | None = None) -> None:
+        """`trial` is the same layout over a vocabulary that remembers nothing.
+
+        Parts of long texts are tried with it, most of which nobody will ask for again.
+        """
+        self._layout = layout
+        self._trial = trial or layout
+        self._pair_tokens = pair_tokens
+        self._share = int(pair_tokens * QUERY_SHARE)
+        self._room = pair_tokens - len(layout.tail)
+
+    @property
+    def takes_instruction(self) -> bool:
+        return self._layout.takes_instruction
+
+    def query_fits(self, query: str, instruction: str | None, fit: Fit) -> bool:
+        """Tell whether no document can make this query be cut, or more than `fit` cuts it."""
+        kept, _ = self._limited(query, fit)
+        return len(self._layout.head(self._layout.query(kept), instruction)) <= self._share
+
+    def build(  # noqa: PLR0913 - a request's parts, each by its name
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        instruction: str | None = None,
+        fit: Fit = Fit(),  # noqa: B008 - frozen
+        spans: bool = False,
+        token_limit: int | None = None,
+    ) -> Built:
+        """Tokenise a request.
+
+        `max_tokens_per_doc` and `max_tokens_per_query` always cut. Then a document that doesn't
+        fit beside the query is cut, split into rows of its own, or refused, as `fit` says; a
+        query over its share is cut as far as the documents need its room.
+
+        Raises PairTooLong for a text to be refused, TooManyTokens as soon as the rows are known
+        to come to more than `token_limit`, InvalidRequest for a number in `fit` that is too small.
+        """
+        _require_sensible(fit)
+        texts = self._tokenize(documents, fit, token_limit)
+        longest = min(max(map(len, texts), default=0), _most_whole(fit))
+        kept_query, head, query_cut = self._head(query, instruction, longest, fit)
+        rows = _Rows(self._layout, head, token_limit)
+        most = self._room - len(head)
+        whole = min(most, _most_whole(fit))
+        fitter = _Fitter(fit, most, self._trial.document, rows)
+        for index, (text, ids) in enumerate(zip(documents, texts, strict=True)):
+            if len(ids) <= whole:
+                rows.add(index, Part(0, len(text), ids))
+                continue
+            if fit.overflow == "error" and most < min(len(ids), fit.max_tokens_per_doc or len(ids)):
+                raise self._too_long(f"documents[{index}]", f"document {index}")
+            parts = fitter.parts(text, ids)
+            rows.add_all(index, parts, complete=chunking.covers(parts, text))
+        kept_tokens = len(self._layout.vocabulary.tokenize(kept_query))
+        return rows.built(kept_tokens, query_cut=query_cut, spans=spans)
+
+    def _tokenize(
+        self, documents: Sequence[str], fit: Fit, token_limit: int | None
+    ) -> list[TokenIds]:
+        """Return all documents' ids; a request that is surely over the limit ends here."""
+        most = _most_read(fit, self._pair_tokens)
+        texts: list[TokenIds] = []
+        total = 0
+        for text in documents:
+            ids = self._layout.document(text)
+            texts.append(ids)
+            total += int(min(len(ids), most))
+            _check(total, token_limit)
+        return texts
+
+    def _head(
+        self, query: str, instruction: str | None, longest: float, fit: Fit
+    ) -> tuple[str, TokenIds, bool]:
+        """Return the query as kept, the ids before documents, and whether it was cut."""
+        kept, query_cut = self._limited(query, fit)
+        ids = self._layout.query(kept)
+        head = self._layout.head(ids, instruction)
+        if fit.overflow == "error":
+            if len(head) > self._room:
+                raise self._too_long("query", "the query (with its instruction)")
+            return kept, head, query_cut
+        # The query gives way only to documents that need it.
+        room = min(max(self._share, int(self._room - longest)), self._room)
+        if len(head) <= room:
+            return kept, head, query_cut
+        most = room - (len(head) - len(ids))
+        part = chunking.cut(kept, len(ids), most, fit.truncation_side, self._trial.query)
+        head = self._layout.head(part.ids, instruction)
+        if len(head) > self._room:
+            raise self._too_long("query", "the instruction")
+        return kept[part.start : part.end], head, True
+
+    def _limited(self, query: str, fit: Fit) -> tuple[str, bool]:
+        """Return a query cut to `max_tokens_per_query`, and whether it had to be."""
+        if fit.max_tokens_per_query is None:
+            return query, False
+        tokenize = self._trial.vocabulary.tokenize
+        tokens = len(tokenize(query))
+        if tokens <= fit.max_tokens_per_query:
+            return query, False
+        most, side = fit.max_tokens_per_query, fit.truncation_side
+        part = chunking.cut(query, tokens, most, side, tokenize)
+        return query[part.start : part.end], True
+
+    def _too_long(self, param: str, what: str) -> PairTooLong:
+        return PairTooLong(
+            f"{what} makes a pair longer than the {self._pair_tokens} tokens this model takes;"
+            " shorten it, or let it be cut or chunked",
+            param=param,
+        )
+
+
+class _Rows:
+    """The rows of a request as they are made, counted."""
+
+    def __init__(self, layout: Layout, head: TokenIds, token_limit: int | None) -> None:
+        self._prefix, self._own = (head, NO_TOKENS) if layout.shares_prefix else (NO_TOKENS, head)
+        self._tail = layout.tail
+        self._token_limit = token_limit
+        self._tokens = len(self._prefix)
+        self._rows: list[TokenIds] = []
+        self._documents: list[int] = []
+        self._spans: list[tuple[int, int]] = []
+        self._truncated: list[int] = []
+
+    def check(self, rows: int, tokens: int) -> None:
+        """Raise TooManyTokens if so many more rows of so many documents' tokens are too many."""
+        around = len(self._own) + len(self._tail)
+        _check(self._tokens + rows * around + tokens, self._token_limit)
+
+    def add(self, document: int, part: Part) -> None:
+        """Add a row."""
+        row = np.concatenate((self._own, part.ids, self._tail))
+        self._tokens += len(row)
+        _check(self._tokens, self._token_limit)
+        self._rows.append(row)
+        self._documents.append(document)
+        self._spans.append((part.start, part.end))
+
+    def add_all(self, document: int, parts: Sequence[Part], *, complete: bool) -> None:
+        """Add the rows of a document that was cut or split."""
+        for part in parts:
+            self.add(document, part)
+        if not complete:
+            self._truncated.append(document)
+
+    def built(self, query_tokens: int, *, query_cut: bool, spans: bool) -> Built:
+        """Return the request."""
+        return Built(
+            prompt=Prompt(self._prefix, tuple(self._rows)),
+            documents=tuple(self._documents),
+            truncated=tuple(self._truncated),
+            query_truncated=query_cut,
+            query_tokens=query_tokens,
+            spans=tuple(self._spans) if spans else (),
+        )
+
+
+class _Fitter:
+    """Makes documents of one request fit that don't as they are."""
+
+    def __init__(self, fit: Fit, most: int, tokenize: Tokenize, rows: _Rows) -> None:
+        """`most` is the most tokens of a document in one row."""
+        self._fit = fit
+        self._most = most
+        self._chunk = min(most, fit.chunk_tokens or most)
+        self._tokenize = tokenize
+        self._rows = rows
+
+    def parts(self, text: str, ids: TokenIds) -> Sequence[Part]:
+        """Return what is read of a document, at least one part."""
+        fit = self._fit
+        allowed: float = fit.max_tokens_per_doc or math.inf
+        if fit.overflow != "chunk":
+            allowed = min(allowed, self._most)
+        elif fit.max_chunks_per_doc:
+            # What lies beyond the chunks that count needs no splitting.
+            allowed = min(allowed, self._chunk * (fit.max_chunks_per_doc + 1))
+        kept = Part(0, len(text), ids)
+        if len(ids) > allowed:
+            kept = chunking.cut(text, len(ids), int(allowed), fit.truncation_side, self._tokenize)
+        if fit.overflow != "chunk" or len(kept.ids) <= self._chunk:
+            return (kept,)
+        return self._chunks(text, kept)
+
+    def _chunks(self, text: str, kept: Part) -> Sequence[Part]:
+        fit = self._fit
+        least = min(fit.max_chunks_per_doc or math.inf, math.ceil(len(kept.ids) / self._chunk))
+        self._rows.check(int(least), int(min(len(kept.ids), least * self._chunk)))
+        overlap = fit.overlap_tokens
+        if overlap is None:
+            overlap = int(self._chunk * OVERLAP_SHARE)
+        inner = text[kept.start : kept.end]
+        parts = [
+            Part(kept.start + part.start, kept.start + part.end, part.ids)
+            for part in chunking.split(inner, len(kept.ids), self._chunk, overlap, self._tokenize)
+        ]
+        if not parts:  # nothing but blanks
+            return (Part(kept.start, kept.start, self._tokenize("")),)
+        most = fit.max_chunks_per_doc or len(parts)
+        return parts[:most] if fit.truncation_side == "right" else parts[-most:]
+
+
+def _most_whole(fit: Fit) -> float:
+    """Return the most tokens of a document that `fit` leaves as they are."""
+    chunk = fit.chunk_tokens if fit.overflow == "chunk" else None
+    return min(fit.max_tokens_per_doc or math.inf, chunk or math.inf)
+
+
+def _most_read(fit: Fit, pair_tokens: int) -> float:
+    """Return the most tokens of a document that can be read, in all its rows."""
+    most: float = pair_tokens
+    if fit.overflow == "chunk":
+        chunk = min(pair_tokens, fit.chunk_tokens or pair_tokens)
+        most = chunk * (fit.max_chunks_per_doc or math.inf)
+    return min(most, fit.max_tokens_per_doc or math.inf)
+
+
+def _require_sensible(fit: Fit) -> None:
+    for name in COUNTS:
+        value = getattr(fit, name)
+        if value is not None and value < 1:
+            raise InvalidRequest(f"{name} must be at least 1", param=name)
+
+
+def _check(tokens: int, token_limit: int | None) -> None:
+    if token_limit is not None and tokens > token_limit:
+        raise TooManyTokens(
+            f"the request has more than {token_limit} tokens (max_request_tokens)",
+            param="documents",
+        )
