@@ -44,7 +44,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     flash_attn: Literal["auto", "on", "off"] = "on"
     weights: Literal["auto", "file", "f32", "f16", "bf16"] = "auto"
     kv_type: Literal["f32", "f16", "bf16", "q8_0"] = "f16"
-    mmap: bool = True
+    mmap: bool = False
     mlock: bool = False
     accept_degraded: bool = False
     accept_license: bool = False
@@ -66,6 +66,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     drain_timeout: Annotated[float, Meta(ge=0, le=86_400)] = 30.0
     api_keys: tuple[str, ...] = ()
     no_auth: bool = False
+    key_requests_per_minute: Auto = 0
+    key_tokens_per_minute: Auto = 0
+    key_concurrent_requests: Auto = 0
+    cors_origins: tuple[str, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "human", "json"] = "auto"
     metrics_public: bool = False
@@ -98,7 +102,8 @@ HELP: dict[str, str] = {
     "weights": "type that weights are re-encoded to: file (as they are), f32 (exact), f16 or bf16 "
     "(rounded); auto: what `rerankd tune` found, else file",
     "kv_type": "type of the KV cache: f32, f16, bf16 or q8_0",
-    "mmap": "map the model file into memory",
+    "mmap": "map the model file instead of reading it: processes share it, but it stays in memory "
+    "beside weights that llama.cpp repacks",
     "mlock": "keep the model's pages from being swapped out",
     "accept_degraded": "serve a file whose scores are known to be only approximate",
     "accept_license": "serve models whose licence forbids commercial use",
@@ -118,8 +123,13 @@ HELP: dict[str, str] = {
     "cache_persist": "keep known scores in the state folder, so that a restart stays warm",
     "read_timeout": "seconds for a request body to arrive",
     "drain_timeout": "seconds that running requests get to finish after SIGTERM",
-    "api_keys": "keys that may use the API; none: no key is asked for",
+    "api_keys": "keys that may do everything, beside those of `rerankd keys`",
     "no_auth": "allow a non-loopback address without any API key",
+    "key_requests_per_minute": "requests a minute of each API key that has no limit of its own; "
+    "0: no limit",
+    "key_tokens_per_minute": "tokens a minute of each API key, likewise",
+    "key_concurrent_requests": "requests at once of each API key, likewise",
+    "cors_origins": "sites whose pages may use the API, e.g. https://example.org; * is any",
     "log_level": "debug, info, warning or error",
     "log_format": "lines of a server's log: human, json, or auto: human on a terminal only",
     "metrics_public": "give /metrics without an API key, where keys are asked for",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
 import pty
+import re
 import subprocess
 import sys
 import tomllib
@@ -202,6 +204,30 @@ def test_workload_is_reproducible_and_never_repeats() -> None:
     assert {30} == {len(text.split()) for text in texts}
 
 
+@pytest.mark.parametrize(("share", "again"), [(0.5, 10), (1.0, 20), (0.0, 0)])
+def test_a_workload_may_repeat_documents(share: float, again: int) -> None:
+    """Each request has so many documents of the one before, for the same query."""
+    load = Load(clients=1, documents=20, words=9, requests=4, query_words=30, repeated=share)
+    asked = [json.loads(body) for body in bodies(load, 1)]
+
+    for one, other in itertools.pairwise(asked):
+        assert len(set(one["documents"]) & set(other["documents"])) == again
+        assert (one["query"] == other["query"]) is (share > 0)
+    assert {30} == {len(one["query"].split()) for one in asked}
+
+
+def test_bench_tells_what_the_server_knew_already() -> None:
+    """Repeated documents come from the cache, and without a seed no run repeats another."""
+    options = ("--documents", "4", "--requests", "3", "--rounds", "1")
+    with server_of(service_of(FakeEngine(limits=LARGE))) as url:
+        (first,) = rows(invoke("bench", "--url", url, *options, "--repeated", "0.5"))
+        (second,) = rows(invoke("bench", "--url", url, *options, "--repeated", "0.5"))
+        (plain,) = rows(invoke("bench", "--url", url, *options))
+
+    assert (first["cached"], second["cached"], plain["cached"]) == (4, 4, 0)
+    assert (first["repeated"], plain["repeated"]) == (0.5, 0.0)
+
+
 def test_bench_measures_a_server() -> None:
     """One server gives one line a load, with its speed and latencies."""
     with server_of(service_of(FakeEngine(limits=LARGE))) as url:
@@ -214,6 +240,28 @@ def test_bench_measures_a_server() -> None:
         assert line["documents_per_second"] > 0
         assert 0 < line["p50_ms"] <= line["p95_ms"]
         assert (line["errors"], line["ratio"]) == (0, None)
+
+
+def test_bench_draws_memory_over_a_run(tmp_path: Path) -> None:
+    """The graph has a point for each of the samples, and one line says start and end."""
+    graph = tmp_path / "memory.svg"
+    with server_of(service_of(FakeEngine(limits=LARGE))) as url:
+        done = invoke(
+            *("bench", "--url", url, "--documents", "2", "--requests", "20", "--rounds", "1"),
+            *("--pid", str(os.getpid()), "--memory-graph", str(graph)),
+        )
+
+    (points,) = re.findall(r'<polyline class="line" points="([^"]*)"/>', graph.read_text())
+    assert len(points.split()) == 20
+    assert "memory after a tenth of the requests" in done.stderr
+
+
+def test_a_memory_graph_needs_a_process() -> None:
+    """Without --pid there is nothing to look at."""
+    result = invoke("bench", "--memory-graph", "memory.svg")
+
+    assert result.exit_code == 2
+    assert "--pid" in result.stderr
 
 
 def test_bench_compares_two_servers_in_turn() -> None:

@@ -98,7 +98,7 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch)
         ("tensor_split", " 0.5 , 2 ,", (0.5, 2.0)),
         ("api_keys", "one", ("one",)),
         ("api_keys", "one, two,,three ", ("one", "two", "three")),
-        ("mmap", "false", False),
+        ("mmap", "true", True),
         ("mlock", "1", True),
         ("drain_timeout", "2.5", 2.5),
         ("max_documents", "7", 7),
@@ -250,7 +250,8 @@ def test_the_table_describes_a_setting() -> None:
     assert expected == rows["split_mode"]
     expected_names = ("--split-mode", "RERANKD_SPLIT_MODE")
     assert expected_names == (expected.flag, expected.variable)
-    assert [name for name, row in rows.items() if row.many] == ["tensor_split", "api_keys"]
+    many = [name for name, row in rows.items() if row.many]
+    assert many == ["tensor_split", "api_keys", "cors_origins"]
 
 
 def test_defaults_keep_their_own_rules() -> None:

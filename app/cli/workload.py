@@ -12,6 +12,7 @@ import httpx
 import msgspec
 from msgspec import Struct
 
+from app.cli.memory_graph import every
 from app.evaluation.rankers import resident
 
 _WORD_LIST = """
@@ -36,6 +37,9 @@ class Load(Struct, frozen=True, kw_only=True):
     documents: int
     words: int
     requests: int
+    query_words: int = QUERY_WORDS
+    repeated: float = 0.0
+    """Share of a request's documents that the one before it had, for the same query."""
 
 
 class Server(Struct, frozen=True, kw_only=True):
@@ -56,6 +60,9 @@ class Measured(Struct, frozen=True, kw_only=True):
     latencies: tuple[float, ...]
     errors: tuple[str, ...]
     memory: int | None = None
+    cached: int = 0
+    samples: tuple[tuple[int, int], ...] = ()
+    """(requests done, bytes resident) along the way."""
 
     @property
     def documents_per_second(self) -> float:
@@ -81,29 +88,36 @@ class _Result(Struct):
     index: int
 
 
+class _Meta(Struct, frozen=True):
+    cached: int = 0
+
+
 class _Reply(Struct):
     results: list[_Result]
     usage: _Usage = _Usage()
+    meta: _Meta = _Meta()
 
 
 def bodies(load: Load, seed: int, model: str | None = None) -> list[bytes]:
-    """Return the requests' JSON, the same for the same seed; no document comes twice."""
+    """Return the requests' JSON, the same for the same seed.
+
+    No document comes twice, unless `load.repeated` says so: then all requests have one query.
+    """
     rng = random.Random(seed)  # noqa: S311 - a workload, not a secret
 
     def text(words: int) -> str:
         return " ".join(rng.choices(WORDS, k=words))
 
     named = {"model": model} if model else {}
-    return [
-        msgspec.json.encode(
-            {
-                **named,
-                "query": text(QUERY_WORDS),
-                "documents": [text(load.words) for _ in range(load.documents)],
-            }
-        )
-        for _ in range(load.requests)
-    ]
+    query, documents = text(load.query_words), list[str]()
+    made: list[bytes] = []
+    for _ in range(load.requests):
+        kept = documents[: round(load.repeated * load.documents)]
+        documents = [text(load.words) for _ in range(load.documents - len(kept))] + kept
+        made.append(msgspec.json.encode({**named, "query": query, "documents": documents}))
+        if not load.repeated:
+            query = text(load.query_words)
+    return made
 
 
 async def run(server: Server, load: Load, requests: Sequence[bytes]) -> Measured:
@@ -111,29 +125,34 @@ async def run(server: Server, load: Load, requests: Sequence[bytes]) -> Measured
     waiting = iter(requests)
     latencies: list[float] = []
     errors: list[str] = []
-    tokens: list[int] = []
+    replies: list[_Reply] = []
+    samples: list[tuple[int, int]] = []
     async with httpx.AsyncClient(timeout=PATIENCE, headers=_headers(server)) as client:
 
         async def one_client() -> None:
             for body in waiting:
                 begun = time.monotonic()
                 try:
-                    tokens.append(await _send(client, server, body, load.documents))
+                    replies.append(await _send(client, server, body, load.documents))
                 except (httpx.HTTPError, msgspec.DecodeError, ValueError) as error:
                     errors.append(f"{type(error).__name__}: {error}")
                 else:
                     latencies.append(time.monotonic() - begun)
+                    if server.pid and len(latencies) % every(len(requests)) == 0:
+                        samples.append((len(latencies), resident(server.pid) or 0))
 
         begun = time.monotonic()
         await asyncio.gather(*(one_client() for _ in range(load.clients)))
         seconds = time.monotonic() - begun
     return Measured(
-        documents=len(tokens) * load.documents,
-        tokens=sum(tokens),
+        documents=len(replies) * load.documents,
+        tokens=sum(reply.usage.total_tokens for reply in replies),
+        cached=sum(reply.meta.cached for reply in replies),
         seconds=seconds,
         latencies=tuple(latencies),
         errors=tuple(errors),
         memory=resident(server.pid) if server.pid else None,
+        samples=tuple(samples),
     )
 
 
@@ -142,10 +161,10 @@ def _headers(server: Server) -> dict[str, str]:
     return headers | ({"Authorization": f"Bearer {server.key}"} if server.key else {})
 
 
-async def _send(client: httpx.AsyncClient, server: Server, body: bytes, documents: int) -> int:
+async def _send(client: httpx.AsyncClient, server: Server, body: bytes, documents: int) -> _Reply:
     response = await client.post(f"{server.url.rstrip('/')}/v1/rerank", content=body)
     response.raise_for_status()
     reply = msgspec.json.decode(response.content, type=_Reply)
     if len(reply.results) != documents:
         raise ValueError(f"{len(reply.results)} results for {documents} documents")
-    return reply.usage.total_tokens
+    return reply
