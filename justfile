@@ -46,8 +46,8 @@ test-offload *options:
     there={{ justfile_directory() }}/.venv-vulkan
     if [ ! -f "$there/dev.installed" ]; then
         {{ python }} -m venv "$there"
-        # Without the cache: pip takes a wheel from there that was built without these options.
-        CMAKE_ARGS="-DGGML_VULKAN=on ${CMAKE_ARGS:-}" "$there/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir --require-hashes -r requirements/dev.txt
+        CMAKE_ARGS="-DGGML_VULKAN=on ${CMAKE_ARGS:-}" app/engine/patches/install.sh "$there/bin/python" requirements/dev.txt
+        "$there/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
         "$there/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
         touch "$there/dev.installed"
     fi
@@ -60,14 +60,24 @@ lock:
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "just lock" pyproject.toml --group package --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
 
 # Install a lock into .venv, unless it is there already
-_install lock:
+_install lock: _engine
     #!/usr/bin/env bash
     set -euo pipefail
     wanted=$(cat requirements/{{ lock }}.txt pyproject.toml | cksum)
     stamp={{ venv }}/{{ lock }}.installed
     if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
-    [ -x {{ bin }}/python ] || {{ python }} -m venv {{ venv }}
-    echo "installing requirements/{{ lock }}.txt (llama.cpp is compiled the first time: some 5 minutes)" >&2
     {{ bin }}/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/{{ lock }}.txt
     {{ bin }}/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+    echo "$wanted" > "$stamp"
+
+# Compile the locked llama.cpp with our patch into .venv, unless it is there already
+_engine:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    wanted=$( (grep '^llama-cpp-python==' requirements/runtime.txt; cat app/engine/patches/*.patch; echo "plain: ${RERANKD_PLAIN_ENGINE:-}") | cksum)
+    stamp={{ venv }}/engine.installed
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
+    [ -x {{ bin }}/python ] || {{ python }} -m venv {{ venv }}
+    echo "compiling llama.cpp (once: some 5 minutes)" >&2
+    app/engine/patches/install.sh {{ bin }}/python requirements/runtime.txt
     echo "$wanted" > "$stamp"

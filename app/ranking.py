@@ -1,7 +1,7 @@
 """One request through one model: what is known, the rest tokenised and scored, put together.
 
-Raw scores are gathered a document at a time, so that what was done before a deadline, or before
-the client left, is known next time.
+Raw scores are gathered a document at a time, so that what was done before a deadline is known
+next time.
 """
 
 from __future__ import annotations
@@ -85,11 +85,13 @@ async def _score(
 ) -> Scored:
     if prepared.built is None:
         return Scored((), 0.0, 0.0)
+    # Being told of every step wakes the event loop each time: only who needs it asks for it.
+    early = gathering.tells or deadline < math.inf
     scored = await runtime.score(
         prepared.built.prompt,
         priority=request.priority,
         deadline=deadline,
-        on_rows=gathering.take,
+        on_rows=gathering.take if early else None,
     )
     gathering.take(range(len(scored.scores)), scored.scores)
     return scored
@@ -142,6 +144,7 @@ class _Gathering:
         self.places = places
         """For each input, its number among the different documents."""
         self._on_scored = on_scored
+        self.tells = on_scored is not None
         built = prepared.built
         self._rows: dict[int, list[int]] = {}
         for row, document in enumerate(built.documents if built else ()):

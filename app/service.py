@@ -24,6 +24,9 @@ from app.runtime import Opener, Target, examine
 from app.settings import Settings, state_folder
 from app.store import Spec, Store
 
+CLIENT_CLOSED = "client_closed"
+"""What a request counts as whose client has gone."""
+
 
 def preflight(settings: Settings) -> Target | None:
     """Check the model that the settings name before anything is started.
@@ -120,7 +123,13 @@ class Service:
         try:
             result = await self._rank(request, begun, on_scored)
         except RerankdError as error:
-            self._note(request, caller, begun, error=error)
+            self._note(request, caller, begun, error=error.code)
+            raise
+        except asyncio.CancelledError:
+            self._note(request, caller, begun, error=CLIENT_CLOSED)
+            raise
+        except Exception:
+            self._note(request, caller, begun, error=RerankdError.code)
             raise
         self._note(request, caller, begun, result=result)
         return result
@@ -151,7 +160,7 @@ class Service:
         begun: float,
         *,
         result: RankedResult | None = None,
-        error: RerankdError | None = None,
+        error: str = "",
     ) -> None:
         if self.observer:
             self.observer.ranked(
@@ -161,7 +170,7 @@ class Service:
                     documents=len(request.documents),
                     seconds=time.monotonic() - begun,
                     result=result,
-                    error=error.code if error else "",
+                    error=error,
                 )
             )
 

@@ -33,6 +33,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 8100
     model: str = "rerank-mini-en"
     model_id: str = ""
+    any_model: bool = False
     context: Auto = 0
     workers: Auto = 0
     threads: Auto = 0
@@ -90,6 +91,7 @@ HELP: dict[str, str] = {
     "port": "port to listen on; 0 takes a free one",
     "model": "model to serve: a catalog id, a path to a GGUF file, or hf:owner/repo:file.gguf",
     "model_id": "name clients use for the model; default: the catalog id or the file's name",
+    "any_model": "serve the default model to requests that name a model that isn't here",
     "context": "most tokens of a query and document together; 0: what the model allows",
     "workers": "engine threads, each with its own llama context; 0: chosen from the cores",
     "threads": "cores each worker computes on; 0: chosen from the cores",
@@ -239,6 +241,12 @@ def wants_traces(settings: Settings, environment: Mapping[str, str] | None = Non
     """Tell whether a collector of traces is named, by our setting or OpenTelemetry's."""
     environment = os.environ if environment is None else environment
     return bool(settings.otlp_endpoint or any(map(environment.get, TRACES_VARIABLES)))
+
+
+def allows_colours(environment: Mapping[str, str] | None = None) -> bool:
+    """Tell whether what is written to a terminal may have colours (https://no-color.org)."""
+    environment = os.environ if environment is None else environment
+    return not environment.get("NO_COLOR")
 
 
 def model_flags(settings: Settings, names: Collection[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What survives a restart: deployments and load checks, in one SQLite file."""
+"""What survives a restart: deployments, load checks and API keys, in one SQLite file."""
 
 from __future__ import annotations
 
@@ -6,18 +6,27 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from msgspec import Struct, field
 
 from app.errors import StateError
 
-SCHEMA = 1
-TABLES = """
-CREATE TABLE deployment (id TEXT PRIMARY KEY, spec BLOB NOT NULL, created REAL NOT NULL);
-CREATE TABLE checked (file TEXT PRIMARY KEY, bytes INTEGER NOT NULL, changed INTEGER NOT NULL,
-                      engine TEXT NOT NULL);
-"""
+MIGRATIONS = (
+    (
+        "CREATE TABLE deployment (id TEXT PRIMARY KEY, spec BLOB NOT NULL, created REAL NOT NULL)",
+        """CREATE TABLE checked (file TEXT PRIMARY KEY, bytes INTEGER NOT NULL,
+                                 changed INTEGER NOT NULL, engine TEXT NOT NULL)""",
+    ),
+    (
+        """CREATE TABLE key (id TEXT PRIMARY KEY, prefix TEXT NOT NULL UNIQUE, spec BLOB NOT NULL,
+                             last_used INTEGER, revoked INTEGER)""",
+    ),
+)
+"""What leads from each schema to the next; 0 is an empty file."""
+
+SCHEMA = len(MIGRATIONS)
 FILE = "state.sqlite3"
 
 
@@ -28,6 +37,35 @@ class Spec(Struct, frozen=True, kw_only=True):
     source: str
     pinned: bool = False
     options: dict[str, str | int | bool] = field(default_factory=dict)
+
+
+Scope = Literal["inference", "manage"]
+"""What a key may be used for."""
+
+
+class Key(Struct, frozen=True, kw_only=True):
+    """An API key, but for the key itself: only its digest is known. Times are Unix seconds."""
+
+    id: str
+    name: str
+    prefix: str
+    """How the key begins, to recognise it by; empty for one from the settings."""
+    digest: bytes
+    created: int
+    expires: int | None = None
+    scopes: tuple[Scope, ...] = ("inference",)
+    models: tuple[str, ...] | None = None
+    """Deployments it may rank with; None: all."""
+    requests_per_minute: int | None = None
+    """None: what the settings say for every key; 0: no limit. So for the next two."""
+    tokens_per_minute: int | None = None
+    concurrent_requests: int | None = None
+    last_used: int | None = None
+    revoked: int | None = None
+
+
+Stamp = tuple[int, int, int]
+"""Inode, bytes and time of the last change in nanoseconds."""
 
 
 class Store:
@@ -83,6 +121,48 @@ class Store:
                 (str(path), size, changed, engine),
             )
 
+    def stamp(self) -> Stamp | None:
+        """Return what differs after a change by any process, None without a file; 2 µs."""
+        try:
+            status = self._file.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise StateError(f"the state in {self._file} can't be used: {error}") from error
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+    def api_keys(self) -> list[Key]:
+        """Return all API keys, oldest first, the revoked ones as well."""
+        if self.stamp() is None:
+            return []
+        with self._open() as database:
+            rows = database.execute("SELECT spec, last_used, revoked FROM key ORDER BY rowid")
+            return [_key(*row) for row in rows]
+
+    def add_key(self, key: Key, forget_before: int) -> None:
+        """Remember a new key, and forget those that were revoked before a time."""
+        with self._open() as database:
+            database.execute("DELETE FROM key WHERE revoked < ?", (forget_before,))
+            database.execute(
+                "INSERT INTO key (id, prefix, spec) VALUES (?, ?, ?)",
+                (key.id, key.prefix, msgspec.json.encode(key)),
+            )
+
+    def revoke_key(self, key_id: str, now: int) -> bool:
+        """Revoke a key from now on; False where none of this id is in force."""
+        if self.stamp() is None:
+            return False
+        with self._open() as database:
+            changed = database.execute(
+                "UPDATE key SET revoked = ? WHERE id = ? AND revoked IS NULL", (now, key_id)
+            )
+            return changed.rowcount > 0
+
+    def set_key_used(self, key_id: str, now: int) -> None:
+        """Remember when a key was last used."""
+        with self._open() as database:
+            database.execute("UPDATE key SET last_used = ? WHERE id = ?", (now, key_id))
+
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
@@ -95,12 +175,26 @@ class Store:
 
 
 def _migrate(database: sqlite3.Connection) -> None:
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    if version == SCHEMA:
+    if _schema(database) == SCHEMA:
         return
+    database.execute("BEGIN IMMEDIATE")  # another process may be about to do the same
+    version = _schema(database)
     if version > SCHEMA:
         raise sqlite3.DatabaseError(f"it is of schema {version}, this rerankd knows {SCHEMA}")
-    database.executescript(f"BEGIN; {TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
+    for statements in MIGRATIONS[version:]:
+        for statement in statements:
+            database.execute(statement)
+    database.execute(f"PRAGMA user_version = {SCHEMA}")
+    database.commit()
+
+
+def _schema(database: sqlite3.Connection) -> int:
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _key(spec: bytes, last_used: int | None, revoked: int | None) -> Key:
+    known = msgspec.json.decode(spec, type=Key)
+    return msgspec.structs.replace(known, last_used=last_used, revoked=revoked)
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from app.gguf_file import Header, Verdict
 from app.http import AccessLog, create_app
 from app.service import Service, build
 from app.settings import Settings
+from app.telemetry import Telemetry
 
 POISON, NAN = 100, 101
 """Ids of the words `poison`, which makes a step raise, and `nan`, which gets no number."""
@@ -73,16 +74,23 @@ class FakeEngine:
 
 def service_of(engine: FakeEngine | None = None, *, start: bool = True, **settings: Any) -> Service:
     """Return a service over a fake engine, ready unless `start` is off."""
-    service = build(Settings(**settings), (engine or FakeEngine()).open)
+    own = Settings(**settings)
+    service = build(own, (engine or FakeEngine()).open, observer=Telemetry())
     if start:
         asyncio.run(service.start())
     return service
 
 
+def app_of(service: Service) -> AccessLog:
+    """Return the whole application, as `rerankd serve` puts it together."""
+    telemetry = service.observer if isinstance(service.observer, Telemetry) else None
+    return AccessLog(create_app(service), telemetry)
+
+
 @contextmanager
 def client_of(service: Service) -> Iterator[TestClient[Any]]:
     """Yield an HTTP client of the application over a service, which is closed afterwards."""
-    with TestClient(AccessLog(create_app(service)), raise_server_exceptions=False) as client:
+    with TestClient(app_of(service), raise_server_exceptions=False) as client:
         yield client
     asyncio.run(service.close())
 
@@ -113,8 +121,7 @@ class _Running(threading.Thread):
         self.announced = threading.Event()
         self.url = ""
         self._service = service
-        app = AccessLog(create_app(service))
-        config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False)
+        config = uvicorn.Config(app_of(service), lifespan="off", log_config=None, access_log=False)
         self.server = uvicorn.Server(config)
 
     def run(self) -> None:

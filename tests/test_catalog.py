@@ -24,6 +24,7 @@ from app.errors import ModelFileError, ModelNotFound, RerankdError, SettingsErro
 from app.http.catalog import PARAMETERS, CatalogList, list_catalog
 from app.http.guard import KeyGuard
 from app.http.statuses import answer_error, answer_framework
+from app.keys import KeyRing
 
 ROOT = Path(__file__).parents[1]
 MIB = 1024**2
@@ -593,7 +594,7 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClie
     app = Litestar(
         [list_catalog],
         dependencies={"service": Provide(lambda: service, sync_to_thread=False)},
-        guards=[KeyGuard(["secret"])],
+        guards=[KeyGuard(KeyRing(["secret"]))],
         exception_handlers={RerankdError: answer_error, HTTPException: answer_framework},
         openapi_config=None,
     )

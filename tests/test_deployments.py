@@ -240,6 +240,21 @@ def test_requests_find_their_model() -> None:
     run(check)
 
 
+def test_any_model_means_the_default_one() -> None:
+    """A client whose model name can't be set is served, where the server was told to."""
+
+    async def test() -> None:
+        house = House(any_model=True)
+        await settled(house.all.deploy(Spec(id="d", source="d"), default=True))
+        await house.ready("a")
+        for asked, served in (("rerank-v3.5", "d"), ("a", "a"), (None, "d")):
+            async with house.all.use(asked) as runtime:
+                assert runtime.facts.id == served
+        assert house.all.name_of("rerank-v3.5") == "d"
+
+    asyncio.run(test())
+
+
 def test_requests_may_use_a_model_s_other_names() -> None:
     """What the catalog calls a model finds it under any id, in any case."""
 

@@ -125,7 +125,7 @@ def test_the_documents_are_worth_comparing(pairs: tuple[TokenIds, ...], alone: S
     """The embedded model's documents are 40, fill its context, and spread over 8 logits."""
     lengths = [len(row) for row in pairs]
     assert len(lengths) == 40
-    assert max(lengths) == 512
+    assert 500 < max(lengths) <= 512  # a cut ends at a word
     assert min(lengths) < 12
     assert np.ptp(alone) > 8
     assert alone[0] > alone[4] + 4

@@ -43,7 +43,8 @@ def indices(response: httpx.Response) -> list[int]:
 def error(response: httpx.Response) -> dict[str, Any]:
     """Return the error of an answer, its shape checked."""
     body = response.json()
-    assert list(body) == ["error"]
+    assert list(body) == ["message", "detail", "error"]
+    assert body["message"] == body["detail"] == body["error"]["message"]
     assert list(body["error"]) == ["message", "type", "code", "param"]
     found: dict[str, Any] = body["error"]
     return found
@@ -54,7 +55,7 @@ def error(response: httpx.Response) -> dict[str, Any]:
 
 def test_answer_has_the_documented_shape(client: Client) -> None:
     """An answer has exactly the keys that GPUStack documents, and status 200."""
-    response = rerank(client, query="q", documents=DOCUMENTS)
+    response = rerank(client, query="q", documents=DOCUMENTS, top_n=3)
 
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
@@ -63,7 +64,7 @@ def test_answer_has_the_documented_shape(client: Client) -> None:
     assert (body["model"], body["object"]) == ("rerank-mini-en", "list")
     assert list(body["results"][0]) == ["index", "document", "relevance_score"]
     assert body["results"][0]["document"] == {"text": "one two three", "multi_modal": None}
-    assert list(body["usage"]) == ["prompt_tokens", "total_tokens"]
+    assert list(body["usage"]) == ["prompt_tokens", "completion_tokens", "total_tokens"]
 
 
 def test_results_come_best_first_with_scores_in_0_to_1(client: Client) -> None:
@@ -84,9 +85,9 @@ def test_ties_go_by_input_index(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("top_n", "count"), [(None, 3), (0, 3), (1, 1), (2, 2), (2.0, 2), (3, 3), (99, 3)]
+    ("top_n", "count"), [(None, 3), (0, 3), (1, 1), (2, 2), (2.0, 2), ("2", 2), (3, 3), (99, 3)]
 )
-def test_top_n_limits_and_clamps(client: Client, top_n: float | None, count: int) -> None:
+def test_top_n_limits_and_clamps(client: Client, top_n: float | str | None, count: int) -> None:
     """Null and 0 mean all; more than there are means all."""
     assert count == len(indices(rerank(client, query="q", documents=DOCUMENTS, top_n=top_n)))
 
@@ -105,7 +106,7 @@ def test_documents_can_be_left_out(client: Client) -> None:
 
 def test_documents_may_be_objects(client: Client) -> None:
     """Strings and objects with a text mean the same, other keys are ignored."""
-    documents = [{"text": "one two", "title": "x"}, "one"]
+    documents = [{"text": "one two", "id": "x"}, "one"]
 
     response = rerank(client, query="q", documents=documents)
 
@@ -222,11 +223,11 @@ BAD_BODIES: list[tuple[bytes, str, str | None]] = [
     (b'{"query":"q","documents":"a"}', "invalid_request", "documents"),
     (b'{"query":"q","documents":["a",3]}', "invalid_request", "documents[1]"),
     (b'{"query":"q","documents":["a",null]}', "invalid_request", "documents[1]"),
-    (b'{"query":"q","documents":["a",{}]}', "invalid_request", "documents[1].text"),
+    (b'{"query":"q","documents":["a",{}]}', "invalid_request", "documents[1]"),
     (b'{"query":"q","documents":[{"text":1}]}', "invalid_request", "documents[0].text"),
     (b'{"query":"q","documents":["a"],"top_n":-1}', "invalid_request", "top_n"),
     (b'{"query":"q","documents":["a"],"top_n":1.5}', "invalid_request", "top_n"),
-    (b'{"query":"q","documents":["a"],"top_n":"2"}', "invalid_request", "top_n"),
+    (b'{"query":"q","documents":["a"],"top_n":"x"}', "invalid_request", "top_n"),
     (b'{"query":"q","documents":["a"],"top_n":true}', "invalid_request", "top_n"),
     (b'{"query":"q","documents":["a"],"truncate":"x"}', "invalid_request", "truncate"),
 ]
@@ -497,6 +498,7 @@ def test_body_that_never_ends_is_408() -> None:
 def test_every_route_but_the_public_ones_needs_a_key() -> None:
     """Walk all routes: each refuses a call without a key unless it is on this list."""
     public = {"/", "/docs", "/openapi.json", "/health", "/health/live", "/health/ready"}
+    public |= {"/v1/cluster/auth", "/.well-known/ready"}
     service = service_of(api_keys=("k1",), start=False)
     app = create_app(service)
     asyncio.run(service.close())
@@ -613,9 +615,12 @@ def test_models_are_listed_in_openai_shape(client: Client) -> None:
     assert (model["load"]["requests"], model["load"]["tokens"]) == (0, 0)
 
 
-def test_home_leads_to_the_api_page(client: Client) -> None:
+def test_home_is_the_console(client: Client) -> None:
     """A person who opens the address gets somewhere."""
-    assert client.get("/", follow_redirects=False).headers["location"] == "/docs"
+    home = client.get("/", follow_redirects=False)
+
+    assert home.headers["content-type"].startswith("text/html")
+    assert "/static/console/main.js" in home.text
 
 
 def test_nothing_a_user_sent_is_logged(

@@ -13,9 +13,9 @@ APP = Path(__file__).parents[1] / "app"
 
 FLOORS = (
     {"app", "errors", "domain", "logs"},
-    {"settings", "log_format", "usage", "tracing"},
+    {"settings", "log_format", "usage", "tracing", "rates"},
     {"catalog", "gguf_file", "hub", "store"},
-    {"sources"},
+    {"sources", "keys"},
     {"prompts", "packing", "cache"},
     {"token_cache"},
     {"fair_queue"},

@@ -49,7 +49,9 @@ def test_wheel_carries_the_pages_and_nothing_else(wheel: zipfile.ZipFile) -> Non
     """Pages, types and licence are there; tests and documents are not."""
     names = wheel.namelist()
 
-    assert {"app/py.typed", "app/http/static/api.html", "app/http/static/api.js"} <= set(names)
+    assert {"app/py.typed", "app/http/static/api.html", "app/http/static/console/main.js"} <= set(
+        names
+    )
     assert any(name.endswith("/LICENSE") for name in names)
     assert {name.split("/")[0] for name in names} == {"app", f"rerankd-{__version__}.dist-info"}
 

@@ -30,7 +30,12 @@ class Running:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "app", "serve", "--port", "0", *arguments],
             cwd=ROOT,
-            env={**os.environ, "RERANKD_STATE_DIR": os.devnull + "/none", **environment},
+            env={
+                **os.environ,
+                "RERANKD_STATE_DIR": os.devnull + "/none",
+                "RERANKD_LOG_FORMAT": "human",
+                **environment,
+            },
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

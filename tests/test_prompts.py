@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,9 @@ from hypothesis import strategies as st
 from tiny_models import BERT_CONTROL, QWEN3_CONTROL, RERANK_TEMPLATE, T5_CONTROL
 
 from app import gguf_file
-from app.domain import Fit, TokenIds
+from app.domain import Fit, Overflow, TokenIds, TruncationSide
 from app.engine.llama import LoadOptions, Model
-from app.errors import ModelFileError, PairTooLong, TooManyTokens
+from app.errors import InvalidRequest, ModelFileError, PairTooLong, TooManyTokens
 from app.gguf_file import Family
 from app.prompts import (
     QWEN3_INSTRUCTION,
@@ -26,6 +27,7 @@ from app.prompts import (
     TemplateLayout,
     layout_for,
 )
+from app.prompts.prompter import LEAST
 
 PLAIN = st.text(alphabet=st.sampled_from("ab yesno?.!:,\n\t\r \u00a0é漢🐼'0-<>{}"), max_size=24)
 """Text of letters, blanks and marks whose merges could cross a joint, without control tokens."""
@@ -293,13 +295,28 @@ def test_a_template_without_its_slots_is_refused(template: str) -> None:
 
 def letters(tokens: int) -> Prompter:
     """Return a prompter of pairs `^query|document$` of one id a letter."""
-    before, between, after = (Letters().tokenize(mark) for mark in "^|$")
-    return Prompter(PairLayout(Letters(), before, between, after), tokens)
+    return Prompter(PairLayout(Letters(), *marks()), tokens)
 
 
 def template(tokens: int) -> Prompter:
     """Return a prompter of the same pairs made by a template, so with a shared prefix."""
     return Prompter(TemplateLayout(Letters(), "^{query}|{document}$", "Do."), tokens)
+
+
+def marks() -> list[TokenIds]:
+    """Return the fixed parts of `letters`' pairs."""
+    return [Letters().tokenize(mark) for mark in "^|$"]
+
+
+class Watched(Letters):
+    """Letters that count what they are asked for."""
+
+    def __init__(self) -> None:
+        self.characters = 0
+
+    def tokenize(self, text: str, *, special: bool = False) -> TokenIds:
+        self.characters += len(text)
+        return super().tokenize(text, special=special)
 
 
 def spelt(built: Built) -> list[str]:
@@ -371,7 +388,7 @@ def test_a_query_is_cut_before_an_instruction() -> None:
     assert spelt(built) == ["<Find!!>abcdef|1234$"]
     with pytest.raises(PairTooLong) as caught:
         made.build("a", ("1",), instruction="Find it, whatever it is!")
-    assert caught.value.param == "query"
+    assert caught.value.param == "instruction"
 
 
 def test_a_cut_query_keeps_the_line_break_after_it(qwen3: Vocabulary) -> None:
@@ -418,3 +435,224 @@ def test_a_request_over_the_limit_is_given_up_at_once(monkeypatch: pytest.Monkey
     with pytest.raises(TooManyTokens):
         prompter.build("ab", ("12345", "67890", "abc", "never"), token_limit=12)
     assert seen == ["12345", "67890", "abc"]
+
+
+# What a request says about fitting
+
+
+def chunking(**numbers: int) -> Fit:
+    return Fit(overflow="chunk", **numbers)  # type: ignore[arg-type]
+
+
+def parts_of(built: Built, documents: tuple[str, ...]) -> list[str]:
+    """Return the text of every row."""
+    rows = zip(built.documents, built.spans, strict=True)
+    return [documents[index][start:end] for index, (start, end) in rows]
+
+
+@BOTH
+def test_the_beginning_can_be_cut(prompter: Callable[[int], Prompter]) -> None:
+    """With the left side cut, documents and the query keep their ends."""
+    left = Fit(truncation_side="left")
+    built = prompter(10).build("ab", ("1234567", "12"), fit=left, spans=True)
+    assert spelt(built) == ["^ab|34567$", "^ab|12$"]
+    assert built.spans == ((2, 7), (0, 2))
+    built = prompter(20).build("abcdefghijklmnop", ("123456789",), fit=left)
+    assert spelt(built) == ["^defghijklmnop|6789$"]
+
+
+@BOTH
+@pytest.mark.parametrize("overflow", ["truncate", "chunk", "error"])
+def test_limits_of_the_request_always_cut(
+    prompter: Callable[[int], Prompter], overflow: Overflow
+) -> None:
+    """`max_tokens_per_doc` and `_query` cut whatever becomes of a pair that is too long."""
+    fit = Fit(overflow=overflow, max_tokens_per_doc=4, max_tokens_per_query=2)
+    built = prompter(10).build("abc", ("123456789", "1234"), fit=fit, spans=True)
+    assert spelt(built) == ["^ab|1234$", "^ab|1234$"]
+    assert (built.truncated, built.query_truncated, built.query_tokens) == ((0,), True, 2)
+    assert built.spans == ((0, 4), (0, 4))
+
+
+@BOTH
+def test_refusing_is_of_what_the_model_cannot_take(prompter: Callable[[int], Prompter]) -> None:
+    """A document cut to its own limit is still refused when that doesn't fit either."""
+    fit = Fit(overflow="error", max_tokens_per_doc=6)
+    with pytest.raises(PairTooLong) as caught:
+        prompter(10).build("ab", ("12345", "123456789"), fit=fit)
+    assert caught.value.param == "documents[1]"
+
+
+@BOTH
+def test_chunks_are_rows_of_their_document(prompter: Callable[[int], Prompter]) -> None:
+    """A document that doesn't fit has a row for each chunk, one that fits has one row."""
+    documents = ("12. 34. 56.", "1", "abcdefgh")
+    built = prompter(12).build("ab", documents, fit=chunking(overlap_tokens=0), spans=True)
+    assert spelt(built) == ["^ab|12. 34.$", "^ab|56.$", "^ab|1$", "^ab|abcdefg$", "^ab|h$"]
+    assert built.documents == (0, 0, 1, 2, 2)
+    assert built.spans == ((0, 7), (8, 11), (0, 1), (0, 7), (7, 8))
+    assert built.truncated == ()
+
+
+@BOTH
+def test_chunks_overlap_by_a_tenth(prompter: Callable[[int], Prompter]) -> None:
+    """Without a number, a chunk may repeat a tenth of the one before it."""
+    text = "".join(f"{n:03}. " for n in range(100)).strip()
+    spans = prompter(104).build("a", (text,), fit=chunking(), spans=True).spans
+    assert [one[1] - two[0] for one, two in pairwise(spans)] == [9] * (len(spans) - 1)
+
+
+@BOTH
+def test_chunks_can_be_shorter_than_the_model_takes(prompter: Callable[[int], Prompter]) -> None:
+    """`chunk_tokens` splits documents that would fit; more than fits changes nothing."""
+    built = prompter(100).build("ab", ("12. 34.", "12."), fit=chunking(chunk_tokens=3))
+    assert spelt(built) == ["^ab|12.$", "^ab|34.$", "^ab|12.$"]
+    built = prompter(10).build("ab", ("12. 34.",), fit=chunking(chunk_tokens=50))
+    assert spelt(built) == ["^ab|12.$", "^ab|34.$"]
+
+
+@BOTH
+@pytest.mark.parametrize(("side", "kept"), [("right", (0, 17)), ("left", (27, 44))])
+def test_chunks_over_their_number_are_cut(
+    prompter: Callable[[int], Prompter], side: TruncationSide, kept: tuple[int, int]
+) -> None:
+    """`max_chunks_per_doc` keeps chunks of one end, and the document counts as cut."""
+    fit = Fit(overflow="chunk", max_chunks_per_doc=2, overlap_tokens=0, truncation_side=side)
+    documents = ("1111111. 2222222. 3333333. 4444444. 5555555.", "1111111. 2222222.")
+    built = prompter(17).build("ab", documents, fit=fit, spans=True)
+    (first, _), (_, last) = built.spans[:2]
+    assert (first, last) == kept
+    assert (built.documents, built.truncated) == ((0, 0, 1, 1), (0,))
+
+
+def test_chunks_that_do_not_count_are_not_split() -> None:
+    """Of a very long document only about as much is split as is kept."""
+    text = "panda. " * 20_000
+    fit = chunking(max_chunks_per_doc=2)
+    trial = Watched()
+    prompter = Prompter(PairLayout(Letters(), *marks()), 100, PairLayout(trial, *marks()))
+    built = prompter.build("ab", (text,), fit=fit)
+    assert len(built.documents) == 2
+    assert trial.characters < 10_000
+
+
+@BOTH
+def test_blanks_are_one_row_without_text(prompter: Callable[[int], Prompter]) -> None:
+    """A document of nothing but blanks has a score of its own, though there is no chunk."""
+    built = prompter(10).build("ab", (" \n" * 50,), fit=chunking(), spans=True)
+    assert spelt(built) == ["^ab|$"]
+    assert (built.spans, built.truncated) == (((0, 0),), ())
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "fit", [Fit(), Fit(truncation_side="left"), chunking(), chunking(chunk_tokens=9)]
+)
+def test_a_pair_does_not_depend_on_other_documents(
+    prompter: Callable[[int], Prompter], fit: Fit
+) -> None:
+    """A document has the rows that it has alone, as long as the query keeps to its share."""
+    query, documents = "abcdefghijklm", ("1234. 567. 89.", "", "1" * 50, "12. 34. " * 30)
+    assert prompter(20).query_fits(query, None, fit)
+    together = prompter(20).build(query, documents, fit=fit)
+    alone = [prompter(20).build(query, (text,), fit=fit) for text in documents]
+    assert spelt(together) == [pair for built in alone for pair in spelt(built)]
+    assert not together.query_truncated
+
+
+@BOTH
+@pytest.mark.parametrize(("length", "fits"), [(13, True), (14, False)])
+def test_a_query_fits_or_may_be_cut(
+    prompter: Callable[[int], Prompter], length: int, *, fits: bool
+) -> None:
+    """A query over its share may be cut for a long document, one within it never is."""
+    query = "q" * length
+    assert prompter(20).query_fits(query, None, Fit()) == fits
+    assert prompter(20).build(query, ("1" * 50,)).query_truncated != fits
+    assert not prompter(20).build(query, ("1",)).query_truncated
+    assert prompter(20).query_fits(query, None, Fit(max_tokens_per_query=13))
+
+
+@BOTH
+@pytest.mark.parametrize("fit", [Fit(max_tokens_per_doc=2), chunking(chunk_tokens=2)])
+def test_a_query_gives_way_only_to_what_is_read(
+    prompter: Callable[[int], Prompter], fit: Fit
+) -> None:
+    """A query over its share stays whole beside documents of which little is read at a time."""
+    built = prompter(20).build("q" * 15, ("1" * 50,), fit=fit)
+    assert not built.query_truncated
+    assert spelt(built)[0] == "^" + "q" * 15 + "|11$"
+
+
+def test_query_tokens_are_the_querys_own(qwen3: Vocabulary) -> None:
+    """What a template has around a query is not counted with it."""
+    prompter = qwen3.prompter("qwen3")
+    expected = len(qwen3.whole("what is it?"))
+    assert prompter.build("what is it?", ("a",)).query_tokens == expected
+    fit = Fit(max_tokens_per_query=expected - 1)
+    assert prompter.build("what is it?", ("a",), fit=fit).query_tokens < expected
+
+
+@pytest.mark.parametrize("limit", [60, 100])
+def test_chunks_count_towards_the_limit_before_they_are_made(limit: int) -> None:
+    """A request whose rows would be too many is refused without splitting anything."""
+    trial = Watched()
+    prompter = Prompter(PairLayout(Letters(), *marks()), 100, PairLayout(trial, *marks()))
+    with pytest.raises(TooManyTokens):
+        prompter.build("ab", ("ab. " * 20,), fit=chunking(chunk_tokens=8), token_limit=limit)
+    assert trial.characters == 0
+    assert len(prompter.build("ab", ("ab. " * 20,), fit=chunking(chunk_tokens=8)).documents) == 10
+
+
+@pytest.mark.parametrize(("name", "least"), LEAST.items())
+def test_numbers_that_are_too_small_are_refused(name: str, least: int) -> None:
+    """A number that would leave nothing is refused by its name."""
+    letters(100).build("a", ("b",), fit=Fit(**{name: least}))  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequest, match=f"at least {least}") as caught:
+        letters(100).build("a", ("b",), fit=Fit(**{name: least - 1}))  # type: ignore[arg-type]
+    assert caught.value.param == name
+
+
+@pytest.mark.parametrize("fit", [Fit(), chunking(), REFUSING])
+def test_an_instruction_leaves_documents_room(qwen3: Vocabulary, fit: Fit) -> None:
+    """However long the instruction, pairs keep the model's length or the request is refused."""
+    refused = 0
+    for length in range(1, 120):
+        try:
+            built = qwen3.prompter("qwen3", 200).build(
+                "what?", ("panda bear. " * 40, "a"), instruction="x" * length, fit=fit
+            )
+        except PairTooLong:
+            refused += 1
+            continue
+        assert max(map(len, pairs_of(built))) <= 200
+    assert refused
+
+
+@QUICK
+@given(
+    query=HOSTILE,
+    documents=st.lists(st.one_of(HOSTILE, PLAIN.map(lambda text: text * 20)), max_size=4),
+    fit=st.builds(
+        Fit,
+        overflow=st.sampled_from(["truncate", "chunk"]),
+        truncation_side=st.sampled_from(["right", "left"]),
+        max_tokens_per_doc=st.none() | st.integers(1, 60),
+        max_tokens_per_query=st.none() | st.integers(1, 60),
+        chunk_tokens=st.none() | st.integers(4, 60),
+        overlap_tokens=st.none() | st.integers(0, 60),
+        max_chunks_per_doc=st.none() | st.integers(1, 4),
+    ),
+)
+def test_every_row_is_the_pair_of_its_span(
+    bert: Vocabulary, qwen3: Vocabulary, query: str, documents: list[str], fit: Fit
+) -> None:
+    """Whatever is cut or split, a row is what the family's layout gives for these characters."""
+    for prompter in (bert.prompter("bert", 64), qwen3.prompter("qwen3", 256)):
+        built = prompter.build(query, documents, fit=fit, spans=True)
+        parts = parts_of(built, tuple(documents))
+        if not built.query_truncated:
+            assert pairs_of(prompter.build(query, parts)) == pairs_of(built)
+        assert max(map(len, pairs_of(built)), default=0) <= prompter._pair_tokens
+        assert sorted(built.documents) == list(built.documents)
+        assert set(built.documents) == set(range(len(documents)))

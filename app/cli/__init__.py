@@ -21,6 +21,7 @@ COMMANDS = {
     "deploy": "app.cli.remote",
     "ps": "app.cli.remote",
     "stop": "app.cli.remote",
+    "keys": "app.cli.keys",
     "tune": "app.cli.tune",
     "bench": "app.cli.bench",
     "eval": "app.cli.eval",

@@ -13,12 +13,16 @@ from typing import Any
 import click
 import uvicorn
 
+from app import log_format
 from app.cli import options
 from app.errors import RerankdError, SettingsError
 from app.http import AccessLog, create_app
 from app.http.guard import require_safe_binding
+from app.keys import ring_of
 from app.service import Service, build, preflight
-from app.settings import Settings
+from app.settings import Settings, allows_colours, state_folder
+from app.store import Store
+from app.telemetry import Telemetry, traces_of
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +36,19 @@ ANSWER_SECONDS = 5
 def serve(config_file: Path | None, **flags: Any) -> None:
     """Serve a reranker over HTTP until SIGTERM or Ctrl-C."""
     settings = options.load(config_file, flags).settings
-    require_safe_binding(settings)
+    log_format.configure(settings.log_level, settings.log_format, colours=allows_colours())
+    ring = ring_of(settings, Store(state_folder(settings)))
+    ring.load()
+    require_safe_binding(settings, keyed=ring.asks)
     preflight(settings)
-    service = build(settings, keep=True)
-    with listen(settings.host, settings.port) as listener:
-        sys.exit(asyncio.run(_serve(service, settings, listener)))
+    telemetry = Telemetry(traces_of(settings))
+    service = build(settings, keep=True, observer=telemetry)
+    app = telemetry.around(AccessLog(create_app(service, ring), telemetry))
+    try:
+        with listen(settings.host, settings.port) as listener:
+            sys.exit(asyncio.run(_serve(service, app, listener)))
+    finally:
+        telemetry.close()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -90,9 +102,9 @@ class _Server(uvicorn.Server):
         await closing
 
 
-async def _serve(service: Service, settings: Settings, listener: socket.socket) -> int:
+async def _serve(service: Service, app: Any, listener: socket.socket) -> int:
     """Listen at once and load beside it; return the exit code."""
-    server = _Server(_server_config(service, settings), service)
+    server = _Server(_server_config(app, service.settings), service)
     loading = asyncio.create_task(service.start())
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     code = 0
@@ -108,9 +120,9 @@ async def _serve(service: Service, settings: Settings, listener: socket.socket) 
     return code
 
 
-def _server_config(service: Service, settings: Settings) -> uvicorn.Config:
+def _server_config(app: Any, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
-        AccessLog(create_app(service)),
+        app,
         lifespan="off",
         log_config=None,
         access_log=False,

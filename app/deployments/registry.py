@@ -186,6 +186,8 @@ class Deployments:
                 return (default or list(self._all.values()))[0]
             raise ModelNotFound("there is no default model: name one", param="model")
         found = self._all.get(model) or self._by_alias(model)
+        if found is None and self._settings.any_model:
+            return self._find(None)
         if found is None:
             served = ", ".join(map(repr, self._all)) or "none"
             raise ModelNotFound(f"no model {model!r} here; served: {served}", param="model")

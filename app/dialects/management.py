@@ -1,4 +1,4 @@
-"""The dialect of deployments: what is served, to be changed while the server runs."""
+"""The dialect of management: deployments and API keys, to be changed while the server runs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from app.deployments import Status
-from app.dialects.native import invalid
-from app.errors import MalformedJson
-from app.store import Spec
+from app.dialects.failures import invalid
+from app.keys import Caller
+from app.store import Key, Scope, Spec
 
 ID = r"^[\w][\w.:-]{0,127}$"
 
@@ -48,23 +48,72 @@ class DeploymentList(Struct, kw_only=True):
 
 
 class Deleted(Struct, kw_only=True):
-    """The answer to a stop."""
+    """The answer to a stop, and to a revocation."""
 
     id: str
     deleted: Literal[True] = True
 
 
-_decoder = msgspec.json.Decoder(DeployRequest)
+Moment = Annotated[int, Meta(ge=0, le=10**11)]
+Amount = Annotated[int, Meta(ge=0, le=10**12)]
+Limit = Annotated[
+    Amount | None, Meta(description="null: what the server's settings say; 0: no limit")
+]
+Models = Annotated[list[Annotated[str, Meta(pattern=ID)]], Meta(min_length=1, max_length=100)]
 
 
-def read(body: bytes) -> DeployRequest:
-    """Decode a body. Raises MalformedJson, or InvalidRequest with the field's path."""
-    try:
-        return _decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise invalid(str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedJson(f"the body is not valid JSON: {error}") from error
+class KeyRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The body of POST /v1/keys."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100, description="To tell keys apart")]
+    expires: Annotated[Moment | None, Meta(description="Unix time in seconds; null: never")] = None
+    scopes: Annotated[
+        list[Scope], Meta(min_length=1, max_length=2, description="What it may be used for")
+    ] = field(default_factory=lambda: ["inference"])
+    models: Annotated[Models | None, Meta(description="Models it may rank with; null: all")] = None
+    requests_per_minute: Limit = None
+    tokens_per_minute: Limit = None
+    concurrent_requests: Limit = None
+
+
+class KeyReply(Struct, kw_only=True):
+    """An API key, without the key itself. Times are Unix seconds."""
+
+    id: str
+    name: str
+    prefix: Annotated[str, Meta(description="How it begins; empty for one from the settings")]
+    created: int
+    expires: int | None
+    scopes: tuple[Scope, ...]
+    models: tuple[str, ...] | None
+    last_used: int | None
+    revoked: int | None
+    requests_per_minute: Limit
+    tokens_per_minute: Limit
+    concurrent_requests: Limit
+
+
+class NewKeyReply(KeyReply, kw_only=True):
+    """A new API key."""
+
+    key: Annotated[str, Meta(description="The key itself, told this once")]
+
+
+class KeyList(Struct, kw_only=True):
+    """All API keys, the revoked ones for 30 days."""
+
+    object: Literal["list"] = "list"
+    data: list[KeyReply]
+
+
+class Me(Struct, kw_only=True):
+    """Who calls; without keys, what anybody at the caller's place may do."""
+
+    id: str
+    name: str
+    scopes: tuple[Scope, ...]
+    models: tuple[str, ...] | None
+    keyed: bool
 
 
 def spec(wire: DeployRequest, name: str) -> Spec:
@@ -74,3 +123,18 @@ def spec(wire: DeployRequest, name: str) -> Spec:
     except msgspec.ValidationError as error:
         raise invalid(str(error)) from error
     return Spec(id=chosen, source=wire.model, pinned=wire.pinned, options=wire.options)
+
+
+def key_reply(key: Key) -> KeyReply:
+    """Say of a key what may be told."""
+    return msgspec.convert(key, KeyReply, from_attributes=True)
+
+
+def new_key_reply(key: Key, text: str) -> NewKeyReply:
+    """Say it of a new one, with the key itself."""
+    return NewKeyReply(**msgspec.structs.asdict(key_reply(key)), key=text)
+
+
+def me(caller: Caller) -> Me:
+    """Say who calls."""
+    return msgspec.convert(caller, Me, from_attributes=True)

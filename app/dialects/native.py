@@ -1,98 +1,71 @@
-"""rerankd's own dialect, which is GPUStack's documented one: POST /v1/rerank and /rerank."""
+"""rerankd's own dialect: GPUStack's, Jina's, vLLM's and Cohere's, and what it adds to them.
+
+Infinity's and Cohere's v2 are the same request with another reply.
+"""
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from app.deployments import Status
-from app.domain import Fit, ModelFacts, RankedDocument, RankedResult, RankRequest, ScoreScale, Timings
-from app.errors import (
-    EngineFailure,
-    InvalidRequest,
-    MalformedJson,
-    MissingDocuments,
-    ModelFileError,
-    RequestError,
-    RerankdError,
-    SettingsError,
-    Unauthorized,
-    Unavailable,
+from app.dialects.dialect import Asked, Body, Call
+from app.dialects.failures import ErrorReply, error_reply, invalid
+from app.dialects.models import ModelList
+from app.dialects.options import Options, request_of
+from app.dialects.reading import Count, Text, documents_of
+from app.dialects.results import (
+    Document,
+    Report,
+    Result,
+    Usage,
+    passages_of,
+    report_of,
+    text_of_result,
+    usage_of,
 )
-from app.scheduler import Load
+from app.dialects.texts import query_of
+from app.domain import RankedDocument, RankedResult, RankRequest
+
+__all__ = ["ErrorReply", "ModelList", "Reply", "Request", "encode", "error_reply", "invalid"]
 
 
-class TextDocument(Struct):
-    """A document given as an object; keys other than `text` are ignored."""
+class Request(Options, kw_only=True):
+    """The body of a rerank request; unknown keys are ignored, and null means the default."""
 
-    text: str
-
-
-class Request(Struct):
-    """The body of a rerank request; unknown keys are ignored."""
-
-    query: Annotated[str, Meta(description="What the documents are ranked for")]
+    query: Annotated[
+        Text, Meta(description='What the documents are ranked for: a string or `{"text": …}`')
+    ]
     documents: Annotated[
-        list[str | TextDocument] | None,
-        Meta(description='Candidates, as strings or as `{"text": …}`; at least one'),
-    ] = None
-    model: Annotated[
-        str | None, Meta(description="Id of the model; the server's own when missing")
+        list[Text] | None,
+        Meta(description='Candidates, as strings, `{"text": …}` or content parts; at least one'),
     ] = None
     top_n: Annotated[
-        int | float | None,
+        Count | UnsetType | None,
         Meta(description="How many results to give; null or 0 means all, more than all clamps"),
-    ] = None
+    ] = UNSET
+    topn: Annotated[
+        Count | UnsetType | None, Meta(description="The same as top_n, as Flowise writes it")
+    ] = field(default=UNSET, name="topN")
     return_documents: Annotated[
-        bool | None, Meta(description="Repeat each document's text in its result")
-    ] = True
-    raw_scores: Annotated[bool | None, Meta(description="Give logits instead of probabilities")] = (
-        False
-    )
-    truncate: Annotated[
-        bool | None,
-        Meta(description="Cut a pair over the model's context at the document's end, or refuse it"),
-    ] = True
-    instruction: Annotated[
-        str | None, Meta(description="What counts as relevant, for models that take one")
+        bool | UnsetType | None, Meta(description="Repeat each document's text; default: true")
+    ] = UNSET
+    return_passages: Annotated[
+        bool | None, Meta(description="Tell which parts of a document its score comes from")
+    ] = False
+    rank_fields: Annotated[
+        list[str] | None, Meta(description="Fields of object documents that count")
     ] = None
 
 
-class Document(Struct):
-    """A document as it is given back."""
-
-    text: str
-    multi_modal: None = None
-
-
-class Result(Struct, kw_only=True):
-    """One ranked document: its index in the request and its score."""
+class Row(Struct):
+    """A result as Voyage has it."""
 
     index: int
-    document: Document | UnsetType = UNSET
     relevance_score: float
-
-
-class Usage(Struct):
-    """Tokens the model read: every document's pair, the query counted with each."""
-
-    prompt_tokens: int
-    total_tokens: int
-
-
-class Report(Struct, kw_only=True):
-    """What else there is to know about an answer."""
-
-    score_scale: Annotated[
-        ScoreScale, Meta(description="`probability` in [0, 1], or `logit` with raw_scores")
-    ]
-    truncated: Annotated[list[int], Meta(description="Indices of the documents that were cut")]
-    warnings: Annotated[list[str], Meta(description="What a caller should know about the scores")]
-    device: Annotated[str, Meta(description="Where it was computed: `cpu` or `gpu`")]
-    timings: Timings
+    document: str | UnsetType = UNSET
 
 
 class Reply(Struct, kw_only=True):
@@ -100,152 +73,126 @@ class Reply(Struct, kw_only=True):
 
     id: str
     model: str
-    object: Literal["list"] = "list"
+    object: Annotated[
+        Literal["list", "rerank"], Meta(description="`rerank` for Infinity's clients")
+    ] = "list"
+    created: Annotated[int | UnsetType, Meta(description="For Infinity's clients")] = UNSET
     results: list[Result]
     usage: Usage
     meta: Report
+    data: Annotated[
+        list[Row] | UnsetType,
+        Meta(
+            description="The same as results, for Voyage's clients that don't make themselves known"
+        ),
+    ] = UNSET
 
 
-class ErrorBody(Struct):
-    """What went wrong, with a stable `code` and the field it concerns."""
+class Shape(Struct, frozen=True, kw_only=True):
+    """How a family wants the reply."""
 
-    message: str
-    type: str
-    code: str
-    param: str | None
-
-
-class ErrorReply(Struct):
-    """The body of every answer that is not a success."""
-
-    error: ErrorBody
+    object: Literal["list", "rerank"] = "list"
+    version: Literal["1", "2"] = "1"
+    documents: Literal["gpustack", "object", "string"]
+    """With GPUStack's `multi_modal`, with `text` alone, or the bare text."""
+    unasked: bool = True
+    """Whether documents come back when the request doesn't say."""
+    data: bool = False
+    """Whether Voyage's rows come as well."""
 
 
-class Model(Struct, kw_only=True):
-    """A model as OpenAI's list shows it, and the facts we add once it is loaded."""
-
-    id: str
-    object: Literal["model"] = "model"
-    created: int
-    owned_by: str = "rerankd"
-    state: str
-    load: Load
-    facts: ModelFacts | None
+COHERE_2 = Shape(documents="object", version="2")
+INFINITY = Shape(object="rerank", documents="string", unasked=False)
 
 
-class ModelList(Struct, kw_only=True):
-    """All models this server answers for."""
+def read(body: Body, call: Call) -> Asked:
+    """Read a native request.
 
-    object: Literal["list"] = "list"
-    data: list[Model]
-
-
-_decoder = msgspec.json.Decoder(Request)
-_encoder = msgspec.json.Encoder()
-
-
-def read(body: bytes) -> tuple[RankRequest, Request]:
-    """Decode a body into the domain's request, and the wire's own for the answer.
-
-    Raises MalformedJson, InvalidRequest with the field's path in `param`, or MissingDocuments.
+    Weaviate's client for Jina fails on a document that is an object, and doesn't say that it
+    wants none; Elasticsearch's for Cohere takes no key that Cohere hasn't; callers of Voyage
+    without a limit leave no mark, and read `data`.
     """
-    try:
-        wire = _decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise invalid(str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedJson(f"the body is not valid JSON: {error}") from error
-    if not wire.documents:
-        raise MissingDocuments("documents must hold at least one document", param="documents")
-    return _domain(wire, wire.documents), wire
-
-
-def _domain(wire: Request, documents: list[str | TextDocument]) -> RankRequest:
-    return RankRequest(
+    wire = body.decode(Request)
+    plain = Request(
         query=wire.query,
-        documents=tuple(text if isinstance(text, str) else text.text for text in documents),
+        documents=wire.documents,
         model=wire.model,
-        instruction=wire.instruction or None,
-        top_n=_whole(wire.top_n),
-        fit=Fit(overflow="error" if wire.truncate is False else "truncate"),
-        raw_scores=bool(wire.raw_scores),
+        return_documents=wire.return_documents,
     )
+    source = call.source.lower()
+    shape = Shape(
+        documents="object" if "elasticsearch" in source else "gpustack",
+        unasked="weaviate" not in source,
+        data=wire == plain and not source,
+    )
+    return _asked(wire, shape, call)
 
 
-def _whole(top_n: float | None) -> int | None:
-    if top_n is None:
-        return None
-    if top_n < 0 or top_n != top_n // 1:
-        raise InvalidRequest("top_n must be a whole number, 0 or more", param="top_n")
-    return int(top_n) or None
+def read_as(shape: Shape, body: Body, call: Call) -> Asked:
+    """Read a request of a family that wants its reply in another shape."""
+    return _asked(body.decode(Request), shape, call)
 
 
-def invalid(message: str) -> RequestError:
-    """Turn msgspec's message into an error that carries the field's path."""
-    path = re.search(r" - at `\$\.?(.*)`$", message)
-    missing = re.search(r"missing required field `(\w+)`", message)
-    names = [path[1]] if path and path[1] else []
-    if missing:
-        names.append(missing[1])
-    return InvalidRequest(message.replace("`$.", "`"), param=".".join(names) or None)
+def _asked(wire: Request, shape: Shape, call: Call) -> Asked:
+    documents = documents_of(wire.documents, "documents", wire.rank_fields)
+    top_n = wire.topn if wire.top_n is UNSET else wire.top_n
+    request = msgspec.structs.replace(
+        request_of(
+            wire,
+            query_of(wire.query),
+            documents,
+            top_n=None if top_n is UNSET else top_n or None,
+        ),
+        return_passages=bool(wire.return_passages),
+    )
+    return Asked((request,), lambda results: reply(call, shape, wire, request, results[0]))
 
 
-def reply(request_id: str, wire: Request, request: RankRequest, result: RankedResult) -> Reply:
+def reply(
+    call: Call, shape: Shape, wire: Request, request: RankRequest, result: RankedResult
+) -> Reply:
     """Build the answer."""
-    with_documents = wire.return_documents is not False
+    asked_for = wire.return_documents
+    wanted = shape.unasked if asked_for is UNSET or asked_for is None else asked_for
     return Reply(
-        id=request_id,
+        id=f"rerank-{call.id}",
         model=result.model,
+        object=shape.object,
+        created=call.created if shape.object == "rerank" else UNSET,
         results=[
             Result(
                 index=ranked.index,
-                document=_document(request, ranked, with_documents),
+                document=_document(request, ranked, shape) if wanted else UNSET,
                 relevance_score=ranked.score,
+                passages=passages_of(request, ranked),
             )
             for ranked in result.results
         ],
-        usage=Usage(result.prompt_tokens, result.prompt_tokens),
-        meta=Report(
-            score_scale=result.score_scale,
-            truncated=list(result.truncated),
-            device=result.device,
-            timings=result.timings,
-            warnings=list(result.warnings),
-        ),
+        data=rows(request, result, documents=wanted) if shape.data else UNSET,
+        usage=usage_of([result]),
+        meta=report_of(shape.version, request, result),
     )
 
 
-def _document(request: RankRequest, ranked: RankedDocument, wanted: bool) -> Document | UnsetType:
-    return Document(request.documents[ranked.index]) if wanted else UNSET
+def _document(request: RankRequest, ranked: RankedDocument, shape: Shape) -> Document | str:
+    text = text_of_result(request, ranked)
+    if shape.documents == "string":
+        return text
+    return Document(text, None if shape.documents == "gpustack" else UNSET)
 
 
-def model(status: Status) -> Model:
-    """Build a model's entry in the list."""
-    return Model(
-        id=status.id,
-        created=int(status.created),
-        state=status.state,
-        load=status.load,
-        facts=status.facts,
-    )
+def rows(request: RankRequest, result: RankedResult, *, documents: bool) -> list[Row]:
+    """Build Voyage's rows."""
+    return [
+        Row(one.index, one.score, text_of_result(request, one) if documents else UNSET)
+        for one in result.results
+    ]
 
 
-def error_type(error: RerankdError) -> str:
-    """Return the OpenAI-style class of an error."""
-    if isinstance(error, Unauthorized):
-        return "authentication_error"
-    if isinstance(error, RequestError | SettingsError | ModelFileError):
-        return "invalid_request_error"
-    if isinstance(error, Unavailable):
-        return "unavailable_error"
-    return "engine_error" if isinstance(error, EngineFailure) else "server_error"
-
-
-def error_reply(error: RerankdError) -> ErrorReply:
-    """Build the body for an error."""
-    return ErrorReply(ErrorBody(error.message, error_type(error), error.code, error.param))
-
-
-def encode(value: Any) -> bytes:
+def encode(value: object) -> bytes:
     """Return JSON in UTF-8."""
-    return _encoder.encode(value)
+    return msgspec.json.encode(value)
+
+
+read_cohere_2 = partial(read_as, COHERE_2)
+read_infinity = partial(read_as, INFINITY)

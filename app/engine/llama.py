@@ -8,10 +8,8 @@ may be used from many.
 from __future__ import annotations
 
 import ctypes
-import logging
 import math
 import threading
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,9 +20,8 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from app.domain import TokenIds
+from app.engine import said
 from app.errors import EngineFailure, ModelFileError, SettingsError
-
-logger = logging.getLogger(__name__)
 
 SPLIT_MODES = {"none": 0, "layer": 1, "row": 2}
 FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
@@ -33,7 +30,6 @@ POOLING = {"none": 0, "rank": 4}
 LOAD_MODES = {(False, False): 0, (True, False): 1, (False, True): 2, (True, True): 3}
 
 
-_recent: deque[str] = deque(maxlen=8)
 _started = threading.Lock()
 _callback: Any = None
 
@@ -80,19 +76,8 @@ def start() -> None:
             lib.llama_backend_init()
 
 
-def last_words() -> str:
-    """Return why llama.cpp failed just now, as far as it said."""
-    # Its very last words are only that it failed; the reason stands before them.
-    said = [line for line in _recent if "failed to load model" not in line]
-    return said[-1] if said else "no reason given"
-
-
 def _log(level: int, text: bytes, _data: object) -> None:
-    line = text.decode("utf-8", "replace").strip()
-    if line and line != ".":
-        if level in {3, 4}:  # warning and error of ggml_log_level
-            _recent.append(line)
-        logger.debug("%s", line)
+    said.note(level, text)
 
 
 class Model:
@@ -101,14 +86,14 @@ class Model:
     def __init__(self, path: Path, options: LoadOptions) -> None:
         """Load `path`. Raises ModelFileError with llama.cpp's own reason."""
         start()
-        _recent.clear()
+        said.forget()
         self._tensor_split = _tensor_split(options.tensor_split)
         self._overrides = _overrides(options.overrides)
         self._handle = lib.llama_model_load_from_file(
             str(path).encode(), _model_params(options, self._tensor_split, self._overrides)
         )
         if not self._handle:
-            raise ModelFileError(f"{path}: llama.cpp can't load it: {last_words()}")
+            raise ModelFileError(f"{path}: llama.cpp can't load it: {said.last_words()}")
         self._vocabulary = lib.llama_model_get_vocab(self._handle)
         self.vocabulary_size = int(lib.llama_vocab_n_tokens(self._vocabulary))
         self.width = int(lib.llama_model_n_embd_inp(self._handle))
@@ -203,8 +188,7 @@ class Context:
         self._options = options
         self._handle = lib.llama_init_from_model(model.handle, _context_params(options))
         if not self._handle:
-            reason = _recent[-1] if _recent else "no reason given"
-            raise EngineFailure(f"llama.cpp can't make a context: {reason}")
+            raise EngineFailure(f"llama.cpp can't make a context: {said.last_words()}")
         self._memory = lib.llama_get_memory(self._handle)
         self._batch = _Batch(options.batch)
         self.batch = options.batch

@@ -15,7 +15,7 @@ from pathlib import Path
 import llama_cpp.llama_cpp as lib
 from gguf import GGMLQuantizationType
 
-from app.engine import llama
+from app.engine import llama, said
 from app.errors import ModelFileError
 from app.gguf_file import Header
 
@@ -54,9 +54,10 @@ def reencode(header: Header, target: Path, kind: str, *, threads: int) -> None:
         needed, free = bytes_as(header, kind), shutil.disk_usage(target.parent).free
         if free < needed + SPARE_BYTES:
             raise ModelFileError(f"{kind} weights need {needed} bytes, {free} are free")
+        said.forget()
         paths = str(source).encode(), str(made).encode()
         if lib.llama_model_quantize(*paths, ctypes.byref(params)) != 0:
-            raise ModelFileError(f"{source.name} can't be written as {kind}: {llama.last_words()}")
+            raise ModelFileError(f"{source.name} can't be written as {kind}: {said.last_words()}")
         made.replace(target)
     except OSError as error:
         raise ModelFileError(f"{source.name} can't be written as {kind}: {error}") from error

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from litestar import Litestar
-from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
 from app.errors import RerankdError
-from app.http import catalog, deployments, pages, routes
-from app.http.guard import KeyGuard
+from app.http import catalog, deployments, keys, metrics, models, pages, routes, usage
+from app.http.compression import Compression, tell_variants
+from app.http.guard import KeyGuard, cors_of, is_open_without_keys
+from app.http.limits import tell_limits
 from app.http.statuses import answer_error, answer_framework, answer_unexpected
+from app.keys import KeyRing, ring_of
+from app.logs import recent_lines
+from app.rates import Rates
 from app.service import Service
+from app.telemetry import Telemetry
 
 
-def create_app(service: Service) -> Litestar:
-    """Return the application; the service is started and closed by whoever made it."""
+def create_app(service: Service, ring: KeyRing | None = None) -> Litestar:
+    """Return the application; the service is started and closed by whoever made it.
+
+    Without a `ring`, only the settings' keys are known, and new ones last as long as this.
+    """
     settings = service.settings
+    known = ring or ring_of(settings)
+    cors = cors_of(settings)
+    guard = KeyGuard(known, Rates(), cors, open_without_keys=is_open_without_keys(settings))
+    telemetry = service.observer if isinstance(service.observer, Telemetry) else Telemetry()
+    recent_lines()
     return Litestar(
         route_handlers=[
             routes.rerank,
-            routes.list_models,
+            *models.ROUTES,
             routes.live,
             routes.ready,
             catalog.list_catalog,
@@ -30,19 +43,32 @@ def create_app(service: Service) -> Litestar:
             deployments.restart,
             deployments.stop,
             deployments.watch,
-            pages.home,
+            keys.me,
+            keys.list_keys,
+            keys.create_key,
+            keys.revoke_key,
+            usage.usage,
+            usage.logs,
+            metrics.metrics_route(public=settings.metrics_public),
+            pages.console,
             pages.api_page,
             pages.openapi,
             pages.static_files(),
         ],
-        dependencies={"service": Provide(lambda: service, sync_to_thread=False)},
-        guards=[KeyGuard(settings.api_keys)],
+        dependencies={
+            "service": Provide(lambda: service, sync_to_thread=False),
+            "ring": Provide(lambda: known, sync_to_thread=False),
+            "telemetry": Provide(lambda: telemetry, sync_to_thread=False),
+        },
+        guards=[guard],
+        before_send=[tell_limits, tell_variants],
+        cors_config=cors,
+        middleware=[Compression],
         exception_handlers={
             RerankdError: answer_error,
             HTTPException: answer_framework,
             Exception: answer_unexpected,
         },
-        state=State({"keyed": bool(settings.api_keys)}),
         request_max_body_size=settings.max_body_bytes,
         openapi_config=None,
         logging_config=None,

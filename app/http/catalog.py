@@ -80,7 +80,7 @@ def list_catalog(
     language: Annotated[str, QueryParameter(max_length=20)] = "",
     license_id: Annotated[str, QueryParameter(name="license", max_length=100)] = "",
     fits: Annotated[bool | None, QueryParameter()] = None,
-) -> Response[bytes]:
+) -> Response[Any]:
     """List the models of the catalog that match all that is given."""
     query = Query(search=search, language=language, license=license_id, fits=fits)
     own = catalog.own_folder(service.settings.catalog_dir)

@@ -1,92 +1,139 @@
-"""The routes. Each one reads, asks the service, and writes; decisions live below."""
+"""The routes that rank, for every dialect. They read, ask and write; decisions live below."""
 
 from __future__ import annotations
 
 import asyncio
+import re
+import time
+from collections.abc import Sequence
 from typing import Any
 
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 
 from app.deployments import LOADING_RETRY
-from app.dialects import native
-from app.domain import RankedResult, RankRequest, Timings
-from app.errors import ModelLoading, RequestTimeout, ShuttingDown
+from app.dialects import table
+from app.dialects.dialect import Asked, Body, Call, Dialect
+from app.domain import RankedResult
+from app.errors import ModelLoading, RerankdError, ShuttingDown, TooManyDocuments
+from app.http import limits, negotiation
 from app.http.access_log import request_id
 from app.http.guard import PUBLIC
+from app.http.statuses import path_of, speak
+from app.http.streaming import ScoreStream, Wording
+from app.http.wire import Encoded, body_of, unless_gone
 from app.service import Service
 
 CLIENT_CLOSED = 499
+QUERIES_AT_ONCE = 32
+"""Queries of one request that run together, so that the engine may batch them."""
+WARNING = "X-Rerankd-Warning"
+"""Tells what a dialect's reply has no place for."""
 
 
-@post(["/v1/rerank", "/rerank"], status_code=200)
+@post([re.sub(r"\{(\w+)\}", r"{\1:str}", path) for path in table.PATHS], status_code=200)
 async def rerank(
     request: Request[Any, Any, Any], service: NamedDependency[Service]
-) -> Response[bytes]:
-    """Rank documents for a query."""
-    asked, wire = native.read(await body_of(request, service.settings.read_timeout))
-    result = await _unless_gone(request, service, asked)
-    if result is None:
-        return Response(b"", status_code=CLIENT_CLOSED)
-    reply = native.reply(f"rerank-{request_id(request.scope)}", wire, asked, result)
-    return Response(
-        native.encode(reply),
-        media_type="application/json",
-        headers={"Server-Timing": _server_timing(result.timings)},
+) -> Response[Any]:
+    """Rank documents for a query, in the dialect that the request speaks."""
+    call = Call(
+        id=request_id(request.scope),
+        path=path_of(request),
+        model="/".join(request.path_params.values()),
+        source=request.headers.get("request-source", ""),
+        created=int(time.time()),
     )
+    content = await body_of(request, service.settings.read_timeout)
+    kind = negotiation.bare(request.headers.get("content-type", ""))
+    body = Body(content, packed=kind in negotiation.MSGPACK_NAMES)
+    dialect = table.recognise(call.path, body)
+    speak(request, dialect)
+    return await _answer(request, service, dialect, dialect.read(body, call))
 
 
-async def body_of(request: Request[Any, Any, Any], seconds: float) -> bytes:
-    """Return the body. Raises RequestTimeout when it takes longer."""
+async def _answer(
+    request: Request[Any, Any, Any], service: Service, dialect: Dialect, asked: Asked
+) -> Response[Any]:
+    """Rank, and answer with the whole or, if the client wants that, with scores as they come."""
+    accepted = negotiation.media_type(request.headers.get("accept", ""), streams=True)
+    if accepted in negotiation.NDJSON_NAMES and len(asked.requests) == 1:
+        (only,) = asked.requests
+        told = Wording(lambda result: asked.reply([result]), dialect.failure)
+        stream = ScoreStream(
+            lambda scored: limits.rank(request, service, only, scored), told, accepted
+        )
+        return stream if await stream.begin(request) else _closed()
+    results = await unless_gone(request, _rank_all(request, service, asked))
+    if results is None:
+        return _closed()
+    return Encoded(asked.reply(results), headers=_headers(dialect, asked, results))
+
+
+async def _rank_all(
+    request: Request[Any, Any, Any], service: Service, asked: Asked
+) -> Sequence[RankedResult]:
+    """Rank a few requests at a time; the first error ends them all."""
+    most = service.settings.max_documents
+    if asked.documents > most:
+        raise TooManyDocuments(
+            f"{asked.documents} documents, the limit is {most} (max_documents)", param="documents"
+        )
+    if len(asked.requests) == 1:
+        return [await limits.rank(request, service, asked.requests[0])]
+    # A key's limit counts what runs at once, and this is one request of it.
+    together = asyncio.Semaphore(1 if limits.is_limited(request) else QUERIES_AT_ONCE)
+
+    async def one(number: int) -> RankedResult:
+        async with together:
+            return await limits.rank(request, service, asked.requests[number])
+
     try:
-        async with asyncio.timeout(seconds):
-            return await request.body()
-    except TimeoutError as error:
-        raise RequestTimeout(f"the body did not arrive within {seconds:g} s") from error
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(number)) for number in range(len(asked.requests))]
+    except* RerankdError as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
-async def _unless_gone(
-    request: Request[Any, Any, Any], service: Service, asked: RankRequest
-) -> RankedResult | None:
-    """Rank, or return None as soon as the client has gone: Litestar doesn't cancel handlers."""
-    work = asyncio.create_task(service.rank(asked))
-    watch = asyncio.create_task(_gone(request))
-    try:
-        await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
-        return await work if work.done() else None
-    finally:
-        for task in (work, watch):
-            task.cancel()
-        await asyncio.wait({work, watch})
+def _closed() -> Response[Any]:
+    return Response(b"", status_code=CLIENT_CLOSED)
 
 
-async def _gone(request: Request[Any, Any, Any]) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+def _headers(dialect: Dialect, asked: Asked, results: Sequence[RankedResult]) -> dict[str, str]:
+    headers = {"Server-Timing": _server_timing(results)}
+    warnings = [] if dialect.tells_warnings else _warnings(results)
+    if warnings:
+        headers[WARNING] = "; ".join(warnings).encode("ascii", "replace").decode()
+    if dialect.headers:
+        headers |= dialect.headers(asked, results)
+    return headers
 
 
-def _server_timing(timings: Timings) -> str:
-    return (
-        f"tokenize;dur={timings.tokenize_ms}, queue;dur={timings.queue_ms}, "
-        f"engine;dur={timings.engine_ms}, total;dur={timings.total_ms}"
-    )
+def _warnings(results: Sequence[RankedResult]) -> list[str]:
+    found = dict.fromkeys(text for result in results for text in result.warnings)
+    cut = sum(len(result.truncated) for result in results)
+    return [*found, *([f"documents that were cut to fit: {cut}"] if cut else [])]
 
 
-@get("/v1/models", sync_to_thread=False)
-def list_models(service: NamedDependency[Service]) -> Response[bytes]:
-    """List the models this server answers for."""
-    models = [native.model(status) for status in service.deployments.statuses]
-    return as_json(native.ModelList(data=models))
+def _server_timing(results: Sequence[RankedResult]) -> str:
+    timings = [result.timings for result in results]
+    spent = {
+        "tokenize": sum(one.tokenize_ms for one in timings),
+        "queue": sum(one.queue_ms for one in timings),
+        "engine": sum(one.engine_ms for one in timings),
+        "total": sum(one.total_ms for one in timings),
+    }
+    return ", ".join(f"{name};dur={round(ms, 3)}" for name, ms in spent.items())
 
 
 @get(["/health/live", "/health"], opt={PUBLIC: True}, sync_to_thread=False)
-def live() -> Response[bytes]:
+def live() -> Response[Any]:
     """Tell that the process answers."""
     return as_json({"status": "live"})
 
 
 @get("/health/ready", opt={PUBLIC: True}, sync_to_thread=False)
-def ready(service: NamedDependency[Service]) -> Response[bytes]:
+def ready(service: NamedDependency[Service]) -> Response[Any]:
     """Tell whether a rerank request would be served now."""
     if service.draining:
         raise ShuttingDown("the server is stopping", retry_after=1)
@@ -95,6 +142,6 @@ def ready(service: NamedDependency[Service]) -> Response[bytes]:
     return as_json({"status": "ready"})
 
 
-def as_json(value: Any, status_code: int | None = None) -> Response[bytes]:
-    """Answer with a struct as JSON."""
-    return Response(native.encode(value), media_type="application/json", status_code=status_code)
+def as_json(value: Any, status_code: int | None = None) -> Response[Any]:
+    """Answer with a struct."""
+    return Encoded(value, status_code=status_code)

@@ -85,9 +85,8 @@ class _Cutter:
             tried = self.part(boundary)
             if most - SPARE <= len(tried.ids) <= most and boundary:
                 return tried
-        whole = length
-        while whole and self._carried(self._edge(whole)):
-            whole -= 1
+        shorter = range(length, max(length - WORD, 0), -1)
+        whole = next((one for one in shorter if not self._carried(self._edge(one))), length)
         return kept if whole == length else self.part(whole)
 
     def _edge(self, length: int) -> int:
@@ -100,12 +99,12 @@ class _Cutter:
         before = self._text[max(0, edge - WORD) : edge]
         after = self._text[edge : edge + WORD]
         inner, outer = (after, before[::-1]) if self._left else (before[::-1], after)
-        blanks = len(inner) - len(inner.lstrip())
-        if blanks:
-            return [length - blanks]
         more, less = _to_blank(outer), _to_blank(inner)
-        longer = [length + more] if more else []
-        return [*longer, length - less] if less and more != 0 else longer
+        longer = [length + more] if more and less != 0 else []
+        if less is None or (more == 0 and less):
+            return longer
+        blanks = len(inner[less:]) - len(inner[less:].lstrip())
+        return [*longer, length - less - blanks]
 
     def _carried(self, edge: int) -> bool:
         """Tell whether a cut here would part a character from its accents or joined ones."""
@@ -130,12 +129,19 @@ def split(text: str, tokens: int, most: int, overlap: int, tokenize: Tokenize) -
     counted = _Counter(most, len(text) * most / max(tokens, 1), tokenize)
     splitter = TextSplitter.from_callback(counted, most, overlap=min(overlap, most // 2))
     for start, chunk in splitter.chunk_indices(readable):
-        ids = tokenize(chunk)
-        if len(ids) <= most:
-            yield Part(start, start + len(chunk), ids)
-            continue
-        part = cut(chunk, len(ids), most, "right", tokenize)
-        yield Part(start + part.start, start + part.end, part.ids)
+        yield from _fitting(chunk, start, most, tokenize)
+
+
+def _fitting(text: str, start: int, most: int, tokenize: Tokenize) -> Iterator[Part]:
+    """Yield a chunk as it is, or in parts if it is too long: one with no place to split it at."""
+    while text:
+        ids = tokenize(text)
+        fits = len(ids) <= most
+        part = Part(0, len(text), ids) if fits else cut(text, len(ids), most, "right", tokenize)
+        if part.end:
+            yield Part(start, start + part.end, part.ids)
+        step = part.end or 1
+        text, start = text[step:], start + step
 
 
 def covers(parts: Sequence[Part], text: str) -> bool:

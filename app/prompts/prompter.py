@@ -18,8 +18,14 @@ QUERY_SHARE = 0.75
 """The most of a pair's tokens that a query may take; the rest stays the document's."""
 OVERLAP_SHARE = 0.1
 """The part of a chunk that may repeat the one before it, unless a request says otherwise."""
-COUNTS = ("max_tokens_per_doc", "max_tokens_per_query", "chunk_tokens", "max_chunks_per_doc")
-"""Numbers of a Fit that must be at least 1."""
+LEAST = {
+    "max_tokens_per_doc": 1,
+    "max_tokens_per_query": 1,
+    "chunk_tokens": 1,
+    "overlap_tokens": 0,
+    "max_chunks_per_doc": 1,
+}
+"""The least that each number of a Fit may be."""
 
 
 class Built(Struct, frozen=True, eq=False):
@@ -52,8 +58,10 @@ class Prompter:
         self._layout = layout
         self._trial = trial or layout
         self._pair_tokens = pair_tokens
-        self._share = int(pair_tokens * QUERY_SHARE)
         self._room = pair_tokens - len(layout.tail)
+        self._share = min(int(pair_tokens * QUERY_SHARE), self._room)
+        self._least = len(layout.document("")) + 1
+        """Tokens of a document of which something can be read."""
 
     @property
     def takes_instruction(self) -> bool:
@@ -128,15 +136,16 @@ class Prompter:
                 raise self._too_long("query", "the query (with its instruction)")
             return kept, head, query_cut
         # The query gives way only to documents that need it.
-        room = min(max(self._share, int(self._room - longest)), self._room)
-        if len(head) <= room:
-            return kept, head, query_cut
-        most = room - (len(head) - len(ids))
-        part = chunking.cut(kept, len(ids), most, fit.truncation_side, self._trial.query)
-        head = self._layout.head(part.ids, instruction)
-        if len(head) > self._room:
-            raise self._too_long("query", "the instruction")
-        return kept[part.start : part.end], head, True
+        room = max(self._share, int(self._room - longest))
+        if len(head) > room:
+            most = room - (len(head) - len(ids))
+            part = chunking.cut(kept, len(ids), most, fit.truncation_side, self._trial.query)
+            kept, query_cut = kept[part.start : part.end], True
+            head = self._layout.head(part.ids, instruction)
+        if len(head) + min(longest, self._least) > self._room:
+            what = "instruction" if instruction else "query"
+            raise self._too_long(what, f"the {what}")
+        return kept, head, query_cut
 
     def _limited(self, query: str, fit: Fit) -> tuple[str, bool]:
         """Return a query cut to `max_tokens_per_query`, and whether it had to be."""
@@ -153,7 +162,7 @@ class Prompter:
     def _too_long(self, param: str, what: str) -> PairTooLong:
         return PairTooLong(
             f"{what} makes a pair longer than the {self._pair_tokens} tokens this model takes;"
-            " shorten it, or let it be cut or chunked",
+            " shorten it, or allow it to be cut",
             param=param,
         )
 
@@ -172,7 +181,7 @@ class _Rows:
         self._truncated: list[int] = []
 
     def check(self, rows: int, tokens: int) -> None:
-        """Raise TooManyTokens if so many more rows of so many documents' tokens are too many."""
+        """Raise TooManyTokens if so many more rows, of so many tokens of texts, are too many."""
         around = len(self._own) + len(self._tail)
         _check(self._tokens + rows * around + tokens, self._token_limit)
 
@@ -265,10 +274,10 @@ def _most_read(fit: Fit, pair_tokens: int) -> float:
 
 
 def _require_sensible(fit: Fit) -> None:
-    for name in COUNTS:
+    for name, least in LEAST.items():
         value = getattr(fit, name)
-        if value is not None and value < 1:
-            raise InvalidRequest(f"{name} must be at least 1", param=name)
+        if value is not None and value < least:
+            raise InvalidRequest(f"{name} must be at least {least}", param=name)
 
 
 def _check(tokens: int, token_limit: int | None) -> None:

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from serving import server_of
 
+from app.http.openapi import document
 from app.service import build
 from app.settings import Settings
 
@@ -77,22 +78,53 @@ def visit(browser: Browser, url: str) -> Iterator[Visit]:
 
 
 def test_page_lists_every_operation(visit: Visit) -> None:
-    """The index names all paths of the document."""
-    paths = visit.page.locator("#index-list a").all_inner_texts()
+    """The index names all operations of the document, grouped by its tags."""
+    spec = document(keyed=True)
+    wanted = [f"{method.upper()} {path}" for path, one in spec["paths"].items() for method in one]
 
-    assert {path.split()[-1] for path in paths} == {
-        "/v1/rerank",
-        "/rerank",
-        "/v1/models",
-        "/v1/catalog",
-        "/v1/deployments",
-        "/v1/deployments/events",
-        "/v1/deployments/{deployment_id}",
-        "/v1/deployments/{deployment_id}/restart",
-        "/health",
-        "/health/live",
-        "/health/ready",
-    }
+    shown = visit.page.locator("#index-list a").all_inner_texts()
+    groups = visit.page.locator("#index-list h3").all_inner_texts()
+
+    assert sorted(wanted) == sorted(" ".join(text.split()) for text in shown)
+    assert groups == [tag["name"] for tag in spec["tags"]]
+
+
+def test_each_dialect_of_a_shared_path_is_shown(visit: Visit) -> None:
+    """A path that several families use shows the fields and the example of each."""
+    operation = visit.page.locator("#post-v1-rerank")
+
+    shown = operation.locator("details.shape > summary").all_inner_texts()
+
+    for name in ("Voyage", "Text Embeddings Inference", "Mixedbread"):
+        assert f"{name} fields" in shown
+        assert f"{name} example" in shown
+
+
+def test_example_of_a_dialect_can_be_sent(visit: Visit) -> None:
+    """The chosen example fills the form, and its answer is the dialect's own."""
+    operation = visit.page.locator("#post-v1-rerank")
+    visit.page.fill("#api-key", "k1")
+    operation.locator("details.try > summary").click()
+    operation.get_by_label("Example").select_option("Text Embeddings Inference")
+    assert '"texts"' in operation.get_by_label("Body").input_value()
+    operation.locator("button.send").click()
+
+    expect(operation.locator(".result-status")).to_contain_text("200 OK in")
+    assert operation.locator(".answer pre").inner_text().startswith("[")
+    assert visit.complaints == []
+
+
+def test_scores_can_be_streamed(visit: Visit) -> None:
+    """Asked for lines, the form shows them, and its curl command asks for them as well."""
+    operation = visit.page.locator("#post-v1-rerank")
+    visit.page.fill("#api-key", "k1")
+    operation.locator("details.try > summary").click()
+    operation.get_by_label("Answer as").select_option("application/x-ndjson")
+    operation.locator("button.send").click()
+
+    expect(operation.locator(".result-status")).to_contain_text("200 OK in")
+    assert 4 == len(operation.locator(".answer pre").inner_text().strip().splitlines())
+    assert "-H 'Accept: application/x-ndjson'" in operation.locator(".curl pre").inner_text()
 
 
 def test_page_asks_no_other_host_and_has_no_faults(visit: Visit, url: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import socket
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,6 @@ from app.cli.workload import Load, Server
 
 HERE = Path(__file__).parent
 EMBEDDED = catalog.folder() / "rerank-mini-en-q8_0.gguf"
-PORTS = (18_111, 18_112)
 PATIENCE = 300
 CORES = "2"
 
@@ -76,6 +76,8 @@ def await_answer(process: subprocess.Popen[bytes], url: str) -> None:
     while time.monotonic() < end:
         with suppress(httpx.HTTPError):
             if httpx.post(f"{url}/v1/rerank", json=body, timeout=PATIENCE).is_success:
+                if process.poll() is not None:
+                    break  # a stranger answered at this address
                 return
         with suppress(subprocess.TimeoutExpired):
             process.wait(0.2)
@@ -84,13 +86,18 @@ def await_answer(process: subprocess.Popen[bytes], url: str) -> None:
 
 
 def rows_for(
-    name: str, ours: Sequence[str], peer: Sequence[str], loads: Sequence[Load], rounds: int
+    name: str,
+    ours: Sequence[str],
+    peer: Sequence[str],
+    ports: tuple[int, int],
+    loads: Sequence[Load],
+    rounds: int,
 ) -> Iterator[tuple[str, Line, Line]]:
     """Yield our line and the peer's for each load."""
     with ExitStack() as stack:
         servers = [
             stack.enter_context(running(command, port))
-            for command, port in zip((ours, peer), PORTS, strict=True)
+            for command, port in zip((ours, peer), ports, strict=True)
         ]
         for load in loads:
             seed = time.time_ns() % 1_000_000
@@ -98,9 +105,16 @@ def rows_for(
             yield name, own, other
 
 
-def plan(arguments: argparse.Namespace) -> Iterator[tuple[str, list[str], list[str], list[Load]]]:
-    """Yield (peer, our command, its command, loads)."""
-    one, two = PORTS
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def plan(
+    arguments: argparse.Namespace, one: int, two: int
+) -> Iterator[tuple[str, list[str], list[str], list[Load]]]:
+    """Yield (peer, our command, its command, loads) for servers at two ports."""
     tuned = ("--cache-bytes", "0", *arguments.options)
     ours = rerankd(EMBEDDED, one, *tuned)
     if arguments.llama_server:
@@ -140,10 +154,11 @@ def main() -> None:
     )
     print(" p95 ms | its p95 | MB | its MB |")
     print("|---" * 12 + "|")
-    for name, ours, peer, loads in plan(arguments):
+    ports = free_port(), free_port()
+    for name, ours, peer, loads in plan(arguments, *ports):
         if arguments.only not in name:
             continue
-        for label, own, other in rows_for(name, ours, peer, loads, arguments.rounds):
+        for label, own, other in rows_for(name, ours, peer, ports, loads, arguments.rounds):
             print_row(label, own, other)
             if arguments.out:
                 with arguments.out.open("a") as file:

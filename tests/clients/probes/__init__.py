@@ -1,0 +1,1 @@
+"""One module a family of clients; each function ranks with one of them."""
