@@ -35,6 +35,48 @@ run *arguments: (_install "runtime")
 bench *options: (_install "runtime")
     @{{ bin }}/rerankd bench {{ options }}
 
+# Compare with llama.cpp's server, node-llama-cpp and ONNX Runtime; needs cmake and npm
+bench-peers *options: (_install "dev")
+    #!/usr/bin/env bash
+    set -euo pipefail
+    there={{ justfile_directory() }}/.peers
+    mkdir -p "$there/sources" "$there/node"
+    if [ ! -x "$there/llama.cpp/bin/llama-server" ]; then
+        # The same sources as the engine's, as they were published.
+        app/engine/patches/unpack.sh {{ bin }}/python requirements/runtime.txt "$there/sources"
+        cmake -S "$there/sources/vendor/llama.cpp" -B "$there/llama.cpp" -DCMAKE_BUILD_TYPE=Release -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_UI=OFF
+        cmake --build "$there/llama.cpp" --target llama-server --parallel
+    fi
+    cp tests/peers/package.json tests/peers/node_llama_cpp.mjs "$there/node"
+    (cd "$there/node" && npm install --silent)
+    if [ ! -f "$there/onnx/installed" ]; then
+        {{ bin }}/python -m venv "$there/onnx"
+        {{ bin }}/python -c 'import sysconfig; path = sysconfig.get_path("purelib"); print(f"import site; site.addsitedir({path!r})")' > "$(echo "$there"/onnx/lib/python3*/site-packages)/rerankd.pth"
+        "$there/onnx/bin/python" -m pip install --quiet --disable-pip-version-check onnx onnxruntime
+        touch "$there/onnx/installed"
+    fi
+    [ -f "$there/qwen3-0.6b-shape.gguf" ] || {{ bin }}/python tests/peers/synthetic.py "$there/qwen3-0.6b-shape.gguf"
+    {{ bin }}/python tests/peers/compare.py --llama-server "$there/llama.cpp/bin/llama-server" --node "$there/node" --onnx "$there/onnx/bin/python" --causal "$there/qwen3-0.6b-shape.gguf" {{ options }}
+
+# Run real client libraries against a server: a gigabyte of them, and npm's where Node.js is there
+test-clients *options: (_install "dev")
+    #!/usr/bin/env bash
+    set -euo pipefail
+    there={{ justfile_directory() }}/.venv-clients
+    for lock in tests/clients/requirements/*.txt; do
+        own=$there/$(basename "$lock" .txt)
+        cmp --silent "$lock" "$own/installed.txt" && continue
+        {{ python }} -m venv --clear "$own"
+        "$own/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
+        cp "$lock" "$own/installed.txt"
+    done
+    if command -v npm >/dev/null; then
+        mkdir -p "$there/javascript"
+        cp tests/clients/javascript/* "$there/javascript"
+        (cd "$there/javascript" && npm ci --silent)
+    fi
+    {{ bin }}/python -m pytest tests/clients/against_server.py {{ options }}
+
 # Build the wheel and the source distribution into dist/
 build: (_install "dev")
     {{ bin }}/python -m build --no-isolation

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from gguf import GGUFReader, dequantize
+from gguf import GGMLQuantizationType, GGUFReader, dequantize, quantize
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[np.float64]
@@ -30,6 +30,9 @@ class Weights:
             one.name: dequantize(one.data, one.tensor_type).astype(np.float64)
             for one in reader.tensors
         }
+        self._eight_bit = {
+            one.name for one in reader.tensors if one.tensor_type == GGMLQuantizationType.Q8_0
+        }
         self.tokens: list[str] = self._metadata["tokenizer.ggml.tokens"]
 
     def key(self, name: str) -> Any:
@@ -43,9 +46,19 @@ class Weights:
         return self._tensors[name]
 
     def linear(self, name: str, values: Array) -> Array:
-        """Apply a matrix and, where there is one, its bias."""
+        """Apply a matrix and, where there is one, its bias.
+
+        What meets a matrix of 8 bits is rounded to 8 bits itself, which is how ggml multiplies.
+        """
+        if f"{name}.weight" in self._eight_bit:
+            values = _in_eight_bits(values)
         found = values @ self[f"{name}.weight"].T
         return found + self[f"{name}.bias"] if self.has(f"{name}.bias") else found
+
+
+def _in_eight_bits(values: Array) -> Array:
+    rounded = quantize(values.astype(np.float32), GGMLQuantizationType.Q8_0)
+    return dequantize(rounded, GGMLQuantizationType.Q8_0).astype(np.float64)
 
 
 def bert_score(
@@ -79,14 +92,14 @@ def _bert_attention(weights: Weights, block: str, hidden: Array) -> Array:
 
 def qwen3_rank(weights: Weights, ids: Sequence[int] | NDArray[np.int32]) -> float:
     """Return yes − no of the rank head at the last token."""
-    yes, no = weights["cls.output.weight"] @ _qwen3_last(weights, ids)
+    yes, no = weights.linear("cls.output", _qwen3_last(weights, ids))
     return float(yes - no)
 
 
 def qwen3_answer(weights: Weights, ids: Sequence[int] | NDArray[np.int32]) -> float:
     """Return yes − no of the next token's logits."""
-    name = "output.weight" if weights.has("output.weight") else "token_embd.weight"
-    logits = weights[name] @ _qwen3_last(weights, ids)
+    name = "output" if weights.has("output.weight") else "token_embd"
+    logits = weights.linear(name, _qwen3_last(weights, ids))
     return float(logits[weights.tokens.index("yes")] - logits[weights.tokens.index("no")])
 
 

@@ -9,11 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFWriter, PoolingType, TokenType, quantize
+from gguf import (
+    GGML_QUANT_SIZES,
+    GGMLQuantizationType,
+    GGUFWriter,
+    PoolingType,
+    TokenType,
+    quantize,
+)
 from numpy.typing import NDArray
 
 from app import gguf_file
@@ -31,6 +39,26 @@ HEAD_WIDTH = 16
 FEED = 64
 BERT_CONTEXT = 64
 QWEN3_CONTEXT = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """A network's sizes and the type of its matrices, F32 where a row has no whole blocks."""
+
+    width: int = WIDTH
+    feed: int = FEED
+    heads: int = HEADS
+    kv_heads: int = KV_HEADS
+    head_width: int = HEAD_WIDTH
+    kind: GGMLQuantizationType = GGMLQuantizationType.F32
+
+    def add(self, writer: GGUFWriter, name: str, values: Floats) -> None:
+        whole = values.shape[1] % GGML_QUANT_SIZES[self.kind][0] == 0
+        kind = self.kind if whole else GGMLQuantizationType.F32
+        writer.add_tensor(name, quantize(values, kind), raw_dtype=kind)
+
+
+TINY = Shape()
 
 BERT_CONTROL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 T5_CONTROL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
@@ -89,6 +117,7 @@ def write_bert(
     tokenizer: Literal["bert", "t5"] = "bert",
     context: int = BERT_CONTEXT,
     embedding: GGMLQuantizationType = GGMLQuantizationType.F32,
+    shape: Shape = TINY,
     seed: int = 1,
 ) -> Path:
     """Write a BERT-shaped cross-encoder: WordPiece, or unigram as XLM-RoBERTa has it.
@@ -99,19 +128,19 @@ def write_bert(
     writer = GGUFWriter(path, "bert")
     writer.add_name("tiny bert")
     writer.add_context_length(context)
-    writer.add_embedding_length(WIDTH)
+    writer.add_embedding_length(shape.width)
     writer.add_block_count(LAYERS)
-    writer.add_feed_forward_length(FEED)
-    writer.add_head_count(HEADS)
+    writer.add_feed_forward_length(shape.feed)
+    writer.add_head_count(shape.heads)
     writer.add_layer_norm_eps(1e-12)
     writer.add_causal_attention(False)
     writer.add_token_type_count(segments)
     vocabulary = _add_wordpiece(writer) if tokenizer == "bert" else _add_unigram(writer)
-    _add_bert_tensors(writer, random, (vocabulary, context, segments), embedding)
+    _add_bert_tensors(writer, random, (vocabulary, context, segments), embedding, shape)
     if pooler:
-        writer.add_tensor("cls.weight", random.matrix(WIDTH, WIDTH))
-        writer.add_tensor("cls.bias", random.vector(WIDTH))
-    writer.add_tensor("cls.output.weight", random.matrix(1, WIDTH, gain=6.0))
+        shape.add(writer, "cls.weight", random.matrix(shape.width, shape.width))
+        writer.add_tensor("cls.bias", random.vector(shape.width))
+    shape.add(writer, "cls.output.weight", random.matrix(1, shape.width, gain=6.0))
     writer.add_tensor("cls.output.bias", random.vector(1))
     return _written(writer, path)
 
@@ -121,33 +150,40 @@ def _add_bert_tensors(
     random: _Random,
     tables: tuple[int, int, int],
     embedding: GGMLQuantizationType,
+    shape: Shape,
 ) -> None:
     vocabulary, context, segments = tables
-    tokens = random.matrix(vocabulary, WIDTH, gain=6.0)
+    width, feed = shape.width, shape.feed
+    tokens = random.matrix(vocabulary, width, gain=6.0)
     writer.add_tensor("token_embd.weight", quantize(tokens, embedding), raw_dtype=embedding)
-    writer.add_tensor("position_embd.weight", random.matrix(context, WIDTH))
+    writer.add_tensor("position_embd.weight", random.matrix(context, width))
     gain = 1.0 if segments == 1 else 3.0  # so that the segment a token is in counts
-    writer.add_tensor("token_types.weight", random.matrix(segments, WIDTH, gain))
-    _add_norm(writer, random, "token_embd_norm")
+    writer.add_tensor("token_types.weight", random.matrix(segments, width, gain))
+    _add_norm(writer, random, "token_embd_norm", width)
     for layer in range(LAYERS):
         for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
-            _add_linear(writer, random, f"blk.{layer}.{name}", WIDTH, WIDTH, gain=1.5)
-        _add_norm(writer, random, f"blk.{layer}.attn_output_norm")
-        _add_linear(writer, random, f"blk.{layer}.ffn_up", FEED, WIDTH)
-        _add_linear(writer, random, f"blk.{layer}.ffn_down", WIDTH, FEED)
-        _add_norm(writer, random, f"blk.{layer}.layer_output_norm")
+            _add_linear(writer, random, f"blk.{layer}.{name}", (width, width), shape, gain=1.5)
+        _add_norm(writer, random, f"blk.{layer}.attn_output_norm", width)
+        _add_linear(writer, random, f"blk.{layer}.ffn_up", (feed, width), shape)
+        _add_linear(writer, random, f"blk.{layer}.ffn_down", (width, feed), shape)
+        _add_norm(writer, random, f"blk.{layer}.layer_output_norm", width)
 
 
 def _add_linear(
-    writer: GGUFWriter, random: _Random, name: str, rows: int, columns: int, gain: float = 1.0
+    writer: GGUFWriter,
+    random: _Random,
+    name: str,
+    size: tuple[int, int],
+    shape: Shape,
+    gain: float = 1.0,
 ) -> None:
-    writer.add_tensor(f"{name}.weight", random.matrix(rows, columns, gain))
-    writer.add_tensor(f"{name}.bias", random.vector(rows))
+    shape.add(writer, f"{name}.weight", random.matrix(*size, gain))
+    writer.add_tensor(f"{name}.bias", random.vector(size[0]))
 
 
-def _add_norm(writer: GGUFWriter, random: _Random, name: str) -> None:
-    writer.add_tensor(f"{name}.weight", random.vector(WIDTH, centre=1.0))
-    writer.add_tensor(f"{name}.bias", random.vector(WIDTH))
+def _add_norm(writer: GGUFWriter, random: _Random, name: str, width: int) -> None:
+    writer.add_tensor(f"{name}.weight", random.vector(width, centre=1.0))
+    writer.add_tensor(f"{name}.bias", random.vector(width))
 
 
 def write_modern_bert(path: Path, *, pooling: int | None = None, seed: int = 3) -> Path:
@@ -226,6 +262,7 @@ def write_qwen3(
     tied: bool = True,
     context: int = QWEN3_CONTEXT,
     answers: bool = True,
+    shape: Shape = TINY,
     seed: int = 2,
 ) -> Path:
     """Write a Qwen3-shaped causal model.
@@ -238,50 +275,52 @@ def write_qwen3(
     writer = GGUFWriter(path, "qwen3")
     writer.add_name("Tiny Qwen3 Reranker")
     writer.add_context_length(context)
-    writer.add_embedding_length(WIDTH)
+    writer.add_embedding_length(shape.width)
     writer.add_block_count(LAYERS)
-    writer.add_feed_forward_length(FEED)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(KV_HEADS)
-    writer.add_key_length(HEAD_WIDTH)
-    writer.add_value_length(HEAD_WIDTH)
+    writer.add_feed_forward_length(shape.feed)
+    writer.add_head_count(shape.heads)
+    writer.add_head_count_kv(shape.kv_heads)
+    writer.add_key_length(shape.head_width)
+    writer.add_value_length(shape.head_width)
     writer.add_rope_freq_base(50_000.0)
     writer.add_layer_norm_rms_eps(1e-6)
     tokens = _add_byte_pairs(writer, ["yes", "no"] if answers else [])
-    embedding = random.matrix(len(tokens), WIDTH, gain=4.0)
-    writer.add_tensor("token_embd.weight", embedding)
-    output = embedding if tied else random.matrix(len(tokens), WIDTH, gain=4.0)
+    embedding = random.matrix(len(tokens), shape.width, gain=4.0)
+    shape.add(writer, "token_embd.weight", embedding)
+    output = embedding if tied else random.matrix(len(tokens), shape.width, gain=4.0)
     if not tied:
-        writer.add_tensor("output.weight", output)
-    _add_qwen3_layers(writer, random)
+        shape.add(writer, "output.weight", output)
+    _add_qwen3_layers(writer, random, shape)
     if head is not None:
-        own = random.matrix(2, WIDTH, gain=4.0)
+        own = random.matrix(2, shape.width, gain=4.0)
         rows = output[[tokens.index("yes"), tokens.index("no")]] if head == "rows" else own
-        writer.add_tensor("cls.output.weight", rows)
+        shape.add(writer, "cls.output.weight", rows)
         writer.add_pooling_type(PoolingType.RANK)
         writer.add_classifier_output_labels(["yes", "no"])
         writer.add_chat_template([{"name": "rerank", "template": RERANK_TEMPLATE}])
     return _written(writer, path)
 
 
-def _add_qwen3_layers(writer: GGUFWriter, random: _Random) -> None:
-    queries, keys = HEADS * HEAD_WIDTH, KV_HEADS * HEAD_WIDTH
+def _add_qwen3_layers(writer: GGUFWriter, random: _Random, shape: Shape) -> None:
+    width, feed, head_width = shape.width, shape.feed, shape.head_width
+    queries, keys = shape.heads * head_width, shape.kv_heads * head_width
     for layer in range(LAYERS):
         shapes = {
-            "attn_q": (queries, WIDTH),
-            "attn_k": (keys, WIDTH),
-            "attn_v": (keys, WIDTH),
-            "attn_output": (WIDTH, queries),
-            "ffn_gate": (FEED, WIDTH),
-            "ffn_up": (FEED, WIDTH),
-            "ffn_down": (WIDTH, FEED),
+            "attn_q": (queries, width),
+            "attn_k": (keys, width),
+            "attn_v": (keys, width),
+            "attn_output": (width, queries),
+            "ffn_gate": (feed, width),
+            "ffn_up": (feed, width),
+            "ffn_down": (width, feed),
         }
         for name, (rows, columns) in shapes.items():
-            writer.add_tensor(f"blk.{layer}.{name}.weight", random.matrix(rows, columns, gain=1.5))
-        norms = {"attn_norm": WIDTH, "attn_q_norm": HEAD_WIDTH, "attn_k_norm": HEAD_WIDTH}
-        for name, length in {**norms, "ffn_norm": WIDTH}.items():
+            values = random.matrix(rows, columns, gain=1.5)
+            shape.add(writer, f"blk.{layer}.{name}.weight", values)
+        norms = {"attn_norm": width, "attn_q_norm": head_width, "attn_k_norm": head_width}
+        for name, length in {**norms, "ffn_norm": width}.items():
             writer.add_tensor(f"blk.{layer}.{name}.weight", random.vector(length, centre=1.0))
-    writer.add_tensor("output_norm.weight", random.vector(WIDTH, centre=1.0))
+    writer.add_tensor("output_norm.weight", random.vector(shape.width, centre=1.0))
 
 
 def _add_byte_pairs(writer: GGUFWriter, answers: list[str]) -> list[str]:

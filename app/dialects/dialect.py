@@ -72,6 +72,8 @@ class Call(Struct, frozen=True, kw_only=True):
     """The name of a model that stands in the path, its owner included."""
     source: str = ""
     """The header Request-Source, by which Weaviate names itself."""
+    agent: str = ""
+    """The header User-Agent, by which some SDKs of one family name themselves."""
     created: int = 0
     """When it came, in Unix seconds."""
 

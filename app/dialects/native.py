@@ -102,6 +102,8 @@ class Shape(Struct, frozen=True, kw_only=True):
 
 
 COHERE_2 = Shape(documents="object", version="2")
+TOGETHER_1 = "together/v1 pythonbindings/1."
+"""How Together's first Python SDK begins its User-Agent, in lower case."""
 INFINITY = Shape(object="rerank", documents="string", unasked=False)
 
 
@@ -110,7 +112,7 @@ def read(body: Body, call: Call) -> Asked:
 
     Weaviate's client for Jina fails on a document that is an object, and doesn't say that it
     wants none; Elasticsearch's for Cohere takes no key that Cohere hasn't; callers of Voyage
-    without a limit leave no mark, and read `data`.
+    without a limit leave no mark, and read `data`. Together's first Python SDK refuses "list".
     """
     wire = body.decode(Request)
     plain = Request(
@@ -123,6 +125,7 @@ def read(body: Body, call: Call) -> Asked:
     shape = Shape(
         documents="object" if "elasticsearch" in source else "gpustack",
         unasked="weaviate" not in source,
+        object="rerank" if call.agent.lower().startswith(TOGETHER_1) else "list",
         data=wire == plain and not source,
     )
     return _asked(wire, shape, call)

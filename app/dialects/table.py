@@ -68,6 +68,7 @@ VOYAGE = Dialect(
     request=voyage.VoyageRequest,
     answer=voyage.VoyageReply,
     read=voyage.read,
+    failure=voyage.failure,
 )
 TEI = Dialect(
     name="tei",
@@ -197,6 +198,11 @@ def recognise(path: str, body: Body) -> Dialect:
     """Return the dialect of a request. Raises MalformedJson, or InvalidRequest."""
     body.require_few_values()
     return only_one(path) or of_marks(path, body.decode(Marks))
+
+
+def of_agent(agent: str) -> Dialect | None:
+    """Return the dialect of an SDK that names itself, for refusals before its body is read."""
+    return VOYAGE if agent.lower().startswith("voyage/") else None
 
 
 def only_one(path: str) -> Dialect | None:

@@ -12,6 +12,7 @@ from app.dialects.reading import Count, Text, documents_of, instruction_of
 from app.dialects.results import Usage, usage_of
 from app.dialects.texts import query_of
 from app.domain import Fit, RankRequest
+from app.errors import RerankdError
 
 
 class VoyageRequest(Struct):
@@ -26,6 +27,18 @@ class VoyageRequest(Struct):
     return_documents: bool | None = False
     truncation: bool | None = True
     instruction: str | None = None
+
+
+class VoyageFailure(Struct):
+    """Voyage's error: its first Python SDK fails on an `error` that is an object."""
+
+    message: str
+    detail: str
+
+
+def failure(error: RerankdError) -> VoyageFailure:
+    """Build the body for an error."""
+    return VoyageFailure(error.message, error.message)
 
 
 class VoyageReply(Struct, kw_only=True):

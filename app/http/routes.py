@@ -41,6 +41,7 @@ async def rerank(
         path=path_of(request),
         model="/".join(request.path_params.values()),
         source=request.headers.get("request-source", ""),
+        agent=request.headers.get("user-agent", ""),
         created=int(time.time()),
     )
     content = await body_of(request, service.settings.read_timeout)

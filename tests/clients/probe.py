@@ -66,7 +66,7 @@ def answer(ask: Callable[[Question], Sequence[Row]], question: Question) -> dict
     """Return the rows, or what the client raised."""
     try:
         return {"rows": [asdict(row) for row in ask(question)]}
-    except Exception as error:  # noqa: BLE001: any class that the client raises is its answer
+    except Exception as error:  # noqa: BLE001 - any class that the client raises is its answer
         classes = [kind.__name__ for kind in type(error).__mro__]
         return {"error": classes, "message": str(error)}
 

@@ -262,3 +262,6 @@ _RETRYING = {
 }
 RETRYING = tuple(one for one in CLIENTS if (one.environment, one.name) in _RETRYING)
 """Clients that try again by themselves when they are told to wait."""
+
+GAPS: dict[tuple[str, str], tuple[str, ...]] = {}
+"""Tests that fail with a client, which docs/clients.md then tells of."""

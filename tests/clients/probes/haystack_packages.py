@@ -1,3 +1,4 @@
+# ruff: noqa: PLC0415 - not every environment has all of these packages
 """Haystack's rankers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: PLC0415 - not every environment has all of these packages
 """LangChain's document compressors; each hands back documents with a score in their metadata."""
 
 from __future__ import annotations

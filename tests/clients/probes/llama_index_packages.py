@@ -1,3 +1,4 @@
+# ruff: noqa: PLC0415 - not every environment has all of these packages
 """LlamaIndex's node postprocessors."""
 
 from __future__ import annotations

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import voyageai
 from probe import Question, Row
+from pymilvus.model.reranker import VoyageRerankFunction, jinaai
+from pymilvus.model.reranker import tei as tei_module
 
 
 def jina(ask: Question) -> list[Row]:
-    from pymilvus.model.reranker import jinaai
-
     # Its address is a constant.
     jinaai.API_URL = f"{ask.v1}/rerank"
     return _rows(ask, jinaai.JinaRerankFunction(model_name=ask.model, api_key=ask.key))
 
 
 def voyage(ask: Question) -> list[Row]:
-    import voyageai
-    from pymilvus.model.reranker import VoyageRerankFunction
-
     function = VoyageRerankFunction(model_name=ask.model, api_key=ask.key)
     # It has no argument for an address.
     function.client = voyageai.Client(api_key=ask.key, base_url=ask.v1)
@@ -26,9 +24,7 @@ def voyage(ask: Question) -> list[Row]:
 
 
 def tei(ask: Question) -> list[Row]:
-    from pymilvus.model.reranker import tei as module
-
-    return _rows(ask, module.TEIRerankFunction(api_url=ask.url))
+    return _rows(ask, tei_module.TEIRerankFunction(api_url=ask.url))
 
 
 def _rows(ask: Question, function: Any) -> list[Row]:
