@@ -63,17 +63,19 @@ test-clients *options: (_install "dev")
     #!/usr/bin/env bash
     set -euo pipefail
     there={{ justfile_directory() }}/.venv-clients
+    uv=$there/uv/bin/uv # several times as fast as pip for nine environments
+    [ -x "$uv" ] || { {{ python }} -m venv "$there/uv"; "$there/uv/bin/python" -m pip install --quiet --disable-pip-version-check uv==0.13.9; }
     for lock in tests/clients/requirements/*.txt; do
         own=$there/$(basename "$lock" .txt)
         cmp --silent "$lock" "$own/installed.txt" && continue
-        {{ python }} -m venv --clear "$own"
-        "$own/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
+        "$uv" venv --quiet --clear --python {{ python }} "$own"
+        "$uv" pip install --quiet --python "$own/bin/python" --require-hashes -r "$lock"
         cp "$lock" "$own/installed.txt"
     done
     if command -v npm >/dev/null; then
         mkdir -p "$there/javascript"
         cp tests/clients/javascript/* "$there/javascript"
-        (cd "$there/javascript" && npm ci --silent)
+        (cd "$there/javascript" && npm ci --silent --ignore-scripts --no-audit --no-fund)
     fi
     {{ bin }}/python -m pytest tests/clients/against_server.py {{ options }}
 
@@ -100,6 +102,10 @@ test-offload *options:
 lock:
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "just lock" pyproject.toml --group package --output-file requirements/runtime.txt
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "just lock" pyproject.toml --group package --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
+
+# Write the clients' locks anew
+lock-clients:
+    for file in tests/clients/requirements/*.in; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "just lock-clients" "$file" --output-file "${file%.in}.txt"; done
 
 # Install a lock into .venv, unless it is there already
 _install lock: _engine

@@ -200,11 +200,6 @@ def recognise(path: str, body: Body) -> Dialect:
     return only_one(path) or of_marks(path, body.decode(Marks))
 
 
-def of_agent(agent: str) -> Dialect | None:
-    """Return the dialect of an SDK that names itself, for refusals before its body is read."""
-    return VOYAGE if agent.lower().startswith("voyage/") else None
-
-
 def only_one(path: str) -> Dialect | None:
     """Return the only dialect of a path, None for a path that has several or none."""
     found = [dialect for dialect in DIALECTS if path in dialect.paths]

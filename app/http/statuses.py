@@ -93,8 +93,7 @@ def speak(request: Request[Any, Any, Any], dialect: Dialect) -> None:
 
 def _dialect_of(request: Request[Any, Any, Any]) -> Dialect | None:
     known: Dialect | None = request.state.get(DIALECT)
-    agent = request.headers.get("user-agent", "")
-    return known or table.only_one(path_of(request)) or table.of_agent(agent)
+    return known or table.only_one(path_of(request))
 
 
 def path_of(request: Request[Any, Any, Any]) -> str:

@@ -230,6 +230,14 @@ CLIENTS = (
     _litellm("voyage"),
     _litellm("together_ai"),
     _litellm("litellm_proxy"),
+    Client("agents.agno_cohere", "agents", "agno", "UnauthorizedError", "NotFoundError"),
+    Client("agents.agno_infinity", "agents", "agno", "AssertionError", "AssertionError"),
+    Client(
+        "agents.lightrag_cohere", "agents", "lightrag-hku", "RetryError", "RetryError", text=False
+    ),
+    Client(
+        "agents.lightrag_jina", "agents", "lightrag-hku", "RetryError", "RetryError", text=False
+    ),
     Client("milvus_model.jina", "milvus", "pymilvus-model", "RuntimeError", "RuntimeError"),
     Client("milvus_model.voyage", "milvus", "pymilvus-model", "AuthenticationError", "VoyageError"),
     Client("milvus_model.tei", "milvus", "pymilvus-model", None, None),
@@ -263,5 +271,8 @@ _RETRYING = {
 RETRYING = tuple(one for one in CLIENTS if (one.environment, one.name) in _RETRYING)
 """Clients that try again by themselves when they are told to wait."""
 
-GAPS: dict[tuple[str, str], tuple[str, ...]] = {}
+GAPS = {
+    ("older", "voyage_sdk.rerank"): ("test_refuses_a_wrong_key",),
+    ("llamaindex", "llama_index_packages.voyageai"): ("test_refuses_a_wrong_key",),
+}
 """Tests that fail with a client, which docs/clients.md then tells of."""
