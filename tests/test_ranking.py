@@ -377,6 +377,26 @@ def test_the_observer_hears_of_requests_and_steps() -> None:
     assert step.tokens == watcher.outcomes[0].result.prompt_tokens  # type: ignore[union-attr]
 
 
+def test_the_observer_hears_of_clients_that_left_and_of_faults() -> None:
+    """What ends neither well nor in an error of ours is counted as well."""
+    watcher, gate = Watcher(), Gate()
+    engine = FakeEngine(gate=gate)
+
+    async def test(service: Service) -> None:
+        service.observer = watcher
+        asked = asyncio.create_task(service.rank(asking("one")))
+        await asyncio.to_thread(gate.await_step)
+        asked.cancel()
+        with suppress(asyncio.CancelledError):
+            await asked
+        with pytest.raises(TypeError):
+            await service.rank(asking(3))  # type: ignore[arg-type]
+
+    serve(engine, test)
+    assert [one.error for one in watcher.outcomes] == ["client_closed", "internal_error"]
+    assert not any(one.result for one in watcher.outcomes)
+
+
 # Numbers
 
 
