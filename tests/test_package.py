@@ -49,9 +49,12 @@ def test_wheel_carries_the_pages_and_nothing_else(wheel: zipfile.ZipFile) -> Non
     """Pages, types and licence are there; tests and documents are not."""
     names = wheel.namelist()
 
-    assert {"app/py.typed", "app/http/static/api.html", "app/http/static/console/main.js"} <= set(
-        names
-    )
+    assert {
+        "app/py.typed",
+        "app/http/static/api.html",
+        "app/http/static/console/main.js",
+        "app/cli/systemd/system.service",
+    } <= set(names)
     assert any(name.endswith("/LICENSE") for name in names)
     assert {name.split("/")[0] for name in names} == {"app", f"rerankd-{__version__}.dist-info"}
 
@@ -90,5 +93,5 @@ def test_every_dependency_is_locked() -> None:
     lock = (ROOT / "requirements" / "runtime.txt").read_text("utf-8")
 
     for requirement in project["dependencies"]:
-        name = requirement.split(">")[0].strip()
+        name = requirement.split(">")[0].strip().replace(".", "-")
         assert f"\n{name}==" in lock

@@ -26,6 +26,8 @@ COMMANDS = {
     "bench": "app.cli.bench",
     "eval": "app.cli.eval",
     "config": "app.cli.config",
+    "service": "app.cli.service",
+    "completion": "app.cli.completion",
 }
 """Each command and its module, which has it under the same name or the one in FUNCTIONS."""
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from app import gguf_file, load_check, runtime
 from app.cli import options
+from app.cli.completion import complete_model
 from app.gguf_file import Header, Verdict
 from app.load_check import Passed
 from app.settings import Settings
@@ -39,7 +40,7 @@ class Inspection(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @click.option("--load", is_flag=True, help="also load it and score a known pair")
 @click.option("--json", "as_json", is_flag=True, help="print JSON also to a person")
 @options.with_settings(options.MODEL_OPTIONS - {"model", "model_id"})

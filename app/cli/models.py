@@ -18,6 +18,7 @@ from rich.text import Text
 from app import catalog, sources
 from app.catalog import Entry, Installed, Manifest, Quality, Query
 from app.cli import options
+from app.cli.completion import complete_model
 from app.cli.remote import statuses
 from app.errors import ModelNotFound
 
@@ -105,7 +106,7 @@ def list_models(  # noqa: PLR0913 - one parameter an option
 
 
 @models.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @options.with_settings({"catalog_dir"})
 def show(model: str, config_file: Path | None, **flags: Any) -> None:
     """Print everything known of one MODEL: an id, an alias, or ID:VARIANT.

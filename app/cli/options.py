@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from app import logs, settings
+from app.cli.completion import complete_model
 from app.settings import SECRET, Effective, Setting
 
 Command = Callable[..., Any]
@@ -45,7 +46,12 @@ def _option(setting: Setting) -> Callable[[Command], Command]:
         )
     kind: Any = click.Choice(setting.choices) if setting.choices else _plain(setting)
     return click.option(
-        setting.flag, setting.name, type=kind, default=None, help=_with_default(setting, help_text)
+        setting.flag,
+        setting.name,
+        type=kind,
+        default=None,
+        help=_with_default(setting, help_text),
+        shell_complete=complete_model if setting.name == "model" else None,
     )
 
 

@@ -17,6 +17,7 @@ from rich.progress import Progress as Bars
 from app import catalog, hub, sources
 from app.catalog import Manifest
 from app.cli import options
+from app.cli.completion import complete_model
 from app.errors import ModelNotFound
 from app.hub import Progress
 from app.settings import Settings
@@ -30,7 +31,9 @@ with_catalog = options.with_settings({"catalog_dir", "accept_license", "log_leve
 
 
 @click.command()
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument(
+    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_model
+)
 @with_catalog
 def pull(models: tuple[str, ...], config_file: Path | None, **flags: Any) -> None:
     """Download models and verify them; print the path of each.
@@ -44,7 +47,9 @@ def pull(models: tuple[str, ...], config_file: Path | None, **flags: Any) -> Non
 
 
 @click.command()
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument(
+    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_model
+)
 @with_catalog
 def rm(models: tuple[str, ...], config_file: Path | None, **flags: Any) -> None:
     """Delete downloaded models and say what that freed.

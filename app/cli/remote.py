@@ -12,6 +12,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from app.cli.completion import complete_model
 from app.deployments import Status
 from app.dialects.management import DeploymentList
 from app.dialects.native import ErrorReply
@@ -38,7 +39,7 @@ def with_server(command: Command) -> Command:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @click.option("--id", "deployment_id", help="name for requests; default: the model's own")
 @click.option("--pin", is_flag=True, help="never unload it for idle time or memory")
 @click.option(

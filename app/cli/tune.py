@@ -13,6 +13,7 @@ from rich.table import Table
 
 from app import gguf_file, logs, runtime, settings, sources, tuned, tuning
 from app.cli import options
+from app.cli.completion import complete_model
 from app.engine.reencode import FILE_TYPES, LOSSLESS
 from app.settings import Settings
 from app.tuned import Tuned
@@ -24,7 +25,7 @@ ACCEPTABLE = sorted(FILE_TYPES.keys() - LOSSLESS)
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=complete_model)
 @click.option("--seconds", default=110.0, show_default=True, help="time to take, about")
 @click.option(
     "--accept",
