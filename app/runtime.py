@@ -7,13 +7,14 @@ import logging
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from app import gguf_file, tuned
+from app import __version__, gguf_file, tuned
 from app.cache import digest
 from app.catalog import Manifest
 from app.domain import Backend, ModelFacts, Observer, Prompt, RankRequest, StepFacts
@@ -211,6 +212,8 @@ def _identity(target: Target, facts: ModelFacts, settings: Settings) -> bytes:
         head = file.read(HEAD_BYTES)
     status = path.stat()
     told = (
+        # Layouts are this program's, and another engine rounds in another way.
+        *(__version__, version("llama-cpp-python")),
         *(facts.family, facts.context, facts.device, settings.flash_attn, settings.kv_type),
         *(status.st_size, status.st_mtime_ns, settings.accept_degraded),
     )

@@ -206,6 +206,25 @@ def test_scores_outlive_the_process(tmp_path: Path) -> None:
     assert not engine.rows_run
 
 
+def test_scores_of_another_version_are_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Layouts may have changed with the program, and rounding with the engine."""
+    seen = set()
+    for name in ("__version__", "version", None):
+        with monkeypatch.context() as patch:
+            if name:
+                patch.setattr(f"app.runtime.{name}", "2" if name[0] == "_" else lambda _: "other")
+
+            async def identity(service: Service) -> bytes:
+                async with service.deployments.use(None) as runtime:
+                    return runtime.identity
+
+            seen.add(serve(FakeEngine(), identity, state_dir=str(tmp_path)))
+
+    assert len(seen) == 3
+
+
 # Deadlines
 
 
