@@ -18,13 +18,17 @@ ScoreScale = Literal["probability", "logit"]
 Overflow = Literal["truncate", "chunk", "error"]
 TruncationSide = Literal["right", "left"]
 ChunkScore = Literal["max", "mean_top_k"]
+Scoring = Literal["cross-encoder", "late interaction", "cosine"]
 
 
 class Fit(Struct, frozen=True, kw_only=True):
     """How texts longer than a model takes are made to fit it."""
 
-    overflow: Overflow = "truncate"
-    """Cut a document that is too long, score it in chunks, or refuse the request."""
+    overflow: Overflow | None = None
+    """Cut a document that is too long, score it in chunks, or refuse the request.
+
+    None: as the model is served best, which is cut unless its manifest names a window.
+    """
     truncation_side: TruncationSide = "right"
     """The side that loses tokens when a document or query is cut: right is its end."""
     max_tokens_per_doc: int | None = None
@@ -53,6 +57,8 @@ class RankRequest(Struct, frozen=True, kw_only=True):
     fit: Fit = Fit()
     chunk_score: ChunkScore = "max"
     """A chunked document's score: its best chunk's, or the mean of its best few."""
+    hybrid: float = 0.0
+    """Logits added to the document that BM25 finds best of these, and to others by their share."""
     return_passages: bool = False
     """Tell which part of each document its score comes from."""
     priority: int = 0
@@ -108,6 +114,10 @@ class RankedResult(Struct, frozen=True, kw_only=True):
     """Documents whose score was known from an earlier request."""
     timings: Timings
     warnings: tuple[str, ...] = ()
+    scoring: Scoring = "cross-encoder"
+    """How query and document were compared."""
+    hybrid: float = 0.0
+    """The weight of BM25 in the scores, in logits."""
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -150,17 +160,24 @@ class Observer(Protocol):
 class Prompt(Struct, frozen=True, eq=False):
     """A request in token ids: a prefix that all rows share, and one row a document.
 
-    Encoder families have no shared prefix: their rows are whole pairs. The model sees
-    `prefix + row` for each row.
+    Cross-encoders have no shared prefix: their rows are whole pairs. Causal models see
+    `prefix + row` for each row; embedding models see prefix and rows each by itself.
     """
 
     prefix: TokenIds
     rows: tuple[TokenIds, ...]
+    costs: tuple[int, ...] = ()
+    """Tokens that the engine has yet to decode for each row; empty: all of each."""
+
+    @property
+    def row_costs(self) -> tuple[int, ...]:
+        """What each row takes of a step, in tokens."""
+        return self.costs or tuple(len(row) for row in self.rows)
 
     @property
     def tokens(self) -> int:
         """What the engine has to decode: the prefix once and every row."""
-        return len(self.prefix) + sum(len(row) for row in self.rows)
+        return len(self.prefix) + sum(self.row_costs)
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -199,6 +216,7 @@ class ModelFacts(Struct, frozen=True, kw_only=True):
     workers: int = 1
     threads: int = 1
     takes_instruction: bool = False
+    scoring: Scoring = "cross-encoder"
 
 
 class Tokenizer(Protocol):

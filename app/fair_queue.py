@@ -42,7 +42,7 @@ class Job:
         self.deadline = deadline
         self.tag = 0.0
         self.number = 0
-        self.pending = sorted((len(row), index) for index, row in enumerate(prompt.rows))
+        self.pending = sorted((cost, row) for row, cost in enumerate(prompt.row_costs))
         self.pending_tokens = sum(length for length, _ in self.pending)
         self.running = 0
         self.scores = [0.0] * len(prompt.rows)

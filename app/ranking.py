@@ -16,6 +16,7 @@ from msgspec import Struct
 from app.cache import Known, ScoreCache, digest
 from app.domain import Passage, RankedDocument, RankedResult, RankRequest, Timings
 from app.errors import DeadlineExceeded
+from app.lexical import bm25_shares
 from app.prompts import Built
 from app.runtime import Runtime
 from app.scheduler import Scored
@@ -153,6 +154,7 @@ class _Gathering:
         self._logits: dict[int, float] = {}
         self._cut = frozenset(built.truncated if built else ())
         self._inputs: dict[int, list[int]] = {}
+        self._added = _lexical(request)
         if on_scored:
             for index, number in enumerate(places):
                 self._inputs.setdefault(number, []).append(index)
@@ -200,11 +202,32 @@ class _Gathering:
         if self._on_scored and found:
             self._on_scored(
                 [
-                    ranked_document(index, one, self.request)
+                    ranked_document(index, self.blended(index, one), self.request)
                     for number, one in found.items()
                     for index in self._inputs[number]
                 ]
             )
+
+    def blended(self, index: int, known: Known) -> Known:
+        """Return what is known of an input with the lexical part of its score added."""
+        if not self._added or not self._added[index]:
+            return known
+        added = self._added[index]
+        return msgspec.structs.replace(
+            known,
+            logit=known.logit + added,
+            passages=tuple(
+                msgspec.structs.replace(one, score=one.score + added) for one in known.passages
+            ),
+        )
+
+
+def _lexical(request: RankRequest) -> tuple[float, ...]:
+    """Return what BM25 adds to each document's logit; empty where it isn't asked for."""
+    if not request.hybrid:
+        return ()
+    shares = bm25_shares(request.query, request.documents)
+    return tuple(request.hybrid * share for share in shares)
 
 
 def ranked_document(index: int, known: Known, request: RankRequest) -> RankedDocument:
@@ -227,7 +250,9 @@ def sigmoid(logit: float) -> float:
 
 def _result(runtime: Runtime, gathering: _Gathering, timings: Timings) -> RankedResult:
     request, prepared, places = gathering.request, gathering.prepared, gathering.places
-    of_input = [gathering.known[number] for number in places]
+    of_input = [
+        gathering.blended(index, gathering.known[number]) for index, number in enumerate(places)
+    ]
     # By logit, not by probability: rounded probabilities tie where logits don't.
     order = sorted(range(len(of_input)), key=lambda index: (-of_input[index].logit, index))
     built = prepared.built
@@ -247,6 +272,8 @@ def _result(runtime: Runtime, gathering: _Gathering, timings: Timings) -> Ranked
         cached=sum(number in prepared.known for number in places),
         timings=timings,
         warnings=_warnings(runtime, request, built),
+        scoring=runtime.facts.scoring,
+        hybrid=request.hybrid,
     )
 
 

@@ -17,7 +17,15 @@ from msgspec import Struct
 from app import __version__, gguf_file, tuned
 from app.cache import digest
 from app.catalog import Manifest
-from app.domain import Backend, ModelFacts, Observer, Prompt, RankRequest, StepFacts
+from app.domain import (
+    Backend,
+    ModelFacts,
+    Observer,
+    Prompt,
+    RankRequest,
+    Scoring,
+    StepFacts,
+)
 from app.engine import check, open_engine
 from app.engine.devices import Offload
 from app.engine.sizing import Sizes
@@ -31,6 +39,7 @@ from app.token_cache import TokenCache
 logger = logging.getLogger(__name__)
 
 TOKENIZER_THREADS = 2
+SCORING: dict[str, Scoring] = {"embedding": "cosine", "late-interaction": "late interaction"}
 TOKEN_CACHE_SHARE = 4
 """The token cache's bytes are the score cache's by this."""
 HEAD_BYTES = 1 << 20
@@ -66,6 +75,8 @@ class OpenEngine(Protocol):
 
     @property
     def offload(self) -> Offload: ...
+
+    def costs(self, prompt: Prompt) -> tuple[int, ...]: ...
 
     def close(self) -> None: ...
 
@@ -117,7 +128,8 @@ class Runtime:
         self._engine = engine
         self._tokenizing = ThreadPoolExecutor(TOKENIZER_THREADS, f"tokenizer-{target.id}")
         self._token_limit = settings.max_request_tokens
-        self._prompter = Prompter(layout, engine.sizes.limits.pair_tokens, trial)
+        window = target.manifest.context.window if target.manifest else None
+        self._prompter = Prompter(layout, engine.sizes.limits.pair_tokens, trial, window=window)
         self._observer = observer
         self._scheduler = Scheduler(
             engine.backends, max_tokens=settings.max_queue_tokens, on_step=self._stepped
@@ -142,7 +154,7 @@ class Runtime:
 
     def build(self, request: RankRequest, documents: tuple[str, ...]) -> Built:
         """Tokenise some documents for a request. See `Prompter.build` for what it raises."""
-        return self._prompter.build(
+        built = self._prompter.build(
             request.query,
             documents,
             instruction=self.instruction_of(request),
@@ -150,6 +162,8 @@ class Runtime:
             spans=request.return_passages,
             token_limit=self._token_limit,
         )
+        prompt = msgspec.structs.replace(built.prompt, costs=self._engine.costs(built.prompt))
+        return msgspec.structs.replace(built, prompt=prompt)
 
     async def tokenizing(self, work: Callable[[], T]) -> T:
         """Do the work before the engine's, such as `build`, off the event loop."""
@@ -216,6 +230,7 @@ def _identity(target: Target, facts: ModelFacts, settings: Settings) -> bytes:
         *(__version__, version("llama-cpp-python")),
         *(facts.family, facts.context, facts.device, settings.flash_attn, settings.kv_type),
         *(status.st_size, status.st_mtime_ns, settings.accept_degraded),
+        target.manifest.context.window if target.manifest else None,
     )
     return digest(head, repr(told))
 
@@ -239,4 +254,5 @@ def _facts(target: Target, engine: OpenEngine, *, takes_instruction: bool) -> Mo
         workers=engine.sizes.workers,
         threads=engine.sizes.threads,
         takes_instruction=takes_instruction,
+        scoring=SCORING.get(str(target.verdict.family), "cross-encoder"),
     )

@@ -63,6 +63,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     request_timeout: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
     cache_bytes: Auto = 16 * 1024 * 1024
     cache_persist: bool = False
+    vector_cache_bytes: Auto = 16 * 1024 * 1024
     read_timeout: Annotated[float, Meta(gt=0, le=86_400)] = 30.0
     drain_timeout: Annotated[float, Meta(ge=0, le=86_400)] = 30.0
     api_keys: tuple[str, ...] = ()
@@ -122,6 +123,8 @@ HELP: dict[str, str] = {
     "max_requests": "most requests waiting or running; beyond it requests get 429",
     "request_timeout": "seconds a request may take in all before it gets 504; 0: no limit",
     "cache_bytes": "bytes of memory for scores that are known already; 0: none are kept",
+    "vector_cache_bytes": "bytes of memory for documents' vectors, for each model that compares "
+    "vectors; 0: none are kept",
     "cache_persist": "keep known scores in the state folder, so that a restart stays warm",
     "read_timeout": "seconds for a request body to arrive",
     "drain_timeout": "seconds that running requests get to finish after SIGTERM",

@@ -67,6 +67,18 @@ def bert_score(
     segments: Sequence[int] | NDArray[np.int32] = (),
 ) -> float:
     """Return the logit of one pair; segment ids are all 0 where none are given."""
+    pooled = bert_states(weights, ids, segments)[0]
+    if weights.has("cls.weight"):
+        pooled = np.tanh(weights.linear("cls", pooled))
+    return float(weights.linear("cls.output", pooled)[0])
+
+
+def bert_states(
+    weights: Weights,
+    ids: Sequence[int] | NDArray[np.int32],
+    segments: Sequence[int] | NDArray[np.int32] = (),
+) -> Array:
+    """Return the last hidden states, `[tokens, width]`."""
     types = weights["token_types.weight"][list(segments) or [0] * len(ids)]
     hidden = weights["token_embd.weight"][ids] + weights["position_embd.weight"][: len(ids)]
     hidden = _layer_norm(weights, "token_embd_norm", hidden + types)
@@ -76,10 +88,7 @@ def bert_score(
         hidden = _layer_norm(weights, f"{block}.attn_output_norm", hidden + mixed)
         fed = weights.linear(f"{block}.ffn_down", _gelu(weights.linear(f"{block}.ffn_up", hidden)))
         hidden = _layer_norm(weights, f"{block}.layer_output_norm", hidden + fed)
-    pooled = hidden[0]
-    if weights.has("cls.weight"):
-        pooled = np.tanh(weights.linear("cls", pooled))
-    return float(weights.linear("cls.output", pooled)[0])
+    return hidden
 
 
 def _bert_attention(weights: Weights, block: str, hidden: Array) -> Array:

@@ -14,7 +14,7 @@ import uvicorn
 from fakes import LIMITS, PATIENCE, FakeBackend, FakeTokenizer, Gate
 from litestar.testing import TestClient
 
-from app.domain import Limits, TokenIds
+from app.domain import Limits, Prompt, TokenIds
 from app.engine.devices import Offload
 from app.engine.sizing import Sizes
 from app.gguf_file import Header, Verdict
@@ -56,6 +56,11 @@ class FakeEngine:
         self.gpu_layers = 0
         self.offload = Offload(layers=0, of=7, reason="a fake has no device")
         self.closed = False
+
+    def costs(self, prompt: Prompt) -> tuple[int, ...]:
+        """Nothing is known beforehand."""
+        del prompt
+        return ()
 
     def close(self) -> None:
         self.closed = True

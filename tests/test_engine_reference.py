@@ -16,8 +16,8 @@ from tiny_models import opened, opened_as, write_bert, write_modern_bert, write_
 
 from app import gguf_file
 from app.domain import NO_TOKENS, Prompt, TokenIds
+from app.engine.causal import log_odds
 from app.engine.encoder import unsqueeze
-from app.engine.llama import log_odds
 from app.prompts import Prompter, layout_for
 
 BERT = {"off": 0.015, "on": 0.04}

@@ -15,7 +15,8 @@ from msgspec import Struct
 
 from app import gguf_file
 from app.errors import ModelFileError
-from app.gguf_file import KEPT_ARRAY, Header, Verdict
+from app.gguf_file import Header, Verdict
+from app.gguf_file.header import KEPT_ARRAY
 
 WIDTH = 8
 
@@ -58,6 +59,18 @@ def reranker(name: str, architecture: str, family: str, **parts: Any) -> Case:
 
 def refused(name: str, architecture: str, kind: str, says: str, **parts: Any) -> Case:
     return Case(name=name, architecture=architecture, kind=kind, says=says, **parts)
+
+
+def embedder(name: str, architecture: str, **parts: Any) -> Case:
+    says = "cosine of vectors"
+    return Case(
+        name=name,
+        architecture=architecture,
+        kind="embedding",
+        family="embedding",
+        says=says,
+        **parts,
+    )
 
 
 RERANKERS = [
@@ -348,30 +361,6 @@ UNUSABLE = [
         tensors=EMBEDDING,
     ),
     refused(
-        "bert embedding",
-        "bert",
-        "embedding",
-        "embedding model",
-        keys=ONE_SEGMENT | {"bert.pooling_type": 2},
-        tensors=EMBEDDING,
-    ),
-    refused(
-        "embedding without pooling",
-        "nomic-bert",
-        "embedding",
-        "embedding model",
-        keys={"nomic-bert.attention.causal": False},
-        tensors=EMBEDDING,
-    ),
-    refused(
-        "causal embedding",
-        "qwen3",
-        "embedding",
-        "embedding model",
-        keys={"qwen3.pooling_type": 3},
-        tensors=EMBEDDING,
-    ),
-    refused(
         "chat with a template",
         "llama",
         "chat",
@@ -449,7 +438,39 @@ def by_name(case: Case) -> str:
     return case.name
 
 
-@pytest.mark.parametrize("case", RERANKERS + DEGRADED + UNUSABLE, ids=by_name)
+EMBEDDERS = [
+    embedder(
+        "bert embedding",
+        "bert",
+        keys=ONE_SEGMENT | {"bert.pooling_type": 2},
+        tensors=EMBEDDING,
+    ),
+    embedder(
+        "embedding without pooling",
+        "nomic-bert",
+        keys={"nomic-bert.attention.causal": False},
+        tensors=EMBEDDING,
+    ),
+    embedder(
+        "causal embedding",
+        "qwen3",
+        keys={"qwen3.pooling_type": 3},
+        tensors=EMBEDDING,
+    ),
+    Case(
+        name="late interaction",
+        architecture="bert",
+        kind="reranker",
+        family="late-interaction",
+        keys=ONE_SEGMENT | {"general.name": "my reranker", "rerankd.late.version": 1},
+        tensors=EMBEDDING,
+        says="token by token",
+    ),
+]
+"""What ranks by comparing vectors."""
+
+
+@pytest.mark.parametrize("case", RERANKERS + EMBEDDERS + DEGRADED + UNUSABLE, ids=by_name)
 def test_the_verdict_on_each_kind_of_file(case: Case, tmp_path: Path) -> None:
     """Kind, family, readout and exactness follow from header and tensors alone."""
     verdict = gguf_file.judge(written(case, tmp_path), bare_head=case.bare_head)
@@ -460,7 +481,7 @@ def test_the_verdict_on_each_kind_of_file(case: Case, tmp_path: Path) -> None:
         assert (case.exact, case.segments) == (verdict.exact, verdict.segments)
 
 
-@pytest.mark.parametrize("case", RERANKERS, ids=by_name)
+@pytest.mark.parametrize("case", RERANKERS + EMBEDDERS, ids=by_name)
 def test_rerankers_are_served(case: Case, tmp_path: Path) -> None:
     """A reranker passes, whether or not degraded files are accepted."""
     header = written(case, tmp_path)
@@ -620,9 +641,9 @@ def test_a_vocabulary_beyond_all_bounds_is_refused(
     path = tmp_path / "a.gguf"
     path.write_bytes(vocabulary(*WORDS))
     size = {"MOST_TOKENS": len(WORDS), "MOST_TOKEN_BYTES": sum(8 + len(one) for one in WORDS)}
-    monkeypatch.setattr(gguf_file, limit, size[limit])
+    monkeypatch.setattr(gguf_file.header, limit, size[limit])
     assert gguf_file.read(path).architecture == "bert"
-    monkeypatch.setattr(gguf_file, limit, size[limit] - 1)
+    monkeypatch.setattr(gguf_file.header, limit, size[limit] - 1)
     assert "larger than any model" in refusal(path)
 
 
@@ -824,3 +845,42 @@ def test_tensors_beyond_4_gib_are_read_in_a_file_with_its_own_alignment(tmp_path
         file.truncate(needed)  # sparse: it takes no room
     expected = (2**32, 32)
     assert expected == tuple(one.bytes for one in gguf_file.read(path).tensors.values())
+
+
+@pytest.mark.parametrize("version", [2, "1"])
+def test_a_late_interaction_of_another_version_is_refused(tmp_path: Path, version: object) -> None:
+    """A file of a later rerankd is told from one that is no reranker."""
+    keys = ONE_SEGMENT | {"rerankd.late.version": version}
+    header = gguf_file.read(write(tmp_path / "a.gguf", "bert", keys, EMBEDDING))
+    verdict = gguf_file.judge(header)
+    assert verdict.kind == "foreign"
+    assert f"rerankd.late.version is {version!r}" in verdict.reason
+
+
+@pytest.mark.parametrize("length", [3, 200])
+def test_numbers_of_ours_are_read_from_their_place(tmp_path: Path, length: int) -> None:
+    """Short and long arrays alike, and no other array is taken for one."""
+    values = [0.5 * number for number in range(length)]
+    keys = {"rerankd.late.rarity": values, "late.other": values, "rerankd.late.words": ["a"]}
+    header = gguf_file.read(write(tmp_path / "a.gguf", "bert", keys, EMBEDDING))
+    assert values == gguf_file.numbers(header, "rarity", length).tolist()
+    assert ["rerankd.late.rarity"] == list(header.numbers)
+
+
+@pytest.mark.parametrize(("name", "length"), [("rarity", 4), ("centre", 3)])
+def test_numbers_that_are_missing_or_of_another_length_are_refused(
+    tmp_path: Path, name: str, length: int
+) -> None:
+    """The refusal names the array and both lengths."""
+    keys = {"rerankd.late.rarity": [1.0, 2.0, 3.0]}
+    header = gguf_file.read(write(tmp_path / "a.gguf", "bert", keys, EMBEDDING))
+    with pytest.raises(ModelFileError, match=f"late.{name} has . numbers instead of {length}"):
+        gguf_file.numbers(header, name, length)
+
+
+def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
+    """A NaN among them would make every score one."""
+    keys = {"rerankd.late.rarity": [1.0, float("nan"), 3.0]}
+    header = gguf_file.read(write(tmp_path / "a.gguf", "bert", keys, EMBEDDING))
+    with pytest.raises(ModelFileError, match="damaged"):
+        gguf_file.numbers(header, "rarity", 3)

@@ -16,7 +16,7 @@ FLOORS = (
     {"settings", "log_format", "usage", "tracing", "rates"},
     {"catalog", "gguf_file", "hub", "store"},
     {"sources", "keys"},
-    {"prompts", "packing", "cache"},
+    {"prompts", "packing", "cache", "lexical"},
     {"token_cache"},
     {"fair_queue"},
     {"engine"},
@@ -35,7 +35,7 @@ FLOORS = (
 HOMES = {
     "llama_cpp": ("engine/llama.py", "engine/ggml.py", "engine/reencode.py"),
     "huggingface_hub": ("hub/",),
-    "gguf": ("gguf_file.py", "engine/segments.py", "engine/reencode.py"),
+    "gguf": ("gguf_file/header.py", "engine/segments.py", "engine/reencode.py"),
     "litestar": ("http/",),
     "semantic_text_splitter": ("prompts/chunking.py",),
     "uvicorn": ("http/", "cli/"),

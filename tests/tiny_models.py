@@ -113,6 +113,9 @@ def write_bert(
     path: Path,
     *,
     pooler: bool = True,
+    head: bool = True,
+    pooling: int | None = None,
+    late: bool = False,
     segments: int = 1,
     tokenizer: Literal["bert", "t5"] = "bert",
     context: int = BERT_CONTEXT,
@@ -122,11 +125,14 @@ def write_bert(
 ) -> Path:
     """Write a BERT-shaped cross-encoder: WordPiece, or unigram as XLM-RoBERTa has it.
 
-    `embedding` is the type of the token embedding.
+    `embedding` is the type of the token embedding. Without `head` it is an embedding model, with
+    `pooling` as its file says or with what a `late` interaction takes.
     """
     random = _Random(seed)
     writer = GGUFWriter(path, "bert")
     writer.add_name("tiny bert")
+    if pooling is not None:
+        writer.add_pooling_type(PoolingType(pooling))
     writer.add_context_length(context)
     writer.add_embedding_length(shape.width)
     writer.add_block_count(LAYERS)
@@ -137,12 +143,32 @@ def write_bert(
     writer.add_token_type_count(segments)
     vocabulary = _add_wordpiece(writer) if tokenizer == "bert" else _add_unigram(writer)
     _add_bert_tensors(writer, random, (vocabulary, context, segments), embedding, shape)
-    if pooler:
+    if late:
+        _add_late(writer, random, vocabulary, shape)
+    if pooler and head:
         shape.add(writer, "cls.weight", random.matrix(shape.width, shape.width))
         writer.add_tensor("cls.bias", random.vector(shape.width))
-    shape.add(writer, "cls.output.weight", random.matrix(1, shape.width, gain=6.0))
-    writer.add_tensor("cls.output.bias", random.vector(1))
+    if head:
+        shape.add(writer, "cls.output.weight", random.matrix(1, shape.width, gain=6.0))
+        writer.add_tensor("cls.output.bias", random.vector(1))
     return _written(writer, path)
+
+
+LATE = {"cosine": 0.5, "match": 0.375, "lexical": 0.125, "scale": 10.0, "bias": -3.0}
+
+
+def _add_late(writer: GGUFWriter, random: _Random, vocabulary: int, shape: Shape) -> None:
+    """Add what models/train writes: the head's numbers, rarities, centre and projection."""
+    writer.add_uint32("rerankd.late.version", 1)
+    for name, value in LATE.items():
+        writer.add_float32(f"rerankd.late.{name}", value)
+    arrays = {
+        "rarity": np.abs(random.vector(vocabulary, centre=1.0)) + 0.1,
+        "centre": random.vector(shape.width) * 0.1,
+        "projection": random.matrix(64, shape.width).ravel(),
+    }
+    for name, values in arrays.items():
+        writer.add_array(f"rerankd.late.{name}", values.tolist())
 
 
 def _add_bert_tensors(

@@ -14,7 +14,16 @@ from app.errors import ModelFileError, ModelNotFound
 
 LARGEST_MANIFEST = 64 * 1024
 
-Family = Literal["bert", "xlm-roberta", "modern-bert", "neo-bert", "jina-bert-v2", "qwen3"]
+Family = Literal[
+    "bert",
+    "xlm-roberta",
+    "jina-bert-v2",
+    "modern-bert",
+    "neo-bert",
+    "qwen3",
+    "embedding",
+    "late-interaction",
+]
 ScoreKind = Literal["sigmoid", "softmax", "rank-only"]
 
 Id = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}\Z")]
@@ -85,6 +94,8 @@ class Context(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     trained: Count
     recommended: Count
+    window: Count | None = None
+    """Tokens of the parts that a longer document is scored in, where a request doesn't say."""
 
     def __post_init__(self) -> None:
         if self.recommended > self.trained:

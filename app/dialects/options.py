@@ -10,6 +10,9 @@ from msgspec import Meta, Struct
 from app.dialects.reading import Count, instruction_of, options_of, side_of
 from app.domain import ChunkScore, Fit, Overflow, RankRequest
 
+HYBRID_WEIGHT = 1.0
+"""Logits that BM25's best document gets by default (docs/embedding.md)."""
+
 
 class Options(Struct, kw_only=True):
     """The optional fields; null means the default."""
@@ -57,6 +60,13 @@ class Options(Struct, kw_only=True):
         ChunkScore | None,
         Meta(description="A document's score: its best chunk's, or the mean of its best few"),
     ] = None
+    hybrid: Annotated[
+        bool | Annotated[float, Meta(ge=0, le=20)] | None,
+        Meta(
+            description="Add BM25 over these documents: true, or its weight in logits;"
+            " scores then depend on the other documents"
+        ),
+    ] = None
     instruction: Annotated[
         str | None, Meta(description="What counts as relevant, for models that take one")
     ] = None
@@ -93,6 +103,7 @@ def request_of(
         fit=_fit(options),
         raw_scores=_wants_logits(options, more),
         chunk_score=options.chunk_score or "max",
+        hybrid=HYBRID_WEIGHT if options.hybrid is True else float(options.hybrid or 0),
         priority=options.priority or 0,
         timeout_ms=options.timeout_ms,
     )
@@ -118,7 +129,7 @@ def _wants_logits(options: Options, more: Mapping[str, Any]) -> bool:
 
 
 def _fit(options: Options) -> Fit:
-    overflow: Overflow = "error" if options.truncate is False else "truncate"
+    overflow: Overflow | None = "error" if options.truncate is False else None
     if options.max_chunks_per_doc:  # Cohere's first API and SiliconFlow always split
         overflow = "chunk"
     own = options.truncate_prompt_tokens

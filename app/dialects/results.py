@@ -8,7 +8,14 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from app.domain import RankedDocument, RankedResult, RankRequest, ScoreScale, Timings
+from app.domain import (
+    RankedDocument,
+    RankedResult,
+    RankRequest,
+    ScoreScale,
+    Scoring,
+    Timings,
+)
 
 SEARCH_UNIT = 100
 """Documents of one query that Cohere counts as one search."""
@@ -84,6 +91,13 @@ class Report(Struct, kw_only=True):
     warnings: Annotated[list[str], Meta(description="What a caller should know about the scores")]
     device: Annotated[str, Meta(description="Where it was computed: `cpu` or `gpu`")]
     timings: Timings
+    scoring: Annotated[
+        Scoring | UnsetType,
+        Meta(description="How texts were compared, where the model is no cross-encoder"),
+    ] = UNSET
+    hybrid: Annotated[
+        float | UnsetType, Meta(description="Logits that BM25's best document was given")
+    ] = UNSET
 
 
 def usage_of(results: Sequence[RankedResult]) -> Usage:
@@ -127,4 +141,6 @@ def report_of(version: Literal["1", "2"], request: RankRequest, result: RankedRe
         warnings=list(result.warnings),
         device=result.device,
         timings=result.timings,
+        scoring=UNSET if result.scoring == "cross-encoder" else result.scoring,
+        hybrid=result.hybrid or UNSET,
     )

@@ -65,7 +65,7 @@ def read(body: Body, call: Call) -> Asked:
         instruction=instruction_of(wire.instruction),
         top_n=wire.top_n or None,
         fit=Fit(
-            overflow="error" if wire.truncate is False else "truncate",
+            overflow="error" if wire.truncate is False else None,
             truncation_side=side_of(wire.truncation_direction, "truncation_direction"),
         ),
         raw_scores=bool(wire.raw_scores),

@@ -60,7 +60,7 @@ def read(body: Body, call: Call) -> Asked:
         model=wire.model,
         instruction=instruction_of(wire.instruction),
         top_n=wire.top_k or wire.top_n or None,
-        fit=Fit(overflow="error" if wire.truncation is False else "truncate"),
+        fit=Fit(overflow="error" if wire.truncation is False else None),
     )
     wanted = bool(wire.return_documents)
     return Asked(

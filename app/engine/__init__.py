@@ -5,20 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+import numpy as np
 from msgspec import Struct
 
-from app.domain import Backend
+from app.domain import Backend, Prompt
 from app.engine import ggml, llama
 from app.engine.causal import CausalBackend
 from app.engine.devices import Offload, decide
+from app.engine.embedding import EmbeddingBackend, VectorStore
 from app.engine.encoder import EncoderBackend
 from app.engine.segments import SegmentEmbedder, repeats_output
 from app.engine.sizing import CAUSAL, Sizes, available_cores, plan
+from app.engine.vectors import MEAN, RELATED, Cosine, LateInteraction, Measure
 from app.errors import ModelFileError, SettingsError
 from app.gguf_file import Header, Readout, Verdict
+from app.prompts import layout_for
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+EMBEDDING = frozenset({"embedding", "late-interaction"})
 
 
 class _Reading(Struct, frozen=True, kw_only=True, eq=False):
@@ -28,6 +34,9 @@ class _Reading(Struct, frozen=True, kw_only=True, eq=False):
     answers: tuple[int, int] | None = None
     tanh_head: bool = False
     segments: SegmentEmbedder | None = None
+    measure: Measure | None = None
+    """Of an embedding model: how vectors are made and compared."""
+    store: VectorStore | None = None
 
     @property
     def readout(self) -> Readout:
@@ -37,14 +46,16 @@ class _Reading(Struct, frozen=True, kw_only=True, eq=False):
 class Engine:
     """One open model: its tokenizer, and a backend for each worker thread."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what opening came to
         self,
         model: llama.Model,
         backends: Sequence[Backend],
         sizes: Sizes,
         offload: Offload,
         readout: Readout,
+        store: VectorStore | None = None,
     ) -> None:
+        """`store` is where an embedding model's vectors are kept."""
         self.tokenizer = model
         self.backends = tuple(backends)
         self.sizes = sizes
@@ -52,6 +63,11 @@ class Engine:
         self.gpu_layers = offload.layers
         self.readout = readout
         self._model = model
+        self._store = store
+
+    def costs(self, prompt: Prompt) -> tuple[int, ...]:
+        """Return the tokens still to be decoded for each row; empty: all of them."""
+        return self._store.costs(prompt) if self._store else ()
 
     def close(self) -> None:
         """Free all contexts and the weights; no backend may be running."""
@@ -89,15 +105,17 @@ def open_engine(header: Header, verdict: Verdict, settings: Settings) -> Engine:
     )
     backends: list[Backend] = []
     try:
-        reading = _reading(header, verdict, model)
+        reading = _reading(header, verdict, model, settings)
         for _ in range(sizes.workers):
             backends.append(_open_backend(model, reading, settings, sizes))  # noqa: PERF401
+        if isinstance(reading.measure, Cosine):
+            _calibrate(reading.measure, header, model, backends[0])
     except BaseException:
         for backend in backends:
             backend.close()
         model.close()
         raise
-    return Engine(model, backends, sizes, offload, reading.readout)
+    return Engine(model, backends, sizes, offload, reading.readout, reading.store)
 
 
 def plan_sizes(header: Header, verdict: Verdict, settings: Settings) -> tuple[Sizes, Offload]:
@@ -119,6 +137,7 @@ def _open_backend(
     model: llama.Model, reading: _Reading, settings: Settings, sizes: Sizes
 ) -> Backend:
     by_logits = reading.readout == "logits"
+    embeds = reading.measure is not None
     context = llama.Context(
         model,
         llama.ContextOptions(
@@ -126,12 +145,15 @@ def _open_backend(
             batch=sizes.batch,
             sequences=sizes.sequences,
             threads=sizes.threads,
-            pooling="none" if by_logits else "rank",
+            pooling="none" if by_logits or embeds else "rank",
+            hidden_states=embeds,
             flash_attn=settings.flash_attn,
             kv_type=settings.kv_type,
             outputs=sizes.sequences if by_logits else 0,
         ),
     )
+    if reading.measure and reading.store:
+        return EmbeddingBackend(context, sizes.limits, reading.measure, reading.store)
     if reading.causal:
         return CausalBackend(
             context,
@@ -145,8 +167,11 @@ def _open_backend(
     )
 
 
-def _reading(header: Header, verdict: Verdict, model: llama.Model) -> _Reading:
+def _reading(header: Header, verdict: Verdict, model: llama.Model, settings: Settings) -> _Reading:
     """Decide how scores are read. Raises ModelFileError when the file lacks what that takes."""
+    if verdict.family in EMBEDDING:
+        store = VectorStore(settings.vector_cache_bytes)
+        return _Reading(measure=_measure(header, verdict, model), store=store)
     if verdict.family in CAUSAL:
         return _Reading(causal=True, answers=_answers(header, verdict, model))
     if not verdict.segments:
@@ -155,6 +180,27 @@ def _reading(header: Header, verdict: Verdict, model: llama.Model) -> _Reading:
     if separator is None:
         raise ModelFileError(f"{header.path}: its vocabulary names no sep token")
     return _Reading(segments=SegmentEmbedder(header, separator))
+
+
+def _measure(header: Header, verdict: Verdict, model: llama.Model) -> Measure:
+    if verdict.family == "late-interaction":
+        special = {model.special(name) for name in ("bos", "eos", "sep")}
+        return LateInteraction(header, model.width, frozenset(special - {None}))  # type: ignore[arg-type]
+    pooling = header.of_architecture("pooling_type")
+    return Cosine(pooling if isinstance(pooling, int) and pooling else MEAN)
+
+
+def _calibrate(measure: Cosine, header: Header, model: llama.Model, backend: Backend) -> None:
+    """Fit a model's scale to questions with their answers, and with others' answers."""
+    layout = layout_for("embedding", header, model)
+    most = backend.limits.pair_tokens - len(layout.lead) - len(layout.tail)
+    answers = [layout.document(answer)[:most] for _, answer in RELATED]
+    rows = tuple(np.concatenate((layout.lead, ids, layout.tail)) for ids in answers)
+    cosines: list[list[float]] = []
+    for question, _ in RELATED:
+        head = layout.head(layout.query(question), None)[-most:]
+        cosines += backend.run([Prompt(head, rows)])
+    measure.calibrate(np.array(cosines, dtype=np.float32))
 
 
 def _answers(header: Header, verdict: Verdict, model: llama.Model) -> tuple[int, int] | None:

@@ -7,6 +7,7 @@ above them and are dropped after the step.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -14,7 +15,7 @@ import numpy as np
 from msgspec import Struct
 
 from app.domain import NO_TOKENS, Limits, Prompt, TokenIds
-from app.engine.llama import Context, log_odds
+from app.engine.llama import Context
 from app.errors import EngineFailure
 
 Readout = Literal["rank", "logits"]
@@ -188,3 +189,15 @@ def _common(left: TokenIds, right: TokenIds) -> int:
     length = min(len(left), len(right))
     differ = np.flatnonzero(left[:length] != right[:length])
     return int(differ[0]) if len(differ) else length
+
+
+def log_odds(yes: float, no: float) -> float:
+    """Return ln(yes/no) of two float32 probabilities; NaN stays NaN.
+
+    A probability that float32 rounded to 0 counts as its smallest value, so the result
+    saturates near ±103 instead of being infinite.
+    """
+    smallest = 2.0**-149
+    if math.isnan(yes) or math.isnan(no):
+        return math.nan
+    return math.log(max(yes, smallest)) - math.log(max(no, smallest))

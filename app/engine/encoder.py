@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
-import mmap
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from app.domain import Limits, Prompt
 from app.engine.llama import Context
+from app.engine.output_pages import OutputPages
 from app.engine.segments import SegmentEmbedder
 from app.errors import EngineFailure
-
-
-def _find_madvise() -> Any:
-    if not hasattr(mmap, "MADV_DONTNEED"):
-        return None
-    found = ctypes.CDLL(None).madvise
-    found.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    return found
-
-
-_madvise = _find_madvise()
 
 
 class EncoderBackend:
@@ -46,8 +33,7 @@ class EncoderBackend:
         self._segments = segments
         self._context = context
         self._limits = limits
-        self._released = 0
-        self._release_logits(0)
+        self._pages = OutputPages(context)
 
     @property
     def limits(self) -> Limits:
@@ -71,29 +57,13 @@ class EncoderBackend:
             np.ones(len(tokens), dtype=np.int8),
             self._segments.embed(rows) if self._segments else None,
         )
-        self._release_logits(len(tokens))
+        self._pages.release(len(tokens))
         found = [self._context.rank(sequence)[0] for sequence in range(len(rows))]
         scores = iter([unsqueeze(score) for score in found] if self._tanh_head else found)
         return [[next(scores) for _ in prompt.rows] for prompt in step]
 
     def close(self) -> None:
         self._context.close()
-
-    def _release_logits(self, tokens: int) -> None:
-        """Give back the memory of an output buffer that pooled encoders never write to.
-
-        llama.cpp reserves and zeroes a vocabulary's width of floats for each of the `tokens`
-        decoded, 120 KB a token for 30,000 entries, and reads none of it where scores are
-        pooled from an encoder. The pages come back as zeros if anything ever looks.
-        """
-        start, size = self._context.logits_buffer(tokens)
-        if size <= self._released or _madvise is None:
-            return
-        self._released = size
-        first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
-        pages = (start + size - first) // mmap.PAGESIZE
-        if pages > 0:
-            _madvise(first, pages * mmap.PAGESIZE, mmap.MADV_DONTNEED)
 
 
 def unsqueeze(score: float) -> float:

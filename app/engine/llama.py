@@ -8,7 +8,6 @@ may be used from many.
 from __future__ import annotations
 
 import ctypes
-import math
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,6 +58,8 @@ class ContextOptions(Struct, frozen=True, kw_only=True):
     kv_type: str = "f16"
     outputs: int = 0
     """Most tokens that give output in one decode, 0 for all."""
+    hidden_states: bool = False
+    """Whether tokens give their hidden states instead of the vocabulary's logits."""
 
 
 def supports_gpu() -> bool:
@@ -232,6 +233,21 @@ class Context:
             raise EngineFailure("llama.cpp gave no score for a sequence")
         return [float(found[label]) for label in range(self._model.labels)]
 
+    def hidden_states(self, tokens: int) -> NDArray[np.float32]:
+        """Return the last hidden states of a decode of `tokens` that all gave output.
+
+        A copy, `[tokens, width]`, in the batch's order.
+        """
+        width = int(lib.llama_model_n_embd_out(self._model.handle))
+        first = lib.llama_get_embeddings_ith(self._handle, 0)
+        last = lib.llama_get_embeddings_ith(self._handle, tokens - 1)
+        if not first or not last:
+            raise EngineFailure("llama.cpp gave no hidden states")
+        apart = _address(last) - _address(first)
+        if apart != (tokens - 1) * width * 4:
+            raise EngineFailure("llama.cpp gave hidden states in another order than the tokens'")
+        return np.ctypeslib.as_array(first, (tokens, width)).copy()
+
     def logits(self, row: int, tokens: Sequence[int]) -> list[float]:
         """Return the vocabulary logits of some tokens at batch index `row` of the last decode."""
         found = lib.llama_get_logits_ith(self._handle, row)
@@ -261,13 +277,18 @@ class Context:
             raise EngineFailure("llama.cpp could not drop a sequence")
 
     def forget_all(self) -> None:
-        """Drop the KV of every sequence."""
-        lib.llama_memory_clear(self._memory, True)
+        """Drop the KV of every sequence; an encoder has none."""
+        if self._memory:
+            lib.llama_memory_clear(self._memory, True)
 
     def close(self) -> None:
         if self._handle:
             lib.llama_free(self._handle)
             self._handle = None
+
+
+def _address(pointer: Any) -> int:
+    return ctypes.cast(pointer, ctypes.c_void_p).value or 0
 
 
 def _context_params(options: ContextOptions) -> Any:
@@ -278,7 +299,7 @@ def _context_params(options: ContextOptions) -> Any:
     params.n_outputs_max = options.outputs
     params.n_threads = params.n_threads_batch = options.threads
     params.pooling_type = POOLING[options.pooling]
-    params.embeddings = options.pooling != "none"
+    params.embeddings = options.pooling != "none" or options.hidden_states
     params.flash_attn_type = FLASH_ATTENTION[options.flash_attn]
     params.type_k = params.type_v = KV_TYPES[options.kv_type]
     params.kv_unified = True
@@ -320,15 +341,3 @@ class _Batch:
         for buffer, column in zip(self._columns, columns, strict=True):
             buffer[: len(column)] = column
         return self._batch
-
-
-def log_odds(yes: float, no: float) -> float:
-    """Return ln(yes/no) of two float32 probabilities; NaN stays NaN.
-
-    A probability that float32 rounded to 0 counts as its smallest value, so the result
-    saturates near ±103 instead of being infinite.
-    """
-    smallest = 2.0**-149
-    if math.isnan(yes) or math.isnan(no):
-        return math.nan
-    return math.log(max(yes, smallest)) - math.log(max(no, smallest))

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from msgspec import Struct
 
-from app.domain import TokenIds, Tokenizer
+from app.domain import NO_TOKENS, TokenIds, Tokenizer
 from app.errors import ModelFileError
 from app.gguf_file import Family, Header
 
@@ -41,6 +41,8 @@ class Layout(Protocol):
     takes_instruction: bool
     shares_prefix: bool
     """Whether the head may be decoded once for all documents."""
+    lead: TokenIds
+    """The ids before each document where the head is shared but no part of a document's row."""
     tail: TokenIds
     """The ids after the document."""
     vocabulary: Vocabulary
@@ -63,6 +65,7 @@ class PairLayout:
 
     takes_instruction = False
     shares_prefix = False
+    lead = NO_TOKENS
 
     def __init__(
         self, vocabulary: Vocabulary, before: TokenIds, between: TokenIds, after: TokenIds
@@ -84,6 +87,57 @@ class PairLayout:
         return self.vocabulary.tokenize(text)
 
 
+class TextLayout:
+    """Query and documents each a text of its own: `before text after`.
+
+    Models that were trained with words before each kind of text get those; an instruction
+    stands in their place before the query.
+    """
+
+    takes_instruction = True
+    shares_prefix = True
+
+    def __init__(
+        self, vocabulary: Vocabulary, before: TokenIds, after: TokenIds, words: Words
+    ) -> None:
+        self.vocabulary = vocabulary
+        self.lead = before
+        self.tail = after
+        self._words = words
+
+    def query(self, text: str) -> TokenIds:
+        """See Layout. The words before it are tokenised apart: their end is a blank or a colon."""
+        return self.vocabulary.tokenize(text)
+
+    def head(self, query: TokenIds, instruction: str | None) -> TokenIds:
+        """See Layout."""
+        words = self._words.query if instruction is None else f"{instruction.rstrip()} "
+        return np.concatenate((self.lead, self.vocabulary.tokenize(words), query, self.tail))
+
+    def document(self, text: str) -> TokenIds:
+        """See Layout."""
+        return self.vocabulary.tokenize(self._words.document + text)
+
+
+class Words(Struct, frozen=True):
+    """What a model was trained to see before a query and before a document."""
+
+    query: str = ""
+    document: str = ""
+
+
+SEARCH_SENTENCE = Words("Represent this sentence for searching relevant passages: ")
+TRAINED_WORDS = (
+    (re.compile(r"nomic-embed-text"), Words("search_query: ", "search_document: ")),
+    (re.compile(r"(^|[^a-z])e5-(small|base|large)(?!.*instruct)"), Words("query: ", "passage: ")),
+    (re.compile(r"bge-(small|base|large)-en"), SEARCH_SENTENCE),
+    (re.compile(r"mxbai-embed-large"), SEARCH_SENTENCE),
+    (re.compile(r"arctic-embed-(xs|s|m|l)($|[^a-z0-9-]|-(?!v2))"), SEARCH_SENTENCE),
+    (re.compile(r"arctic-embed-.*v2"), Words("query: ")),
+)
+"""By the model's name, as their authors' cards have it; other models see texts as they are."""
+
+
 class _Slot(Struct, frozen=True):
     """A place in a template for text, with the blank before it and line breaks after it."""
 
@@ -99,6 +153,7 @@ class TemplateLayout:
     """
 
     shares_prefix = True
+    lead = NO_TOKENS
 
     def __init__(self, vocabulary: Vocabulary, template: str, instruction: str) -> None:
         """`instruction` is the default; in a template without a slot for it, it becomes one."""
@@ -170,8 +225,27 @@ def layout_for(family: Family, header: Header, vocabulary: Vocabulary) -> Layout
     if family in {"xlm-roberta", "jina-bert-v2"}:  # <s> query </s></s> document </s>
         bos, eos = _specials(vocabulary, "bos", "eos")
         return PairLayout(vocabulary, bos, np.concatenate((eos, eos)), eos)
+    if family in {"embedding", "late-interaction"}:
+        return _text_layout(header, vocabulary)
     bos, sep = _specials(vocabulary, "bos", "sep")  # [CLS] query [SEP] document [SEP]
     return PairLayout(vocabulary, bos, sep, sep)
+
+
+def _text_layout(header: Header, vocabulary: Vocabulary) -> TextLayout:
+    # WordPiece vocabularies end a text with [SEP], all others with their end of text.
+    end = "sep" if header.metadata.get("tokenizer.ggml.model") == "bert" else "eos"
+    (after,) = _specials(vocabulary, end)
+    (before,) = _specials(vocabulary, "bos") if _begins(header) else (NO_TOKENS,)
+    name = f"{header.name} {header.path.name}".lower().replace("_", "-").replace(" ", "-")
+    words = (words for pattern, words in TRAINED_WORDS if pattern.search(name))
+    return TextLayout(vocabulary, before, after, next(words, Words()))
+
+
+def _begins(header: Header) -> bool:
+    """Tell whether texts begin with a token of their own: encoders' do, others' may."""
+    said = header.metadata.get("tokenizer.ggml.add_bos_token")
+    causal = header.of_architecture("attention.causal", True)
+    return bool(said) if causal is not False and said is not None else True
 
 
 def _specials(vocabulary: Vocabulary, *names: str) -> list[TokenIds]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from app.domain import NO_TOKENS, Fit, Prompt, TokenIds
 from app.errors import InvalidRequest, PairTooLong, TooManyTokens
@@ -50,15 +50,24 @@ class Built(Struct, frozen=True, eq=False):
 class Prompter:
     """Builds prompts of one model, made to fit its longest pair."""
 
-    def __init__(self, layout: Layout, pair_tokens: int, trial: Layout | None = None) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        pair_tokens: int,
+        trial: Layout | None = None,
+        *,
+        window: int | None = None,
+    ) -> None:
         """`trial` is the same layout over a vocabulary that remembers nothing.
 
-        Parts of long texts are tried with it, most of which nobody will ask for again.
+        Parts of long texts are tried with it, most of which nobody will ask for again. `window`
+        is the tokens of a document's chunks where a request doesn't say how it is made to fit.
         """
+        self._window = window
         self._layout = layout
         self._trial = trial or layout
         self._pair_tokens = pair_tokens
-        self._room = pair_tokens - len(layout.tail)
+        self._room = pair_tokens - len(layout.lead) - len(layout.tail)
         self._share = min(int(pair_tokens * QUERY_SHARE), self._room)
         self._least = len(layout.document("")) + 1
         """Tokens of a document of which something can be read."""
@@ -92,6 +101,7 @@ class Prompter:
         to come to more than `token_limit`, InvalidRequest for a number in `fit` that is too small.
         """
         _require_sensible(fit)
+        fit = self._settled(fit)
         texts = self._tokenize(documents, fit, token_limit)
         longest = min(max(map(len, texts), default=0), _most_whole(fit))
         kept_query, head, query_cut = self._head(query, instruction, longest, fit)
@@ -109,6 +119,15 @@ class Prompter:
             rows.add_all(index, parts, complete=chunking.covers(parts, text))
         kept_tokens = len(self._layout.vocabulary.tokenize(kept_query))
         return rows.built(kept_tokens, query_cut=query_cut, spans=spans)
+
+    def _settled(self, fit: Fit) -> Fit:
+        """Return a fit that says what becomes of long documents."""
+        if fit.overflow is not None:
+            return fit
+        if self._window is None:
+            return structs.replace(fit, overflow="truncate")
+        chunk = fit.chunk_tokens or self._window
+        return structs.replace(fit, overflow="chunk", chunk_tokens=chunk)
 
     def _tokenize(
         self, documents: Sequence[str], fit: Fit, token_limit: int | None
@@ -171,7 +190,8 @@ class _Rows:
     """The rows of a request as they are made, counted."""
 
     def __init__(self, layout: Layout, head: TokenIds, token_limit: int | None) -> None:
-        self._prefix, self._own = (head, NO_TOKENS) if layout.shares_prefix else (NO_TOKENS, head)
+        shared = layout.shares_prefix
+        self._prefix, self._own = (head, layout.lead) if shared else (NO_TOKENS, head)
         self._tail = layout.tail
         self._token_limit = token_limit
         self._tokens = len(self._prefix)

@@ -1,0 +1,1 @@
+"""Training of the embedded model; its own dependencies, never needed to run rerankd."""
