@@ -79,6 +79,10 @@ test-clients *options: (_install "dev")
     fi
     {{ bin }}/python -m pytest tests/clients/against_server.py {{ options }}
 
+# Write the pages of docs/ that are made from the program: settings, commands, API, metrics
+docs: (_install "dev")
+    PYTHONPATH=tests {{ bin }}/python -m handbook
+
 # Build the wheel and the source distribution into dist/
 build: (_install "dev")
     {{ bin }}/python -m build --no-isolation
