@@ -102,10 +102,10 @@ def kind_of(block: Block) -> str:
         if block.language not in LANGUAGES:
             raise UnknownBlock(f"{block.place}: what is {block.language!r}? See tests/handbook")
         return LANGUAGES[block.language]
-    if shell.is_known(block.text) or "not run" in block.marks:
-        return "shell"
     if HTTP_REQUEST.match(block.text):
         return "http"
+    if shell.is_known(block.text) or "not run" in block.marks:
+        return "shell"
     if _is_json_lines(block.text):
         return "json"
     raise UnknownBlock(

@@ -64,9 +64,10 @@ def _resolve(words: list[str]) -> tuple[click.Command, click.Context, list[str]]
         words = [*group._protected_args, *group.args]
         if not words:
             return command, context, []
-        name, found, words = command.resolve_command(group, words)
+        name, found, left = command.resolve_command(group, words)
         if name is None or found is None:
-            raise click.UsageError(f"no command {name}")
+            raise click.UsageError(f"No such command {words[0]!r}.")
+        words = left
         command, context = found, click.Context(found, context, info_name=name)
     return command, context, words
 

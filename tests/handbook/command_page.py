@@ -18,7 +18,8 @@ HEAD = """\
 
 `just docs` writes this page from the program's own help, so `rerankd COMMAND --help` says the same.
 Data goes to standard output and everything else to standard error; what is a table to a person is
-JSON, JSONL or TOML to a pipe. Errors of use and of settings end with 2.
+JSON, JSONL or TOML to a pipe. Errors of use and of settings end with 2. Each command also has `-h`
+and `--help`, and `rerankd --version` tells the version.
 """
 
 
