@@ -49,8 +49,9 @@ FILES = {
 }
 """Files that the pages take for the reader's own."""
 
-OTHER_VARIABLES = {"RERANKD_CONFIG", "RERANKD_API_KEY", "RERANKD_URL", "RERANKD_PLAIN_ENGINE"}
-"""Those beside the settings'."""
+VARIABLE = re.compile(r"\bRERANKD_[A-Z_]*[A-Z]\b")
+SOURCES = [*(ROOT / "app").rglob("*.py"), *(ROOT / "app").rglob("*.sh"), ROOT / "justfile"]
+"""What reads variables beside the settings' own."""
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -94,9 +95,10 @@ def test_every_command_in_a_sentence_is_one_that_there_is(page: Path) -> None:
 @each_page
 def test_every_variable_is_one_that_there_is(page: Path) -> None:
     """Variables named RERANKD_… are read by the program."""
-    known = {one.variable for one in settings.table()} | OTHER_VARIABLES
+    known = {one.variable for one in settings.table()}
+    known |= {name for file in SOURCES for name in VARIABLE.findall(file.read_text("utf-8"))}
 
-    assert set(re.findall(r"\bRERANKD_[A-Z_]*[A-Z]\b", page.read_text("utf-8"))) <= known
+    assert set(VARIABLE.findall(page.read_text("utf-8"))) <= known
 
 
 @each_page
