@@ -205,7 +205,7 @@ def test_without_the_extra_a_setting_is_refused_and_a_variable_is_not(
 
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
     assert traces_of(Settings()) is None
-    assert "otel" in caplog.text
+    assert "opentelemetry" in caplog.text
 
 
 class Collector(HTTPServer):
