@@ -10,7 +10,7 @@ from typing import Any
 
 ANYTHING = "…"
 CLOSE = 0.05
-"""How far a number with a point may be off: scores differ by kernels and by builds."""
+"""How far a number with a point may be off, also by its share: kernels and builds differ."""
 
 NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 
@@ -28,7 +28,7 @@ def text_faults(shown: str, printed: str) -> Iterator[str]:
         yield f"it prints something else:\n{printed}"
         return
     for wanted, text in zip(numbers, found.groups(), strict=True):
-        if not math.isclose(wanted, float(text), abs_tol=CLOSE):
+        if not math.isclose(wanted, float(text), rel_tol=CLOSE, abs_tol=CLOSE):
             yield f"{text} instead of {wanted}"
 
 
@@ -54,7 +54,7 @@ def json_faults(shown: Any, answered: Any, path: str = "") -> Iterator[str]:
 
 def _is_like(shown: Any, answered: Any) -> bool:
     if isinstance(shown, float) and isinstance(answered, (int, float)):
-        return math.isclose(shown, answered, abs_tol=CLOSE)
+        return math.isclose(shown, answered, rel_tol=CLOSE, abs_tol=CLOSE)
     if isinstance(shown, str) and isinstance(answered, str) and ANYTHING in shown:
         return not list(text_faults(shown, answered))
     return bool(shown == answered)
