@@ -77,7 +77,11 @@ test-clients *options: (_install "dev")
         cp tests/clients/javascript/* "$there/javascript"
         (cd "$there/javascript" && npm ci --silent --ignore-scripts --no-audit --no-fund)
     fi
-    {{ bin }}/python -m pytest tests/clients/against_server.py {{ options }}
+    {{ bin }}/python -m pytest tests/clients/against_server.py tests/clients/from_pages.py {{ options }}
+
+# Write the pages of docs/ that are made from the program: settings, commands, API, metrics
+docs: (_install "dev")
+    PYTHONPATH=tests {{ bin }}/python -m handbook
 
 # Build the wheel and the source distribution into dist/
 build: (_install "dev")

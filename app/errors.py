@@ -53,128 +53,192 @@ class RerankdError(Exception):
 
 
 class RequestError(RerankdError):
+    """A request that the caller can mend."""
+
     code = "bad_request"
 
 
 class MalformedJson(RequestError):
+    """The body is not JSON in UTF-8."""
+
     code = "malformed_json"
 
 
 class InvalidRequest(RequestError):
+    """A field is missing, of a wrong type or out of range."""
+
     code = "invalid_request"
 
 
 class MissingDocuments(RequestError):
+    """`documents` is missing or empty."""
+
     code = "missing_documents"
 
 
 class BodyTooLarge(RequestError):
+    """Over `max_body_bytes`."""
+
     code = "body_too_large"
 
 
 class UnsupportedMedia(RequestError):
+    """The body is compressed in a way that isn't read; `Accept-Encoding` lists what is."""
+
     code = "unsupported_media"
 
 
 class TooManyDocuments(RequestError):
+    """Over `max_documents`."""
+
     code = "too_many_documents"
 
 
 class TooManyTokens(RequestError):
+    """Over `max_request_tokens`, or over the whole queue."""
+
     code = "too_many_tokens"
 
 
 class PairTooLong(RequestError):
+    """With `overflow: "error"`, or `truncate` off."""
+
     code = "pair_too_long"
 
 
 class Unauthorized(RequestError):
+    """The key is missing or wrong."""
+
     code = "invalid_api_key"
 
 
 class Forbidden(RequestError):
+    """Deployments are managed from the server's own machine, or with an API key."""
+
     code = "forbidden"
 
 
 class Conflict(RequestError):
+    """The deployment's id is taken, or it is in another state."""
+
     code = "conflict"
 
 
 class NotFound(RequestError):
+    """No such path."""
+
     code = "not_found"
 
 
 class MethodNotAllowed(RequestError):
+    """The path takes another method."""
+
     code = "method_not_allowed"
 
 
 class ModelNotFound(RequestError):
+    """Another model is served."""
+
     code = "model_not_found"
 
 
 class TextOnly(RequestError):
+    """A query or document has an image or another part that isn't text."""
+
     code = "text_only"
 
 
 class RateLimited(RequestError):
+    """The API key's own limit is reached; `Retry-After` tells when it ends."""
+
     code = "rate_limited"
 
 
 class RequestTimeout(RequestError):
+    """The body didn't arrive within `read_timeout`."""
+
     code = "request_timeout"
 
 
 class Unavailable(RerankdError):
+    """What may succeed later."""
+
     code = "unavailable"
 
 
 class QueueFull(Unavailable):
+    """`max_queue_tokens` or `max_requests` are reached; `Retry-After` tells when."""
+
     code = "queue_full"
 
 
 class ModelLoading(Unavailable):
+    """With `Retry-After`."""
+
     code = "model_loading"
 
 
 class ModelFailed(Unavailable):
+    """Its deployment says why."""
+
     code = "model_failed"
 
 
 class OutOfMemory(Unavailable):
+    """Models in use leave no room within `memory_budget`."""
+
     code = "out_of_memory"
 
 
 class DeadlineExceeded(Unavailable):
+    """Not done within `timeout_ms`, or `request_timeout`."""
+
     code = "deadline_exceeded"
 
 
 class ShuttingDown(Unavailable):
+    """The server is stopping."""
+
     code = "shutting_down"
 
 
 class EngineFailure(RerankdError):
+    """Llama.cpp failed on this request; others are not touched."""
+
     code = "engine_failure"
 
 
 class ModelFileError(RerankdError):
+    """The file can't be served."""
+
     code = "model_file"
 
 
 class LoadCheckFailed(ModelFileError):
+    """The file crashed, hung or scored nonsense when it was tried."""
+
     code = "load_check_failed"
 
 
 class ServerRefused(RerankdError):
+    """A server that a command asked said no, or nothing."""
+
     code = "server_refused"
 
 
 class StateError(RerankdError):
+    """The state folder can't be read or written."""
+
     code = "state"
 
 
 class DownloadError(RerankdError):
+    """The Hub didn't hand over the file."""
+
     code = "download_failed"
 
 
 class SettingsError(RerankdError):
+    """A deployment's option is wrong."""
+
     code = "settings"

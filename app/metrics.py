@@ -132,7 +132,7 @@ class _Families:
             )
 
         self.requests = counter("requests", "Rerank requests that ended, well or not.")
-        self.errors = counter("errors", "Requests that ended in an error.", "code")
+        self.errors = counter("errors", "Requests that ended in an error, by its code.", "code")
         self.documents = counter("documents", "Documents ranked.")
         self.tokens = counter("tokens", "Tokens of the pairs ranked, known scores included.")
         self.chunks = counter("chunks", "Parts of documents that were scored.")
@@ -245,7 +245,9 @@ def _gauges_of_process(now: Snapshot) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "rerankd_cache_limit_bytes", "Bytes of scores that may be kept.", value=now.cache_limit
     )
-    yield InfoMetricFamily("rerankd_build", "What serves.", value=_build())
+    yield InfoMetricFamily(
+        "rerankd_build", "1; versions of rerankd, llama-cpp-python and Python.", value=_build()
+    )
 
 
 @cache

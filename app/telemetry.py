@@ -17,6 +17,9 @@ from app.usage import Usage
 
 logger = logging.getLogger(__name__)
 
+INSTALL = "pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
+"""Names the packages and not our extra, which no index has."""
+
 FAULTS = frozenset({"engine_failure", "internal_error"})
 """Codes of errors that the request is not to blame for."""
 
@@ -43,7 +46,7 @@ def traces_of(settings: Settings) -> Traces | None:
     try:
         tracing = importlib.import_module("app.tracing")
     except ModuleNotFoundError as error:
-        missing = "traces need the extra `otel`: pip install 'rerankd[otel]'"
+        missing = f"traces need two more packages: {INSTALL}"
         if settings.otlp_endpoint:
             raise SettingsError(missing, param="otlp_endpoint") from error
         # The variable may be there for every program of a cluster.

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from clients.table import CLIENTS
 
 ROOT = Path(__file__).parent.parent
@@ -47,6 +48,17 @@ def test_verified_versions_are_the_locked_ones() -> None:
 def test_every_client_that_is_run_has_its_row() -> None:
     """The table and the probes are the same clients."""
     assert set(verified()) == {client.package for client in CLIENTS}
+
+
+@pytest.mark.parametrize("page", ["langchain", "llamaindex", "litellm"])
+def test_guides_name_the_versions_that_run_them(page: str) -> None:
+    """What a guide says that its snippets ran with is what is locked."""
+    text = (ROOT / "docs" / f"{page}.md").read_text("utf-8")
+    named = re.findall(r"\bwith ([a-z][a-z-]+) (\d[\d.]*\d)", " ".join(text.split()))
+
+    assert named
+    for name, version in named:
+        assert version in locked()[name]
 
 
 def test_locks_hold_no_addresses() -> None:

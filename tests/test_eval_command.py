@@ -235,7 +235,7 @@ def test_eval_without_its_extra_says_what_to_install(
     result = invoke(judged)
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.endswith("pip install 'rerankd[eval]'\n")
+    assert result.stderr.endswith("pip install pytrec-eval-terrier\n")
     assert len(result.stderr.splitlines()) == 1
 
 

@@ -342,7 +342,7 @@ def test_without_the_library_the_install_line_is_given(monkeypatch: pytest.Monke
     """The extra that is missing is named in one line."""
     monkeypatch.setitem(sys.modules, "pytrec_eval", None)
 
-    with pytest.raises(SettingsError, match=re.escape("pip install 'rerankd[eval]'")):
+    with pytest.raises(SettingsError, match="pip install pytrec-eval-terrier"):
         Measures()
 
 

@@ -200,12 +200,12 @@ def test_without_the_extra_a_setting_is_refused_and_a_variable_is_not(
 ) -> None:
     """Whoever asks for traces is told; whoever runs in a cluster with collectors gets a server."""
     monkeypatch.setitem(sys.modules, "app.tracing", None)
-    with pytest.raises(SettingsError, match="otel"):
+    with pytest.raises(SettingsError, match="opentelemetry"):
         traces_of(Settings(otlp_endpoint="http://127.0.0.1:4318"))
 
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
     assert traces_of(Settings()) is None
-    assert "otel" in caplog.text
+    assert "opentelemetry" in caplog.text
 
 
 class Collector(HTTPServer):

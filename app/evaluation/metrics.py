@@ -9,7 +9,8 @@ from typing import Any
 from app.errors import SettingsError
 
 CUTOFF = 10
-INSTALL = "pip install 'rerankd[eval]'"
+INSTALL = "pip install pytrec-eval-terrier"
+"""Names the package and not our extra, which no index has."""
 
 _QUERY = "q"
 """The name of the one query that an evaluator is made for."""
@@ -52,4 +53,4 @@ def _library() -> Any:
         # Imported here because only this command needs it, and it is an extra.
         return importlib.import_module("pytrec_eval")
     except ModuleNotFoundError as error:
-        raise SettingsError(f"`rerankd eval` needs its extra: {INSTALL}") from error
+        raise SettingsError(f"`rerankd eval` needs one more package: {INSTALL}") from error

@@ -75,4 +75,4 @@ def _refused(speaking: Sequence[Dialect]) -> tuple[int, ...]:
 def tags(dialects: Sequence[Dialect]) -> dict[str, str]:
     """Return what each tag of the operations means."""
     shared = "Paths that many clients use, with the shapes that each of them reads"
-    return {_tag(one): f"As {one.title} do" for one in dialects} | {SHARED: shared}
+    return {_tag(one): f"In the words of {one.title}" for one in dialects} | {SHARED: shared}
