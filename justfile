@@ -58,6 +58,14 @@ bench-peers *options: (_install "dev")
     [ -f "$there/qwen3-0.6b-shape.gguf" ] || {{ bin }}/python tests/peers/synthetic.py "$there/qwen3-0.6b-shape.gguf"
     {{ bin }}/python tests/peers/compare.py --llama-server "$there/llama.cpp/bin/llama-server" --node "$there/node" --onnx "$there/onnx/bin/python" --causal "$there/qwen3-0.6b-shape.gguf" {{ options }}
 
+# Train the embedded model anew (models/train/README.md)
+train *options: _train
+    {{ justfile_directory() }}/.venv-train/bin/python -m models.train {{ options }}
+
+# Test the training: readers, a minute's run, resuming
+test-train *options: _train
+    {{ justfile_directory() }}/.venv-train/bin/python -m pytest -c tests/train/pytest.ini tests/train {{ options }}
+
 # Run real client libraries against a server: a gigabyte of them, and npm's where Node.js is there
 test-clients *options: (_install "dev")
     #!/usr/bin/env bash
@@ -110,6 +118,18 @@ lock:
 # Write the clients' locks anew
 lock-clients:
     for file in tests/clients/requirements/*.in; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "just lock-clients" "$file" --output-file "${file%.in}.txt"; done
+
+# Install what training needs into an environment of its own; PyTorch's builds differ, so without a lock
+_train:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    there={{ justfile_directory() }}/.venv-train
+    wanted=$(cksum < pyproject.toml)
+    if [ -f "$there/installed" ] && [ "$(cat "$there/installed")" = "$wanted" ]; then exit 0; fi
+    [ -x "$there/bin/python" ] || {{ python }} -m venv "$there"
+    "$there/bin/python" -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+    "$there/bin/python" -m pip install --quiet --disable-pip-version-check --group train
+    echo "$wanted" > "$there/installed"
 
 # Install a lock into .venv, unless it is there already
 _install lock: _engine

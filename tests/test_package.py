@@ -56,6 +56,7 @@ def test_wheel_carries_the_pages_and_nothing_else(wheel: zipfile.ZipFile) -> Non
         "app/cli/systemd/system.service",
     } <= set(names)
     assert any(name.endswith("/LICENSE") for name in names)
+    assert not any("train" in name for name in names)
     assert {name.split("/")[0] for name in names} == {"app", f"rerankd-{__version__}.dist-info"}
 
 

@@ -461,6 +461,24 @@ def test_the_beginning_can_be_cut(prompter: Callable[[int], Prompter]) -> None:
     assert spelt(built) == ["^defghijklmnop|6789$"]
 
 
+@pytest.mark.parametrize(
+    ("fit", "expected"),
+    [
+        (Fit(), ["^ab|1234$", "^ab|5678$", "^ab|9$"]),
+        (Fit(chunk_tokens=5, overlap_tokens=0), ["^ab|12345$", "^ab|6789$"]),
+        (Fit(max_chunks_per_doc=1), ["^ab|1234$"]),
+        (Fit(max_tokens_per_doc=6), ["^ab|1234$", "^ab|56$"]),
+        (Fit(overflow="truncate"), ["^ab|123456789$"]),
+        (Fit(overflow="chunk"), ["^ab|123456789$"]),
+    ],
+)
+def test_a_models_window_holds_where_a_request_says_nothing(fit: Fit, expected: list[str]) -> None:
+    """Longer documents are scored in parts of it; what a request says goes first."""
+    layout = letters(20)._layout
+    built = Prompter(layout, 20, window=4).build("ab", ("123456789",), fit=fit)
+    assert expected == spelt(built)
+
+
 @BOTH
 @pytest.mark.parametrize("overflow", ["truncate", "chunk", "error"])
 def test_limits_of_the_request_always_cut(

@@ -70,6 +70,44 @@ class Watcher:
         self.steps.append((model, step))
 
 
+# BM25 beside the model
+
+
+BEARS = ("the panda is a bear", "a bear", "no such word here at all", "the panda is a bear")
+
+
+def test_hybrid_adds_bm25_to_each_logit_and_says_so() -> None:
+    """The best document gets the whole weight, one without a word of the query nothing."""
+    engine = FakeEngine()
+
+    async def test(service: Service) -> tuple[RankedResult, ...]:
+        plain = asking(*BEARS, query="panda", raw_scores=True)
+        hybrid = msgspec.structs.replace(plain, hybrid=2.5)
+        return tuple([await service.rank(one) for one in (plain, hybrid, plain)])
+
+    plain, hybrid, again = serve(engine, test)
+    added = {n: score - scores(plain)[n] for n, score in scores(hybrid).items()}
+    assert added == {0: 2.5, 1: 0.0, 2: 0.0, 3: 2.5}
+    assert (plain.hybrid, hybrid.hybrid, again.hybrid) == (0.0, 2.5, 0.0)
+    assert hybrid.cached == again.cached == 4
+    assert scores(again) == scores(plain)
+
+
+def test_hybrid_passages_and_early_scores_are_the_final_ones() -> None:
+    """What is told while scores come in is what the answer says, passages included."""
+    early: list[RankedDocument] = []
+
+    async def test(service: Service) -> RankedResult:
+        request = asking(*BEARS, query="panda", hybrid=1.5, return_passages=True)
+        return await service.rank(request, on_scored=early.extend)
+
+    result = serve(FakeEngine(), test)
+    assert sorted(early, key=lambda one: one.index) == sorted(
+        result.results, key=lambda one: one.index
+    )
+    assert all(one.passages[0].score == one.score for one in result.results)
+
+
 # Known scores
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from . import data, encoder
 from .encoder import Weights
-from .head import Head, parts
+from .head import Comparer, Head
 
 QUERIES = 150
 BY_BM25, BY_COSINE, BY_CHANCE = 12, 12, 8
@@ -114,9 +114,10 @@ def bm25_figures(work: Path, name: str) -> float:
 def late_scorer(weights: Weights, rarity: Tensor, head: Head, tokenizer: Tokenizer) -> Scorer:
     """Return the model as a ranking."""
     mix = torch.tensor([head.cosine, head.match, head.lexical])
+    comparer = Comparer(weights, rarity, tokenizer)
 
     def score(query: str, texts: Sequence[str]) -> list[float]:
-        measured = parts(weights, rarity, tokenizer, query, texts) @ mix
+        measured = comparer.parts(query, texts) @ mix
         return (measured * head.scale + head.bias).tolist()
 
     return score
@@ -124,12 +125,9 @@ def late_scorer(weights: Weights, rarity: Tensor, head: Head, tokenizer: Tokeniz
 
 def cosine_scorer(weights: Weights, tokenizer: Tokenizer) -> Scorer:
     """Return cosines of mean vectors as a ranking."""
-
-    def score(query: str, texts: Sequence[str]) -> list[float]:
-        vectors = mean_vectors(weights, tokenizer, [query, *texts])
-        return (vectors[1:] @ vectors[0]).tolist()
-
-    return score
+    rarity = torch.ones(len(weights["embeddings.word_embeddings.weight"]))
+    comparer = Comparer(weights, rarity, tokenizer)
+    return lambda query, texts: comparer.parts(query, texts)[:, 0].tolist()
 
 
 def names(work: Path) -> list[str]:

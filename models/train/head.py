@@ -15,7 +15,8 @@ from . import encoder
 from .data import JUNK
 from .encoder import Weights
 
-LISTS = 500
+LISTS = 300
+BATCH = 32
 RANDOM = 6
 RELEVANT_LOGIT, OTHER_LOGIT = 2.2, -3.2
 """Logits of the median answer (0.90), and of the text that 9 of 10 random ones are below (0.04)."""
@@ -32,23 +33,43 @@ class Head:
     bias: float
 
 
-@torch.no_grad()
-def parts(
-    weights: Weights, rarity: Tensor, tokenizer: Tokenizer, query: str, passages: Sequence[str]
-) -> Tensor:
-    """Return `[passages, 3]`: cosine, best matches, and words that occur as they are."""
-    asked = encoder.encode(weights, encoder.encode_ids(tokenizer, [query]))
-    told = encoder.encode(weights, encoder.encode_ids(tokenizer, passages))
-    cosines, matches = encoder.compare(rarity, asked, told)
-    shares = encoder.token_weights(rarity, asked)[0]
-    same = torch.stack(
-        [
-            torch.isin(asked.ids[0], row[seen])
-            for row, seen in zip(told.ids, told.counts, strict=True)
-        ]
-    )
-    lexical = (same * shares).sum(-1)
-    return torch.stack([cosines[0], matches[0], lexical], dim=1)
+class Comparer:
+    """Compares texts by their vectors; each text is encoded once."""
+
+    def __init__(self, weights: Weights, rarity: Tensor, tokenizer: Tokenizer) -> None:
+        self._weights, self._rarity, self._tokenizer = weights, rarity, tokenizer
+        self._known: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+
+    @torch.no_grad()
+    def parts(self, query: str, passages: Sequence[str]) -> Tensor:
+        """Return `[passages, 3]`: cosine, best matches, and words that occur as they are."""
+        self.encode([query, *passages])
+        mean, tokens, ids = self._known[query]
+        shares = self._rarity[ids]
+        shares = shares / shares.sum().clamp_min(1e-6)
+        rows = []
+        for other_mean, other_tokens, other_ids in (self._known[one] for one in passages):
+            best = (tokens @ other_tokens.T).amax(1) if len(other_ids) else -torch.ones(len(ids))
+            same = torch.isin(ids, other_ids).float()
+            rows.append(torch.stack([mean @ other_mean, shares @ best, shares @ same]))
+        return torch.stack(rows)
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str]) -> None:
+        """Encode what isn't known yet, texts of like lengths together."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        rows = encoder.encode_ids(self._tokenizer, new)
+        order = sorted(range(len(new)), key=lambda number: len(rows[number]))
+        for start in range(0, len(order), BATCH):
+            some = order[start : start + BATCH]
+            found = encoder.encode(self._weights, [rows[number] for number in some])
+            for place, number in enumerate(some):
+                counts = found.counts[place]
+                self._known[new[number]] = (
+                    found.mean[place],
+                    found.tokens[place][counts],
+                    found.ids[place][counts],
+                )
 
 
 def lists_of(rows: Sequence[dict[str, Any]]) -> list[tuple[str, list[str], int]]:
@@ -72,7 +93,9 @@ def fit(
 ) -> Head:
     """Fit the head on training questions: weights by their order, then two points of the scale."""
     lists = lists_of(rows)
-    measured = [parts(weights, rarity, tokenizer, query, passages) for query, passages, _ in lists]
+    comparer = Comparer(weights, rarity, tokenizer)
+    comparer.encode([text for query, passages, _ in lists for text in (query, *passages)])
+    measured = [comparer.parts(query, passages) for query, passages, _ in lists]
     mix = _weigh(measured)
     relevant = torch.stack([(one @ mix)[0] for one in measured])
     other = torch.cat(

@@ -57,10 +57,16 @@ def trained_names(weights: Weights) -> list[str]:
     return [name for name in weights if not name.startswith(kept + lower)]
 
 
-def train(
-    run: Run, rows: Sequence[dict[str, Any]], tokenizer: Tokenizer, steps: int, file: Path
-) -> Run:
-    """Train up to `steps`, saving to `file` as it goes."""
+def train(  # noqa: PLR0913 - a run, its data, and how far it goes
+    run: Run,
+    rows: Sequence[dict[str, Any]],
+    tokenizer: Tokenizer,
+    steps: int,
+    file: Path,
+    *,
+    until: int | None = None,
+) -> None:
+    """Train up to step `until` of a run planned for `steps`, saving to `file` as it goes."""
     names = trained_names(run.weights)
     for name in names:
         run.weights[name].requires_grad_()
@@ -68,8 +74,9 @@ def train(
     by_source: dict[str, list[int]] = {}
     for number, row in enumerate(rows):
         by_source.setdefault(str(row["source"]), []).append(number)
+    last = steps if until is None else min(until, steps)
     begun, lost = time.monotonic(), []
-    while run.step < steps:
+    while run.step < last:
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * _rate(run.step, steps)
         loss = _loss(run, [rows[n] for n in _choose(run.step, by_source, len(rows))], tokenizer)
@@ -79,15 +86,12 @@ def train(
         optimizer.step()
         run.step += 1
         lost.append(loss.item())
-        if run.step % SAVE_EVERY == 0 or run.step == steps:
+        if run.step % SAVE_EVERY == 0 or run.step == last:
             run.optimizer = optimizer.state_dict()
             save(run, file)
             mean = sum(lost[-SAVE_EVERY:]) / len(lost[-SAVE_EVERY:])
-            print(
-                f"step {run.step} loss {mean:.3f} after {time.monotonic() - begun:.0f} s",
-                flush=True,
-            )
-    return run
+            spent = time.monotonic() - begun
+            print(f"step {run.step} loss {mean:.3f} after {spent:.0f} s", flush=True)
 
 
 def _optimizer(run: Run, names: Sequence[str]) -> torch.optim.Optimizer:
