@@ -110,6 +110,20 @@ test-offload *options:
     # llama.cpp passes over a driver without a GPU unless it is named; twice makes two devices.
     GGML_VK_VISIBLE_DEVICES="${GGML_VK_VISIBLE_DEVICES:-0,0}" "$there/bin/python" -m pytest tests/offload/against_cpu.py {{ options }}
 
+# Serve and rank in bulk on a Ray cluster of network namespaces: 700 MB, minutes, and root (docs/scaling.md)
+test-ray *options: (_install "dev")
+    #!/usr/bin/env bash
+    set -euo pipefail
+    there={{ justfile_directory() }}/.venv-ray
+    if ! cmp --silent tests/distributed/requirements.txt "$there/installed.txt"; then
+        {{ python }} -m venv --clear "$there"
+        "$there/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/distributed/requirements.txt
+        # The rest, the compiled engine above all, is the development environment's.
+        {{ bin }}/python -c 'import sysconfig; path = sysconfig.get_path("purelib"); print(f"import site; site.addsitedir({path!r})")' > "$(echo "$there"/lib/python3*/site-packages)/rerankd.pth"
+        cp tests/distributed/requirements.txt "$there/installed.txt"
+    fi
+    "$there/bin/python" -m pytest -W ignore tests/distributed/against_pairs.py tests/distributed/against_cluster.py {{ options }}
+
 # Write the locks anew from pyproject.toml
 lock:
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "just lock" pyproject.toml --group package --output-file requirements/runtime.txt
@@ -130,6 +144,10 @@ _train:
     "$there/bin/python" -m pip install --quiet --disable-pip-version-check "pip>=25.1"
     "$there/bin/python" -m pip install --quiet --disable-pip-version-check --group train
     echo "$wanted" > "$there/installed"
+
+# Write Ray's lock anew
+lock-ray:
+    uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --constraints requirements/dev.txt --custom-compile-command "just lock-ray" tests/distributed/requirements.in --output-file tests/distributed/requirements.txt
 
 # Install a lock into .venv, unless it is there already
 _install lock: _engine

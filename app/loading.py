@@ -95,7 +95,7 @@ def engine_version() -> str:
 
 def memory_needed(target: Target, own: Settings) -> int:
     """Return the bytes a model will take: weights, caches and buffers of all workers."""
-    sizes = plan(target.header, target.verdict, own, cores=available_cores())
+    sizes = plan(target.header, target.verdict, own, cores=own.cores or available_cores())
     each = _cache_bytes(target.header, sizes.limits) + _buffer_bytes(target.header, sizes)
     return target.header.file_bytes + sizes.workers * each
 

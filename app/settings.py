@@ -37,6 +37,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     context: Auto = 0
     workers: Auto = 0
     threads: Auto = 0
+    cores: Auto = 0
     step_tokens: Auto = 0
     gpu_layers: Annotated[str, Meta(pattern=r"^(auto|all|[0-9]{1,6})$")] = "auto"
     main_gpu: Auto = 0
@@ -76,6 +77,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log_format: Literal["auto", "human", "json"] = "auto"
     metrics_public: bool = False
     otlp_endpoint: str = ""
+    ray_address: str = "auto"
+    min_replicas: Count = 1
+    max_replicas: Count = 1
+    replica_tokens: Count = 20_000
+    replica_gpus: Annotated[float, Meta(ge=0)] = 0.0
 
     def __repr__(self) -> str:
         """Show every setting, the secret ones masked."""
@@ -96,6 +102,8 @@ HELP: dict[str, str] = {
     "context": "most tokens of a query and document together; 0: what the model allows",
     "workers": "engine threads, each with its own llama context; 0: chosen from the cores",
     "threads": "cores each worker computes on; 0: chosen from the cores",
+    "cores": "cores that workers share; 0: all this process may use; on Ray: of each replica, "
+    "0: all of the smallest node",
     "step_tokens": "tokens packed into one decode; 0: chosen for the device",
     "gpu_layers": "layers on the GPU: auto, all, or a number",
     "main_gpu": "GPU that holds the model when split_mode is none",
@@ -139,11 +147,16 @@ HELP: dict[str, str] = {
     "log_format": "lines of a server's log: human, json, or auto: human on a terminal only",
     "metrics_public": "give /metrics without an API key, where keys are asked for",
     "otlp_endpoint": "where traces go, e.g. http://host:4318; the extra `otel` has to be installed",
+    "ray_address": "Ray cluster: its head's host:port, or auto: the one this machine belongs to",
+    "min_replicas": "on Ray: replicas that there are at least",
+    "max_replicas": "on Ray: replicas that there are at most",
+    "replica_tokens": "on Ray: tokens that wait or run for each replica; more add replicas",
+    "replica_gpus": "on Ray: GPUs of each replica, or a share of one",
 }
 
 MODEL_SETTINGS = frozenset(
     {
-        *("context", "workers", "threads", "step_tokens", "gpu_layers", "main_gpu"),
+        *("context", "workers", "threads", "cores", "step_tokens", "gpu_layers", "main_gpu"),
         *("split_mode", "tensor_split", "flash_attn", "kv_type", "mmap", "mlock"),
         *("accept_degraded", "weights"),
     }

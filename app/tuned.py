@@ -94,7 +94,8 @@ def apply(header: Header, settings: Settings) -> Settings:
     if found is None:
         return settings
     changes: dict[str, object] = {}
-    if not settings.workers and not settings.threads:
+    # What was found for all cores says nothing of a share of them.
+    if not settings.workers and not settings.threads and not settings.cores:
         changes |= {"workers": found.workers, "threads": found.threads}
     if not settings.step_tokens:
         changes["step_tokens"] = found.step_tokens

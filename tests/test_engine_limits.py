@@ -421,3 +421,14 @@ def test_cores_without_a_quota_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """Where there is no quota, the cores are those of the process's affinity."""
     monkeypatch.setattr("os.sched_getaffinity", lambda _process: {1, 3, 5})
     assert available_cores(tmp_path / "cpu.max") == 3
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+def test_workers_share_the_cores_that_are_set(
+    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch, cores: int
+) -> None:
+    """`cores` stands in for those of the machine; a small model gets a worker for each."""
+    monkeypatch.setattr("app.engine.ggml.survey", lambda: NO_GPU)
+
+    with opened(tiny_bert, workers=0, threads=0, cores=cores) as engine:
+        assert (engine.sizes.workers, engine.sizes.threads) == (cores, 1)

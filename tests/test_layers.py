@@ -27,6 +27,7 @@ FLOORS = (
     {"service", "telemetry"},
     {"dialects", "evaluation"},
     {"http"},
+    {"distributed"},
     {"cli"},
     {"__main__"},
 )
@@ -44,6 +45,8 @@ HOMES = {
     "prometheus_client": ("metrics.py",),
     "structlog": ("log_format.py",),
     "opentelemetry": ("tracing.py",),
+    "ray": tuple(f"distributed/{name}.py" for name in ("cluster", "serving", "batch", "meters")),
+    "pyarrow": ("distributed/tables.py",),
 }
 """Which files may import a library."""
 

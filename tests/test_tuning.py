@@ -293,6 +293,15 @@ def test_what_a_person_set_stays(target: Target, own: Settings) -> None:
     assert (applied.step_tokens, applied.weights) == (64, "file")
 
 
+def test_a_share_of_the_cores_is_shared_out_anew(target: Target, own: Settings) -> None:
+    """Workers that were found for all cores are not taken for some of them; the rest is."""
+    tuned.keep(target.header, own, result())
+    applied = tuned.apply(target.header, msgspec.structs.replace(own, cores=1))
+
+    assert (applied.workers, applied.threads) == (0, 0)
+    assert applied.step_tokens == 77
+
+
 @pytest.mark.parametrize("changed", ["processor", "version", "available_cores"])
 def test_another_machine_or_engine_begins_anew(
     target: Target, own: Settings, monkeypatch: pytest.MonkeyPatch, changed: str

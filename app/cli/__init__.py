@@ -28,6 +28,7 @@ COMMANDS = {
     "config": "app.cli.config",
     "service": "app.cli.service",
     "completion": "app.cli.completion",
+    "ray": "app.cli.ray",
 }
 """Each command and its module, which has it under the same name or the one in FUNCTIONS."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -51,7 +52,24 @@ class _JsonDocument(Struct):
     text: str
 
 
-@click.command()
+class _Rank(click.Command):
+    """Hands `rank --ray` to `ray rank`, which takes pairs and no query."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **given: Any,
+    ) -> click.Context:
+        if "--ray" not in args:
+            return super().make_context(info_name, args, parent, **given)
+        pairs: click.Command = importlib.import_module("app.cli.ray").rank
+        left = [one for one in args if one != "--ray"]
+        return pairs.make_context(f"{info_name} --ray", left, parent, **given)
+
+
+@click.command(cls=_Rank)
 @click.argument("query")
 @click.argument("files", nargs=-1, type=click.File(encoding="utf-8", errors="replace"))
 @click.option("--top-n", type=click.IntRange(min=0), default=0, help="how many to print; 0: all")
@@ -63,6 +81,12 @@ class _JsonDocument(Struct):
     type=click.Choice(["auto", "lines", "jsonl"]),
     default="auto",
     help='plain lines, or JSONL of strings or {"text": …}; auto looks at the first line',
+)
+@click.option(
+    "--ray",
+    is_flag=True,
+    expose_value=False,
+    help="rank files of pairs on a Ray cluster instead: rerankd rank --ray --help",
 )
 @options.with_settings(options.MODEL_OPTIONS)
 @click.option("--log-level", default="warning", help="debug, info, warning or error")

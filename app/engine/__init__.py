@@ -125,7 +125,7 @@ def plan_sizes(header: Header, verdict: Verdict, settings: Settings) -> tuple[Si
     has no sizes to plan with. The first call starts llama.cpp and the GPUs' drivers.
     """
     llama.start()
-    cores = available_cores()
+    cores = settings.cores or available_cores()
     sizes = plan(header, verdict, settings, cores=cores, on_gpu=True)
     offload = decide(header, verdict, settings, sizes, ggml.survey())
     if offload.layers:

@@ -19,15 +19,18 @@ from app.service import Service
 from app.telemetry import Telemetry
 
 
-def create_app(service: Service, ring: KeyRing | None = None) -> Litestar:
+def create_app(service: Service, ring: KeyRing | None = None, *, replica: bool = False) -> Litestar:
     """Return the application; the service is started and closed by whoever made it.
 
-    Without a `ring`, only the settings' keys are known, and new ones last as long as this.
+    Without a `ring`, only the settings' keys are known, and new ones last as long as this. One
+    `replica` of many can't be asked for what is true of them all: it is neither managed nor
+    measured over HTTP.
     """
     settings = service.settings
     known = ring or ring_of(settings)
     cors = cors_of(settings)
-    guard = KeyGuard(known, Rates(), cors, open_without_keys=is_open_without_keys(settings))
+    is_open = is_open_without_keys(settings)
+    guard = KeyGuard(known, Rates(), cors, open_without_keys=is_open, manageable=not replica)
     telemetry = service.observer if isinstance(service.observer, Telemetry) else Telemetry()
     recent_lines()
     return Litestar(
@@ -49,7 +52,7 @@ def create_app(service: Service, ring: KeyRing | None = None) -> Litestar:
             keys.revoke_key,
             usage.usage,
             usage.logs,
-            metrics.metrics_route(public=settings.metrics_public),
+            *([] if replica else [metrics.metrics_route(public=settings.metrics_public)]),
             pages.console,
             pages.api_page,
             pages.openapi,

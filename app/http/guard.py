@@ -46,12 +46,17 @@ class KeyGuard:
         cors: CORSConfig | None = None,
         *,
         open_without_keys: bool = True,
+        manageable: bool = True,
     ) -> None:
-        """Unless `open_without_keys`, nobody is let in when the last key is gone."""
+        """Unless `open_without_keys`, nobody is let in when the last key is gone.
+
+        Unless `manageable`, nobody manages: this is one replica of many.
+        """
         self._keys = keys
         self._rates = rates or Rates()
         self._cors = cors
         self._open = open_without_keys
+        self._manageable = manageable
 
     async def __call__(self, connection: Connection, handler: BaseRouteHandler) -> None:
         """Tell the request who calls. Raises Unauthorized, Forbidden, RateLimited, StateError."""
@@ -63,6 +68,8 @@ class KeyGuard:
         needed = _scope_of(handler)
         self._require_own_site(connection, caller, needed)
         _require_scope(caller, needed)
+        if needed == "manage" and not self._manageable:
+            raise Forbidden("this is one replica of many: manage them all with `rerankd ray`")
         if needed == "inference":
             self._admit(connection, caller)
 

@@ -1,0 +1,203 @@
+"""Replicas on a Ray cluster behind one address. Imports Ray.
+
+Two applications of Ray Serve: the replicas, and the entrance to them, one a node. An update
+touches the replicas alone, and the old ones serve until the new ones do.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from ray import serve
+from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, WorkerCrashedError
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, HTTPOptions, ProxyLocation
+from ray.serve.context import _get_global_client
+from ray.serve.schema import ApplicationStatus
+
+from app import __version__
+from app.cache import digest
+from app.distributed.autoscaling import TokenPolicy
+from app.distributed.calls import Call, Part
+from app.distributed.cluster import ENTRANCE, REPLICAS, Room, reason_of, room, share_of_cores
+from app.distributed.entrance import Entrance
+from app.distributed.replica import Replica
+from app.errors import ModelFailed, SettingsError
+from app.settings import Settings
+from app.store import Key
+
+logger = logging.getLogger(__name__)
+
+LOST = (RayActorError, WorkerCrashedError, NodeDiedError, ObjectLostError)
+"""What Ray raises when the process that should have answered is gone."""
+MOST_CALLS = 10_000
+"""Requests that an entrance holds at once; replicas have their own bound, `max_requests`."""
+DEPLOY_ATTEMPTS = 2
+LISTENING_SECONDS = 60
+PLACING_SECONDS = 1800
+"""How long replicas may take to be placed, fetch their model and load it."""
+TELL_SECONDS = 30
+
+
+class Pace(Struct, frozen=True, kw_only=True):
+    """How fast the number of replicas follows the tokens, in seconds."""
+
+    look_back: float = 30.0
+    interval: float = 5.0
+    up: float = 10.0
+    down: float = 300.0
+
+
+def deploy(settings: Settings, keys: Sequence[Key] = (), *, pace: Pace | None = None) -> Room:
+    """Put replicas with these settings onto the cluster, or change those that are there.
+
+    Returns when the new ones serve and no old one takes requests. Raises SettingsError, and
+    ModelFailed with the reason when the model can't be served; old replicas then go on.
+    """
+    if settings.max_replicas < settings.min_replicas:
+        raise SettingsError("max_replicas is less than min_replicas", param="max_replicas")
+    there = room()
+    own = msgspec.structs.replace(settings, cores=share_of_cores(settings, there))
+    _open_ports(settings)
+    beside = there.fits_one_more(own.cores, own.replica_gpus)
+    if not beside and serve.status().applications.get(REPLICAS):
+        logger.warning("no node has room for one more replica: they are replaced in their places")
+    options = _options(own, pace or Pace(), beside=beside)
+    replicas = serve.deployment(Replica, name="Replica", **options)
+    _place(replicas.bind(own, tuple(keys)), REPLICAS, None)
+    _open_entrance(settings, len(there.nodes))
+    _await_ports()
+    return there
+
+
+def _open_ports(settings: Settings) -> None:
+    """Have every node listen. Raises SettingsError when they do so elsewhere already."""
+    options = HTTPOptions(host=settings.host.strip("[]"), port=settings.port)
+    try:
+        serve.start(proxy_location=ProxyLocation.EveryNode, http_options=options)
+    except (RayActorError, TimeoutError):
+        # Serve gives a node's proxy few seconds to start, and then tries another by itself.
+        logger.warning("a node is slow to listen")
+        serve.start(proxy_location=ProxyLocation.EveryNode, http_options=options)
+    now = _get_global_client().http_config
+    if (now.host, now.port) != (options.host, options.port):
+        raise SettingsError(
+            f"the cluster listens on {now.host} port {now.port} already; take that away first "
+            "(`rerankd ray stop`, or `serve shutdown` where others serve from it)",
+            param="port",
+        )
+
+
+def _await_ports() -> None:
+    """Wait until every node listens; tell of those that don't, since the others serve."""
+    end = time.monotonic() + LISTENING_SECONDS
+    while silent := [node for node, it in serve.status().proxies.items() if it != "HEALTHY"]:
+        if time.monotonic() > end:
+            logger.warning("%d nodes do not listen yet", len(silent))
+            return
+        time.sleep(0.5)
+
+
+def _options(settings: Settings, pace: Pace, *, beside: bool) -> dict[str, Any]:
+    """Return the options of the replicas; `beside` has new ones start before old ones end.
+
+    Without room for that they would wait for ever, so old ones then end first.
+    """
+    policy = AutoscalingPolicy(
+        policy_function=TokenPolicy,
+        policy_kwargs={"tokens_per_replica": settings.replica_tokens},
+    )
+    scaling = AutoscalingConfig(
+        min_replicas=settings.min_replicas,
+        max_replicas=settings.max_replicas,
+        look_back_period_s=pace.look_back,
+        metrics_interval_s=pace.interval,
+        upscale_delay_s=pace.up,
+        downscale_delay_s=pace.down,
+        policy=policy,
+    )
+    return {
+        "autoscaling_config": scaling,
+        "ray_actor_options": {"num_cpus": settings.cores, "num_gpus": settings.replica_gpus},
+        "max_ongoing_requests": settings.max_requests,
+        "graceful_shutdown_timeout_s": settings.drain_timeout,
+        "max_surge_percent": 100 if beside else 0,
+        "max_constructor_retry_count": DEPLOY_ATTEMPTS,
+    }
+
+
+def _open_entrance(settings: Settings, nodes: int) -> None:
+    """Put an entrance onto each node, unless the same ones are there.
+
+    A proxy prefers the entrance on its own node, so a node that is lost takes no request of
+    another's with it. Their name tells what they are, since an update should leave them alone.
+    """
+    limits = (settings.max_body_bytes, settings.read_timeout, settings.drain_timeout)
+    name = f"Entrance-{digest(__version__, repr((limits, nodes))).hex()[:8]}"
+    known = serve.status().applications.get(ENTRANCE)
+    if known and name in known.deployments and known.status == ApplicationStatus.RUNNING:
+        return
+    door = Entrance(
+        Asking(),
+        LOST,
+        max_body_bytes=settings.max_body_bytes,
+        read_timeout=settings.read_timeout,
+    )
+    deployment = serve.deployment(
+        serve.ingress(door)(),
+        name=name,
+        num_replicas=nodes,
+        max_replicas_per_node=1,
+        ray_actor_options={"num_cpus": 0},
+        max_ongoing_requests=MOST_CALLS,
+        graceful_shutdown_timeout_s=settings.drain_timeout,
+    )
+    _place(deployment.bind(), ENTRANCE, "/")
+
+
+class Asking:
+    """Asks whichever replica Ray Serve chooses; a value until it is first used."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    async def __call__(self, call: Call) -> AsyncGenerator[Part, None]:
+        """Yield the answer; when this is closed early, the replica is told to stop."""
+        if self._handle is None:
+            self._handle = serve.get_app_handle(REPLICAS).options(stream=True)
+        parts = self._handle.answer.remote(call)
+        try:
+            async for part in parts:
+                yield part
+        finally:
+            parts.cancel()
+
+
+def _place(application: Any, name: str, route: str | None) -> None:
+    """Have Serve run an application, and wait until it does. Raises ModelFailed."""
+    target = serve.RunTarget(application, name=name, route_prefix=route)
+    serve.run_many([target], wait_for_applications_running=False)
+    begun = told = time.monotonic()
+    while (now := serve.status().applications[name]).status != ApplicationStatus.RUNNING:
+        if now.status == ApplicationStatus.DEPLOY_FAILED:
+            raise ModelFailed(reason_of(name) or f"{name} could not be deployed")
+        if time.monotonic() - begun > PLACING_SECONDS:
+            raise ModelFailed(f"{name} is not running after {PLACING_SECONDS} s; {_shown(now)}")
+        if time.monotonic() - told > TELL_SECONDS:
+            told = time.monotonic()
+            logger.info("waiting for %s: %s", name, _shown(now))
+        time.sleep(0.5)
+
+
+def _shown(application: Any) -> str:
+    counts = [
+        f"{number} {getattr(state, 'value', state)}"
+        for one in application.deployments.values()
+        for state, number in one.replica_states.items()
+        if number
+    ]
+    return f"replicas: {', '.join(counts) or 'none'}"
