@@ -113,7 +113,7 @@ binary: _portable
 
 # Run dist/rerankd as people will: in an empty root, on lesser processors, killed, damaged
 test-binary *options: (_install "dev") binary
-    {{ bin }}/python -m pytest tests/binary/against_file.py {{ options }}
+    {{ bin }}/python -m pytest tests/binary/against_*.py {{ options }}
 
 # Compare scores with layers on a GPU with the CPU's, on Mesa's software Vulkan driver (docs/gpu.md)
 test-offload *options:

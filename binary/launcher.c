@@ -53,6 +53,8 @@ static _Noreturn void fail(const char *format, ...) {
     exit(WRONG_SETUP);
 }
 
+static _Noreturn void fail_damaged(void) { fail("my own file is damaged: copy or download it again"); }
+
 // Write words into a buffer of PATH_MAX bytes; returns it.
 static char *path_of(char *path, const char *format, ...) {
     va_list words;
@@ -120,6 +122,7 @@ static int is_whole(const struct image *image, int folder) {
 struct source {
     ZSTD_DStream *stream;
     ZSTD_inBuffer input;
+    size_t hint; // zstd's last answer: 0 at the frame's end
 };
 
 // Write the next `size` bytes of the frame into a file. Returns 0, or -1 with errno.
@@ -129,9 +132,9 @@ static int write_file(struct source *source, int folder, const char *name, const
     if (file < 0) return -1;
     for (uint64_t left = entry->size; left;) {
         ZSTD_outBuffer output = {buffer, left < sizeof(buffer) ? left : sizeof(buffer), 0};
-        size_t hint = ZSTD_decompressStream(source->stream, &output, &source->input);
-        if (ZSTD_isError(hint) || (!output.pos && source->input.pos == source->input.size)) {
-            fail("my own file is damaged: copy or download it again");
+        source->hint = ZSTD_decompressStream(source->stream, &output, &source->input);
+        if (ZSTD_isError(source->hint) || (!output.pos && source->input.pos == source->input.size)) {
+            fail_damaged();
         }
         for (size_t done = 0; done < output.pos;) {
             ssize_t wrote = write(file, buffer + done, output.pos - done);
@@ -149,6 +152,17 @@ static int write_file(struct source *source, int folder, const char *name, const
     return close(file);
 }
 
+// Read the frame's end, where zstd compares its checksum.
+static void finish(struct source *source) {
+    char nothing[1];
+    ZSTD_outBuffer output = {nothing, 0, 0};
+    while (source->hint) {
+        size_t before = source->input.pos;
+        source->hint = ZSTD_decompressStream(source->stream, &output, &source->input);
+        if (ZSTD_isError(source->hint) || (source->hint && source->input.pos == before)) fail_damaged();
+    }
+}
+
 static int write_entry(struct source *source, int folder, const char *name, const struct entry *entry,
                        uint64_t built) {
     if (entry->kind == 'd') return mkdirat(folder, name, 0700);
@@ -161,7 +175,7 @@ static int write_entry(struct source *source, int folder, const char *name, cons
 
 static int unpack(const struct image *image, int folder) {
     const struct footer *footer = &image->footer;
-    struct source source = {ZSTD_createDStream(), {0}};
+    struct source source = {.stream = ZSTD_createDStream(), .hint = 1};
     source.input.src = image->start + footer->index_at + footer->index_bytes;
     source.input.size = footer->packed_bytes;
     if (!source.stream) fail("no memory");
@@ -171,6 +185,7 @@ static int unpack(const struct image *image, int folder) {
     for (uint64_t at = 0; !failed && (name = next_entry(image, &at, &entry));)
         failed = write_entry(&source, folder, name, &entry, footer->built);
     int reason = errno;
+    if (!failed) finish(&source);
     ZSTD_freeDStream(source.stream);
     errno = reason;
     return failed;
@@ -323,6 +338,8 @@ static void become(const char *own, const char *folder, int count, char **words)
 }
 
 int main(int count, char **words) {
+    // What numpy's build and llama.cpp's plainest kernels need: Intel since 2008, AMD since 2011.
+    if (!__builtin_cpu_supports("x86-64-v2")) fail("this processor lacks SSE4.2, which rerankd needs");
     const char *own = own_path();
     struct image image = open_image(own);
     char name[32];

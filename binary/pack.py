@@ -24,7 +24,10 @@ LOADER = "ld-rerankd.so.2"
 """PyInstaller knows a loader by such a name, and then starts the program by it."""
 LOADER_ELSEWHERE = "ld-linux-x86-64.so.2"
 C_LIBRARY = re.compile(r"lib(c|m|dl|pthread|rt|util|resolv|nss_dns|nss_files)\.so\.\d+")
-LEVEL = 19
+OPTIONS = {
+    zstd.CompressionParameter.compression_level: 19,
+    zstd.CompressionParameter.checksum_flag: 1,
+}
 MAGIC = b"rerankd1"
 ENTRY = struct.Struct("<QHc")
 FOOTER = struct.Struct("<QQQQ16s8s")
@@ -90,7 +93,7 @@ def require_whole(folder: Path) -> None:
 def pack(folder: Path) -> tuple[bytes, bytes]:
     """Return the index, folders before what is in them, and the frame of all files' bytes."""
     index = b""
-    compressor = zstd.ZstdCompressor(LEVEL)
+    compressor = zstd.ZstdCompressor(options=OPTIONS)
     frame = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix().encode()
