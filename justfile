@@ -102,18 +102,26 @@ binary: _portable
     set -euo pipefail
     work={{ justfile_directory() }}/build/binary
     mkdir -p "$work"
+    wanted=$(find app models binary LICENSE {{ portable }}/*.installed -type f -not -name '*.pyc' -print0 | sort -z | xargs -0 cksum)
+    if [ -x dist/rerankd ] && [ -f "$work/made" ] && [ "$(cat "$work/made")" = "$wanted" ]; then exit 0; fi
+    rm -f "$work/made"
     cc -std=gnu11 -O2 -Wall -Wextra -static -s -o "$work/launcher" binary/launcher.c -lzstd || {
         echo "the launcher needs a C compiler and zstd's static library (Debian: build-essential libzstd-dev)" >&2
         exit 1
     }
-    {{ portable }}/bin/python -m PyInstaller --noconfirm --log-level ERROR --workpath "$work/work" --distpath "$work" binary/rerankd.spec
-    # Times inside are the commit's, so that the same sources give the same file.
+    PYTHONHASHSEED=0 {{ portable }}/bin/python -m PyInstaller --noconfirm --clean --log-level ERROR --workpath "$work/work" --distpath "$work" binary/rerankd.spec
+    # Times inside are the commit's, not this moment's.
     SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}" \
         {{ portable }}/bin/python binary/pack.py "$work/launcher" "$work/rerankd" dist/rerankd
+    echo "$wanted" > "$work/made"
 
 # Run dist/rerankd as people will: in an empty root, on lesser processors, killed, damaged
 test-binary *options: (_install "dev") binary
     {{ bin }}/python -m pytest tests/binary/against_*.py {{ options }}
+
+# Measure dist/rerankd: size, start to first answer, idle memory
+measure-binary: (_install "dev") binary
+    {{ bin }}/python tests/binary/measure.py
 
 # Compare scores with layers on a GPU with the CPU's, on Mesa's software Vulkan driver (docs/gpu.md)
 test-offload *options:

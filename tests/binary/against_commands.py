@@ -82,7 +82,8 @@ def test_a_new_file_is_tried_in_a_child_and_served(binary: Binary, tiny: Path) -
     with binary.serving() as server:
         (deployed,) = binary.lines("deploy", tiny, "--id", "tiny", "--url", server.url)
         assert deployed["state"] == "ready"
-        names = [one["id"] for one in binary.lines("ps", "--url", server.url)]
+        by_name = server.url.replace("127.0.0.1", "localhost")
+        names = [one["id"] for one in binary.lines("ps", "--url", by_name)]
         assert names == ["rerank-mini-en", "tiny"]
         body = {"model": "tiny", "query": "a", "documents": ["b"]}
         assert server.client.post("/v1/rerank", json=body).status_code == 200
