@@ -7,6 +7,8 @@ import json
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -210,6 +212,24 @@ def test_traces_are_sent(binary: Binary, collector: tuple[str, list[str]]) -> No
         server.panda()
         assert server.end() == 0
     assert posted
+
+
+def test_the_units_memory_rule_is_kept(binary: Binary) -> None:
+    """No memory is writable and executable, which the unit asks of the kernel (since 6.3)."""
+    refuse = "import ctypes, os, sys\n"
+    refuse += "ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) and sys.exit(77)\n"  # PR_SET_MDWE
+    refuse += "os.execv(sys.argv[1], sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", refuse, FILE, "rank", QUERY],
+        input=FACTS,
+        env=binary.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 77:
+        pytest.skip("this kernel can't refuse it")
+    assert json.loads(done.stdout)["relevance_score"] > 0.9
 
 
 def test_other_programs_get_the_systems_libraries(binary: Binary, tmp_path: Path) -> None:

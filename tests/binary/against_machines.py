@@ -42,7 +42,7 @@ NEEDS = {
     "alderlake": "avx_vnni",
     "skylakex": "avx512f",
     "cascadelake": "avx512_vnni",
-    "icelake": "avx512_vbmi",
+    "icelake": "avx512vbmi",
     "zen4": "avx512_bf16",
     "sapphirerapids": "amx_int8",
 }

@@ -124,3 +124,12 @@ def test_the_home_is_where_it_unpacks_itself(tmp_path: Path) -> None:
     (model,) = tmp_path.glob(".cache/rerankd/program-*/_internal/app/models/*.gguf")
     assert math.isclose(model.stat().st_mtime, round(model.stat().st_mtime))
     assert not model.stat().st_mode & 0o077
+
+
+def test_a_service_uses_its_cache_folder(tmp_path: Path) -> None:
+    """systemd names it, and makes it a link; the user has no home that is theirs."""
+    (tmp_path / "private").mkdir(mode=0o700)
+    (tmp_path / "rerankd").symlink_to("private")
+    unit = {"HOME": "/", "CACHE_DIRECTORY": str(tmp_path / "rerankd"), "PATH": os.environ["PATH"]}
+    subprocess.run([FILE, "--version"], env=unit, check=True, capture_output=True)
+    assert list(tmp_path.glob("private/program-*"))
