@@ -102,7 +102,7 @@ binary: _portable
     set -euo pipefail
     work={{ justfile_directory() }}/build/binary
     mkdir -p "$work"
-    wanted=$(find app models binary LICENSE {{ portable }}/*.installed -type f -not -name '*.pyc' -print0 | sort -z | xargs -0 cksum)
+    wanted=$(find app models binary LICENSE {{ portable }}/*.installed -type f -not -name '*.pyc' -not -path 'models/train/*' -print0 | sort -z | xargs -0 cksum)
     if [ -x dist/rerankd ] && [ -f "$work/made" ] && [ "$(cat "$work/made")" = "$wanted" ]; then exit 0; fi
     rm -f "$work/made"
     cc -std=gnu11 -O2 -Wall -Wextra -static -s -o "$work/launcher" binary/launcher.c -lzstd || {
