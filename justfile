@@ -3,6 +3,7 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 python := env("PYTHON", "python3")
 venv := justfile_directory() / ".venv"
 bin := venv / "bin"
+portable := justfile_directory() / ".venv-portable"
 
 # List the recipes
 default:
@@ -95,6 +96,33 @@ docs: (_install "dev")
 build: (_install "dev")
     {{ bin }}/python -m build --no-isolation
 
+# Make dist/rerankd: one file that needs no Python; for x86-64 Linux (see docs/install.md)
+binary: _portable
+    #!/usr/bin/env bash
+    set -euo pipefail
+    work={{ justfile_directory() }}/build/binary
+    mkdir -p "$work"
+    wanted=$(find app models binary LICENSE {{ portable }}/*.installed -type f -not -name '*.pyc' -not -path 'models/train/*' -print0 | sort -z | xargs -0 cksum)
+    if [ -x dist/rerankd ] && [ -f "$work/made" ] && [ "$(cat "$work/made")" = "$wanted" ]; then exit 0; fi
+    rm -f "$work/made"
+    cc -std=gnu11 -O2 -Wall -Wextra -static -s -o "$work/launcher" binary/launcher.c -lzstd || {
+        echo "the launcher needs a C compiler and zstd's static library (Debian: build-essential libzstd-dev)" >&2
+        exit 1
+    }
+    PYTHONHASHSEED=0 {{ portable }}/bin/python -m PyInstaller --noconfirm --clean --log-level ERROR --workpath "$work/work" --distpath "$work" binary/rerankd.spec
+    # Times inside are the commit's, not this moment's.
+    SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}" \
+        {{ portable }}/bin/python binary/pack.py "$work/launcher" "$work/rerankd" dist/rerankd
+    echo "$wanted" > "$work/made"
+
+# Run dist/rerankd as people will: in an empty root, on lesser processors, killed, damaged
+test-binary *options: (_install "dev") binary
+    {{ bin }}/python -m pytest tests/binary/against_*.py {{ options }}
+
+# Measure dist/rerankd: size, start to first answer, idle memory
+measure-binary: (_install "dev") binary
+    {{ bin }}/python tests/binary/measure.py
+
 # Compare scores with layers on a GPU with the CPU's, on Mesa's software Vulkan driver (docs/gpu.md)
 test-offload *options:
     #!/usr/bin/env bash
@@ -128,6 +156,7 @@ test-ray *options: (_install "dev")
 lock:
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "just lock" pyproject.toml --group package --output-file requirements/runtime.txt
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "just lock" pyproject.toml --group package --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
+    uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "just lock" pyproject.toml --group package --group binary --extra eval --extra otel --constraints requirements/runtime.txt --constraints requirements/dev.txt --output-file requirements/binary.txt
 
 # Write the clients' locks anew
 lock-clients:
@@ -170,4 +199,26 @@ _engine:
     [ -x {{ bin }}/python ] || {{ python }} -m venv {{ venv }}
     echo "compiling llama.cpp (once: some 5 minutes)" >&2
     app/engine/patches/install.sh {{ bin }}/python requirements/runtime.txt
+    echo "$wanted" > "$stamp"
+
+# Compile llama.cpp for many processors into an environment of its own, and install what the binary holds
+_portable:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    # The rest falls back to one of these: the generations whose kernels differ.
+    variants="sse42 haswell alderlake skylakex cascadelake icelake zen4 sapphirerapids"
+    flags="-DGGML_NATIVE=OFF -DGGML_BACKEND_DL=ON -DGGML_CPU_ALL_VARIANTS=ON -DLLAVA_BUILD=OFF -DCMAKE_INSTALL_BINDIR=llama_cpp/lib"
+    wanted=$( (grep '^llama-cpp-python==' requirements/binary.txt; cat app/engine/patches/*.patch; echo "$variants $flags") | cksum)
+    stamp={{ portable }}/engine.installed
+    if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
+        [ -x {{ portable }}/bin/python ] || {{ python }} -m venv {{ portable }}
+        echo "compiling llama.cpp for many processors (once: some 10 minutes)" >&2
+        RERANKD_CPU_VARIANTS=$variants CMAKE_ARGS=$flags app/engine/patches/install.sh {{ portable }}/bin/python requirements/binary.txt
+        echo "$wanted" > "$stamp"
+    fi
+    wanted=$(cat requirements/binary.txt pyproject.toml | cksum)
+    stamp={{ portable }}/binary.installed
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
+    {{ portable }}/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/binary.txt
+    {{ portable }}/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
     echo "$wanted" > "$stamp"

@@ -250,7 +250,10 @@ def state_folder(settings: Settings, environment: Mapping[str, str] | None = Non
     if settings.state_dir:
         return Path(settings.state_dir).expanduser()
     home = environment.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(home).expanduser() / "rerankd"
+    try:
+        return Path(home).expanduser() / "rerankd"
+    except RuntimeError:  # a user without a home, as in a bare container
+        return Path("/var/lib/rerankd")
 
 
 def wants_traces(settings: Settings, environment: Mapping[str, str] | None = None) -> bool:

@@ -50,7 +50,12 @@ FILES = {
 """Files that the pages take for the reader's own."""
 
 VARIABLE = re.compile(r"\bRERANKD_[A-Z_]*[A-Z]\b")
-SOURCES = [*(ROOT / "app").rglob("*.py"), *(ROOT / "app").rglob("*.sh"), ROOT / "justfile"]
+SOURCES = [
+    *(ROOT / "app").rglob("*.py"),
+    *(ROOT / "app").rglob("*.sh"),
+    ROOT / "justfile",
+    ROOT / "binary/launcher.c",
+]
 """What reads variables beside the settings' own."""
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

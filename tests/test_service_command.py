@@ -138,6 +138,18 @@ def test_a_command_that_the_service_s_user_can_t_run_is_refused(
         command.require_reachable((str(inside),))
 
 
+def test_the_single_binary_is_reached_by_its_own_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It unpacks itself where each user may; what this process unpacked is no matter."""
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "closed"))
+    monkeypatch.setattr(sys, "executable", "/bin/true")
+
+    assert command.own_command() == ("/bin/true",)
+    command.require_reachable(command.own_command())
+
+
 @pytest.mark.parametrize(
     ("path", "line"),
     [("/opt/a b/x", '"/opt/a b/x" serve'), ("/opt/100%/x", "/opt/100%%/x serve")],

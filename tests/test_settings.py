@@ -9,7 +9,16 @@ import msgspec
 import pytest
 
 from app.errors import SettingsError
-from app.settings import HELP, SECRET, Effective, Setting, Settings, load, table
+from app.settings import (
+    HELP,
+    SECRET,
+    Effective,
+    Setting,
+    Settings,
+    load,
+    state_folder,
+    table,
+)
 
 KEY = "sk-not-for-the-log"
 
@@ -274,3 +283,18 @@ def test_a_service_link_of_kubernetes_is_not_a_port() -> None:
     environment = {"RERANKD_PORT": "tcp://192.0.2.1:8100"}
 
     assert load(environment=environment).settings.port == 8100
+
+
+def test_a_user_without_a_home_has_a_state_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in an empty root, which tells of no users; what is said still comes first."""
+    monkeypatch.setattr(Path, "expanduser", no_home)
+
+    assert state_folder(Settings(), {}) == Path("/var/lib/rerankd")
+    assert state_folder(Settings(), {"XDG_STATE_HOME": "/state"}) == Path("/state/rerankd")
+    assert state_folder(Settings(state_dir="/mine"), {}) == Path("/mine")
+
+
+def no_home(path: Path) -> Path:
+    if path.parts[0] == "~":
+        raise RuntimeError("Could not determine home directory.")
+    return path

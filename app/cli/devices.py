@@ -10,7 +10,7 @@ from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
-from app.engine import ggml
+from app.engine import ggml, llama
 from app.engine.devices import Device, Survey, missing_gpu, offload_targets, way_to_gpu
 
 
@@ -39,6 +39,7 @@ class DeviceLine(Struct, frozen=True, tag_field="object", tag="device"):
 @click.command()
 def devices() -> None:
     """List the devices llama.cpp sees: a table to a person, JSONL to a pipe."""
+    llama.start()  # what llama.cpp says of its backends is not for the terminal
     seen = ggml.survey()
     if sys.stdout.isatty():
         show(seen, Console())

@@ -145,7 +145,10 @@ def require_reachable(command: Sequence[str]) -> None:
 
     A system service runs as a user of its own, who has no part in anybody's home.
     """
-    for path in {Path(command[0]).absolute(), Path(command[0]).resolve(), Path(sys.prefix)}:
+    paths = {Path(command[0]).absolute(), Path(command[0]).resolve()}
+    if not getattr(sys, "frozen", False):  # the single binary unpacks itself where the service may
+        paths.add(Path(sys.prefix))
+    for path in paths:
         if any(path.is_relative_to(folder) for folder in HIDDEN):
             raise SettingsError(f"{path} is in a folder that services don't see; {ADVICE}")
         for part in (*reversed(path.parents), path):
@@ -153,7 +156,10 @@ def require_reachable(command: Sequence[str]) -> None:
                 raise SettingsError(f"{part} is closed to a user of the service's own; {ADVICE}")
 
 
-ADVICE = "install rerankd for everyone (pipx install --global rerankd), or take --user"
+ADVICE = (
+    "install rerankd for everyone (pipx install --global rerankd, or the single binary in "
+    "/usr/local/bin), or take --user"
+)
 
 
 def _quoted(word: str) -> str:

@@ -6,6 +6,8 @@ llama_cpp binds none of these functions, so they are declared here, from ggml-ba
 from __future__ import annotations
 
 import ctypes
+import os
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,7 @@ class _Properties(ctypes.Structure):
 
 
 _SIGNATURES: dict[str, tuple[Any, ...]] = {
+    "ggml_backend_load_all_from_path": (None, ctypes.c_char_p),
     "ggml_backend_reg_count": (ctypes.c_size_t,),
     "ggml_backend_reg_get": (ctypes.c_void_p, ctypes.c_size_t),
     "ggml_backend_reg_name": (ctypes.c_char_p, ctypes.c_void_p),
@@ -48,6 +51,8 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
 }
 """The result's type, then the arguments'."""
 
+_loading = threading.Lock()
+
 
 @cache
 def _function(name: str) -> Any:
@@ -56,12 +61,29 @@ def _function(name: str) -> Any:
     return found
 
 
+def load_plugins() -> None:
+    """Load the best backends of a build that has them as plugins beside its libraries, once.
+
+    llama.cpp itself looks only in the folder it was compiled for, in that of the program, and in
+    the working directory. Raises EngineFailure where this processor can run none of them.
+    """
+    folder = _library_folder()
+    if not any(folder.glob("libggml-cpu-*.so")):
+        return
+    with _loading:
+        if not _count("reg"):
+            _function("ggml_backend_load_all_from_path")(os.fsencode(folder))
+        if not _count("reg"):
+            raise EngineFailure("this processor can run none of llama.cpp's kernels that are here")
+
+
 def survey() -> Survey:
     """Return what llama.cpp sees now; the first call starts the GPUs' drivers.
 
     Raises EngineFailure for a device of a type this code doesn't know.
     """
-    lib.llama_supports_gpu_offload()  # loads the backends of a build that has them as plugins
+    load_plugins()
+    lib.llama_supports_gpu_offload()  # loads plugins that are in another folder
     found = [_function("ggml_backend_reg_get")(at) for at in range(_count("reg"))]
     registered = [_text(_function("ggml_backend_reg_name")(one)) for one in found]
     return Survey(

@@ -19,7 +19,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from app.domain import TokenIds
-from app.engine import said
+from app.engine import ggml, said
 from app.errors import EngineFailure, ModelFileError, SettingsError
 
 SPLIT_MODES = {"none": 0, "layer": 1, "row": 2}
@@ -68,13 +68,17 @@ def supports_gpu() -> bool:
 
 
 def start() -> None:
-    """Start llama.cpp once, its log sent to ours."""
+    """Start llama.cpp once, its log sent to ours.
+
+    Raises EngineFailure where this processor can run none of a build's kernels.
+    """
     global _callback  # noqa: PLW0603 - llama.cpp's log callback is global as well
     with _started:
         if _callback is None:
             _callback = lib.llama_log_callback(_log)
             lib.llama_log_set(_callback, ctypes.c_void_p(0))
             lib.llama_backend_init()
+        ggml.load_plugins()
 
 
 def _log(level: int, text: bytes, _data: object) -> None:

@@ -2,6 +2,7 @@
 # Install the llama-cpp-python of a lock, its llama.cpp patched by the *.patch files beside this.
 #   install.sh PYTHON LOCK
 # With RERANKD_PLAIN_ENGINE=1 it is installed as it was published. CMAKE_ARGS reach CMake either way.
+# RERANKD_CPU_VARIANTS="haswell zen4" leaves only these of the variants of GGML_CPU_ALL_VARIANTS.
 set -euo pipefail
 python=$1 lock=$2
 here=$(cd "$(dirname "$0")" && pwd)
@@ -19,5 +20,15 @@ if [ -z "${RERANKD_PLAIN_ENGINE:-}" ]; then
             exit 1
         }
     done
+fi
+if [ -n "${RERANKD_CPU_VARIANTS:-}" ]; then
+    list=$folder/vendor/llama.cpp/ggml/src/CMakeLists.txt
+    for variant in $RERANKD_CPU_VARIANTS; do
+        grep --quiet -E "ggml_add_cpu_backend_variant\($variant[ )]" "$list" || {
+            echo "llama.cpp has no CPU variant $variant" >&2
+            exit 1
+        }
+    done
+    sed --in-place -E "/ggml_add_cpu_backend_variant\([a-z]/{/\((${RERANKD_CPU_VARIANTS// /|})[ )]/!d}" "$list"
 fi
 "$python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$folder"

@@ -1,0 +1,132 @@
+"""Makes the one file: a launcher, an index, every file's bytes in one zstd frame, and a footer.
+
+pack.py LAUNCHER FOLDER OUTPUT takes what PyInstaller collected in FOLDER, adds the C library that
+it was linked with, and holds that nothing is asked for which isn't inside. launcher.c reads the
+result; the structs here are its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from backports import zstd
+
+LOADER = "ld-rerankd.so.2"
+"""PyInstaller knows a loader by such a name, and then starts the program by it."""
+LOADER_ELSEWHERE = "ld-linux-x86-64.so.2"
+C_LIBRARY = re.compile(r"lib(c|m|dl|pthread|rt|util|resolv|nss_dns|nss_files)\.so\.\d+")
+OPTIONS = {
+    zstd.CompressionParameter.compression_level: 19,
+    zstd.CompressionParameter.checksum_flag: 1,
+    zstd.CompressionParameter.nb_workers: os.cpu_count() or 1,  # the result is the same
+}
+MAGIC = b"rerankd1"
+ENTRY = struct.Struct("<QHc")
+FOOTER = struct.Struct("<QQQQ16s8s")
+
+
+def main() -> None:
+    """Pack a folder, and say how large it became."""
+    launcher, folder, output = map(Path, sys.argv[1:])
+    strip(folder)
+    add_c_library(folder)
+    require_whole(folder)
+    index, frame = pack(folder)
+    start = launcher.read_bytes()
+    build = hashlib.sha256(index + frame).hexdigest()[:16].encode()
+    built = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
+    footer = FOOTER.pack(len(start), len(index), len(frame), built, build, MAGIC)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.unlink(missing_ok=True)  # one that runs can't be written to
+    output.write_bytes(start + index + frame + footer)
+    output.chmod(0o755)
+    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {unpacked(folder) / 1e6:.1f} unpacked")
+
+
+def strip(folder: Path) -> None:
+    """Take debug symbols out of what was compiled here; wheels' libraries are as they should be."""
+    inside = folder / "_internal"
+    compiled = (
+        *inside.glob("*.so*"),
+        *inside.glob("python3*/**/*.so"),
+        *inside.glob("llama_cpp/lib/*"),
+    )
+    for path in compiled:
+        if not path.is_symlink():
+            _read("strip", "--strip-unneeded", path)
+
+
+def add_c_library(folder: Path) -> None:
+    """Copy the loader and the C library's parts that the program was linked with."""
+    said = _read("ldd", folder / "rerankd")
+    loader = re.search(r"(/\S*ld-linux-x86-64\.so\.2)", said)
+    library = re.search(r"libc\.so\.6 => (\S+)", said)
+    if loader is None or library is None:
+        sys.exit("error: the single binary needs a system with glibc for x86-64 to be built on")
+    for found in Path(library[1]).resolve().parent.iterdir():
+        if C_LIBRARY.fullmatch(found.name):
+            shutil.copyfile(found, folder / "_internal" / found.name)
+    shutil.copyfile(loader[1], folder / "_internal" / LOADER)
+    (folder / "_internal" / LOADER).chmod(0o755)
+
+
+def require_whole(folder: Path) -> None:
+    """Exit with the names of shared libraries that something needs and that are not inside."""
+    inside = {LOADER_ELSEWHERE, *(path.name for path in folder.rglob("*.so*"))}
+    missing = set()
+    for path in (*folder.rglob("*.so*"), folder / "rerankd"):
+        if not path.is_symlink():
+            needed = re.findall(r"\(NEEDED\).*\[(.+)\]", _read("readelf", "--dynamic", path))
+            missing |= {f"{name}, which {path.name} needs" for name in needed if name not in inside}
+    if missing:
+        sys.exit("error: not in the bundle: " + "; ".join(sorted(missing)))
+
+
+def pack(folder: Path) -> tuple[bytes, bytes]:
+    """Return the index, folders before what is in them, and the frame of all files' bytes."""
+    index = b""
+    compressor = zstd.ZstdCompressor(options=OPTIONS)
+    frame = []
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix().encode()
+        kind, size, target = _described(path)
+        index += ENTRY.pack(size, len(name), kind) + name + b"\0" + target
+        if kind in b"fx":
+            frame.append(compressor.compress(path.read_bytes()))
+    return index, b"".join((*frame, compressor.flush()))
+
+
+def _described(path: Path) -> tuple[bytes, int, bytes]:
+    if path.is_symlink():
+        target = os.fsencode(path.readlink())
+        return b"l", len(target), target + b"\0"
+    if path.is_dir():
+        return b"d", 0, b""
+    kind = b"x" if os.access(path, os.X_OK) and ".so" not in path.name.replace(LOADER, "") else b"f"
+    return kind, path.stat().st_size, b""
+
+
+def unpacked(folder: Path) -> int:
+    """Return the bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in _files(folder))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def _read(*command: str | Path) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+if __name__ == "__main__":
+    main()
