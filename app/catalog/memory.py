@@ -17,6 +17,8 @@ PER_TOKEN: dict[Family, float] = {
     "xlm-roberta": 7,
     "modern-bert": 7.5,
     "jina-bert-v2": 15,
+    "embedding": 15,  # of any encoder: the largest
+    "late-interaction": 7,  # BERT's
     "neo-bert": 15,  # not measured: the largest of the measured ones
 }
 """Floats of a model's width that an encoder's compute buffer holds for each token."""

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from . import convert, data, encoder, evaluate, head, training
 from .sources import Source, fetch_base, read_table
 
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+SHARES = (0.0, 0.5, 1.0)
 """Ways between the base's weights and the trained ones that are tried."""
 
 

@@ -15,7 +15,7 @@ from . import encoder
 from .data import JUNK
 from .encoder import Weights
 
-LISTS = 300
+LISTS = 80
 BATCH = 32
 RANDOM = 6
 RELEVANT_LOGIT, OTHER_LOGIT = 2.2, -3.2
