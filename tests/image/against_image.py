@@ -36,8 +36,8 @@ PANDA = {
         "hi",
         "it is a bear",
         (
-            "The giant panda (Ailuropoda melanoleuca), sometimes called a panda bear or simply panda, "
-            "is a bear species endemic to China."
+            "The giant panda (Ailuropoda melanoleuca), sometimes called a panda bear or simply "
+            "panda, is a bear species endemic to China."
         ),
     ],
 }
