@@ -123,6 +123,20 @@ test-binary *options: (_install "dev") binary
 measure-binary: (_install "dev") binary
     {{ bin }}/python tests/binary/measure.py
 
+# Build the container image with what is there: podman, docker or buildah (see docs/container.md)
+image target="cpu" *options:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for tool in podman docker buildah; do command -v "$tool" >/dev/null && break; done
+    name=rerankd; [ "{{ target }}" = cpu ] || name=rerankd-{{ target }}
+    format=(--format docker --ignorefile .containerignore) # OCI's own format has no health check
+    [ "$tool" != docker ] || format=()
+    "$tool" build "${format[@]}" -f Containerfile --target "{{ target }}" -t "$name" {{ options }} .
+
+# Check the image that is there: run it, ask it, stop it; builds nothing
+test-image *options: (_install "dev")
+    {{ bin }}/python -m pytest tests/image/against_image.py {{ options }}
+
 # Compare scores with layers on a GPU with the CPU's, on Mesa's software Vulkan driver (docs/gpu.md)
 test-offload *options:
     #!/usr/bin/env bash

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import re
@@ -15,8 +14,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import check_jsonschema
 import httpx
 import jsonschema_rs
+import kubernetes_validate
 import pytest
 import yaml
 from fakes import PATIENCE
@@ -108,8 +109,7 @@ def test_what_the_image_copies_is_not_ignored() -> None:
 
 def test_compose_file_follows_its_schema() -> None:
     """The Compose specification's own schema takes it, and its volumes are the image's."""
-    packaged = pytest.importorskip("check_jsonschema", reason="has the schema of Compose")
-    text = resources.files(packaged) / "builtin_schemas" / "vendor" / "compose-spec.json"
+    text = resources.files(check_jsonschema) / "builtin_schemas" / "vendor" / "compose-spec.json"
     (service,) = COMPOSE["services"].values()
 
     jsonschema_rs.validate(json.loads(text.read_text("utf-8")), COMPOSE)
@@ -125,13 +125,30 @@ def _volumes() -> set[str]:
     return set(json.loads(found[1]))
 
 
+@pytest.mark.parametrize("version", ["1.31", "1.34"])
 @pytest.mark.parametrize("kind", sorted(KUBERNETES))
-def test_manifests_follow_kubernetes_schemas(kind: str) -> None:
-    """Each manifest is valid, with no field that Kubernetes doesn't know."""
-    pytest.importorskip("kubernetes_validate", reason="has Kubernetes' schemas")
-    validator = importlib.import_module("kubernetes_validate")
+def test_manifests_follow_kubernetes_schemas(kind: str, version: str) -> None:
+    """Each manifest is valid, with no field that an older or a newer Kubernetes doesn't know."""
+    kubernetes_validate.validate(KUBERNETES[kind], version, strict=True)
 
-    validator.validate(KUBERNETES[kind], "1.31", strict=True)
+
+def test_schemas_refuse_what_is_wrong() -> None:
+    """The schemas are there and strict: an unknown field or a wrong type is refused."""
+    for wrong in ({"replicas": "two"}, {"replica": 2}):
+        spec = {**KUBERNETES["Deployment"]["spec"], **wrong}
+        with pytest.raises(kubernetes_validate.ValidationError):
+            kubernetes_validate.validate(
+                {**KUBERNETES["Deployment"], "spec": spec}, "1.34", strict=True
+            )
+
+
+def test_all_kinds_of_manifest_are_there() -> None:
+    """A Deployment, its Service, its models' claim and an autoscaler, one file each."""
+    files = list((DEPLOY / "kubernetes").iterdir())
+
+    kinds = {"Deployment", "Service", "PersistentVolumeClaim", "HorizontalPodAutoscaler"}
+    assert set(KUBERNETES) == kinds
+    assert len(files) == len(kinds)
 
 
 def test_manifests_fit_each_other() -> None:
