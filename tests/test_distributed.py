@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import tomllib
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
@@ -562,3 +563,12 @@ def test_the_ordinary_command_never_imports_ray() -> None:
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_what_is_tested_is_what_the_extra_installs() -> None:
+    """The lock of `just test-ray` is made from the extra's own line."""
+    root = Path(__file__).parents[1]
+    extras = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    lines = (root / "tests/distributed/requirements.in").read_text("utf-8").split()
+
+    assert lines == extras["optional-dependencies"]["ray"]
