@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,6 +23,10 @@ from app.http import AccessLog, create_app
 from app.service import Service, build
 from app.settings import Settings
 from app.telemetry import Telemetry
+
+FIRST_MODEL = Path(__file__).parent / "models"
+"""The first embedded model, a cross-encoder, under the embedded model's name: answers of the fake
+engine are made of its layout."""
 
 POISON, NAN = 100, 101
 """Ids of the words `poison`, which makes a step raise, and `nan`, which gets no number."""
@@ -79,7 +84,7 @@ class FakeEngine:
 
 def service_of(engine: FakeEngine | None = None, *, start: bool = True, **settings: Any) -> Service:
     """Return a service over a fake engine, ready unless `start` is off."""
-    own = Settings(**settings)
+    own = Settings(**{"catalog_dir": str(FIRST_MODEL), **settings})
     service = build(own, (engine or FakeEngine()).open, observer=Telemetry())
     if start:
         asyncio.run(service.start())
