@@ -131,9 +131,9 @@ HELP: dict[str, str] = {
     "max_requests": "most requests waiting or running; beyond it requests get 429",
     "request_timeout": "seconds a request may take in all before it gets 504; 0: no limit",
     "cache_bytes": "bytes of memory for scores that are known already; 0: none are kept",
+    "cache_persist": "keep known scores in the state folder, so that a restart stays warm",
     "vector_cache_bytes": "bytes of memory for documents' vectors, for each model that compares "
     "vectors; 0: none are kept",
-    "cache_persist": "keep known scores in the state folder, so that a restart stays warm",
     "read_timeout": "seconds for a request body to arrive",
     "drain_timeout": "seconds that running requests get to finish after SIGTERM",
     "api_keys": "keys that may do everything, beside those of `rerankd keys`",

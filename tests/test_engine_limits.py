@@ -157,7 +157,7 @@ def test_an_output_buffer_is_given_back_once(
     """Whole pages of the logits nobody reads go back to the system, again only when they grow."""
     given: list[tuple[int, int]] = []
     monkeypatch.setattr(
-        "app.engine.encoder._madvise", lambda start, size, _advice: given.append((start, size))
+        "app.engine.output_pages._madvise", lambda start, size, _advice: given.append((start, size))
     )
     monkeypatch.setattr(llama, "supports_gpu", lambda: False)
     with opened(tiny_bert) as engine:
