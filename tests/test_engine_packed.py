@@ -11,6 +11,7 @@ import pytest
 import reference
 from numpy.typing import NDArray
 from reference import Weights
+from serving import FIRST_MODEL
 from tiny_models import opened, write_qwen3
 
 from app.domain import NO_TOKENS, Backend, Prompt, TokenIds
@@ -65,7 +66,7 @@ def _documents() -> tuple[str, ...]:
 @pytest.fixture(scope="module")
 def embedded() -> Iterator[Engine]:
     """The embedded model with two contexts of one thread."""
-    settings = Settings(workers=2, threads=1)
+    settings = Settings(workers=2, threads=1, catalog_dir=str(FIRST_MODEL))
     target = preflight(settings)
     engine = open_engine(target.header, target.verdict, settings)
     yield engine
@@ -75,7 +76,7 @@ def embedded() -> Iterator[Engine]:
 @pytest.fixture(scope="module")
 def pairs(embedded: Engine) -> tuple[TokenIds, ...]:
     """The documents' pairs with one query, the longest cut to the model's context."""
-    target = preflight(Settings())
+    target = preflight(Settings(catalog_dir=str(FIRST_MODEL)))
     layout = layout_for("bert", target.header, embedded.tokenizer)
     prompter = Prompter(layout, embedded.sizes.limits.pair_tokens)
     return prompter.build("What is a panda?", _documents()).prompt.rows

@@ -16,6 +16,7 @@ import reference
 from gguf import GGMLQuantizationType
 from numpy.typing import NDArray
 from reference import Weights
+from serving import FIRST_MODEL
 from tiny_models import Shape, opened, write_bert, write_qwen3
 
 from app.domain import NO_TOKENS, Prompt, TokenIds
@@ -144,7 +145,7 @@ def test_threads_do_not_change_a_bit(tmp_path: Path, family: str, threads: int) 
 
 def test_the_embedded_model_scores_packed_as_alone() -> None:
     """Its own Q8_0 weights, steps of 1 to 16 pairs: the same logits, whatever the step."""
-    settings = Settings(workers=1, threads=1)
+    settings = Settings(workers=1, threads=1, catalog_dir=str(FIRST_MODEL))
     target = preflight(settings)
     rows = tuple(rows_of(Weights(target.header.path), (5, 12, 17, 30, 64, 90) * 4))
     engine = open_engine(target.header, target.verdict, settings)

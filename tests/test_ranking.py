@@ -14,7 +14,7 @@ import pytest
 from fakes import PATIENCE, Gate
 from hypothesis import given
 from hypothesis import strategies as st
-from serving import FakeEngine, by_length, service_of
+from serving import FIRST_MODEL, FakeEngine, by_length, service_of
 
 from app.domain import Fit, Outcome, RankedDocument, RankedResult, RankRequest, StepFacts
 from app.errors import DeadlineExceeded, EngineFailure, RerankdError
@@ -413,7 +413,7 @@ def test_the_observer_hears_of_requests_and_steps() -> None:
         from app.service import build  # noqa: PLC0415
         from app.settings import Settings  # noqa: PLC0415
 
-        service = build(Settings(), engine.open, observer=watcher)
+        service = build(Settings(catalog_dir=str(FIRST_MODEL)), engine.open, observer=watcher)
         await service.start()
         await service.rank(asking(*PANDA), caller="key-1")
         for wrong in (asking("poison"), asking("one", model="none"), asking()):
