@@ -55,6 +55,7 @@ SOURCES = [
     *(ROOT / "app").rglob("*.sh"),
     ROOT / "justfile",
     ROOT / "binary/launcher.c",
+    *(ROOT / "tests/image").glob("*.py"),
 ]
 """What reads variables beside the settings' own."""
 

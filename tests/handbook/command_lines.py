@@ -21,7 +21,7 @@ JUSTFILE = Path(__file__).parents[2] / "justfile"
 def recipes() -> set[str]:
     """Return the justfile's recipes that people may name."""
     return set(
-        re.findall(r"^([a-z][\w-]*)(?: [^:=\n]*)?:(?!=)", JUSTFILE.read_text("utf-8"), re.MULTILINE)
+        re.findall(r"^([a-z][\w-]*)(?: [^:\n]*)?:(?!=)", JUSTFILE.read_text("utf-8"), re.MULTILINE)
     )
 
 

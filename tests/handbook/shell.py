@@ -13,7 +13,9 @@ NOT_RUN = {
     **dict.fromkeys(("apt", "apt-get", "pip", "pip3", "pipx", "uv", "npm"), "installs packages"),
     **dict.fromkeys(("git", "ssh", "wget"), "asks another host"),
     **dict.fromkeys(("docker", "podman", "buildah", "skopeo", "crictl"), "needs an image"),
-    **dict.fromkeys(("debootstrap", "chroot", "unshare", "ip"), "needs rights"),
+    **dict.fromkeys(
+        ("debootstrap", "chroot", "unshare", "ip", "tests/image/base.sh"), "needs rights"
+    ),
     **dict.fromkeys(("kubectl", "helm"), "needs a cluster"),
     **dict.fromkeys(("ray",), "starts a cluster"),
     **dict.fromkeys(("nvidia-smi", "nvcc"), "needs a GPU"),
