@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from msgspec import Struct
+from threadpoolctl import threadpool_limits
 
 from app.domain import Backend, Prompt
 from app.engine import ggml, llama
@@ -170,6 +171,8 @@ def _open_backend(
 def _reading(header: Header, verdict: Verdict, model: llama.Model, settings: Settings) -> _Reading:
     """Decide how scores are read. Raises ModelFileError when the file lacks what that takes."""
     if verdict.family in EMBEDDING:
+        # The library's own threads would wait for each other, twice as long as all the work takes.
+        threadpool_limits(limits=1, user_api="blas")
         store = VectorStore(settings.vector_cache_bytes)
         return _Reading(measure=_measure(header, verdict, model), store=store)
     if verdict.family in CAUSAL:
