@@ -44,7 +44,7 @@ def read_html(path: Path) -> Iterator[Section]:
     raw = path.read_bytes()
     if not raw.strip():
         return
-    body = lxml_html.fromstring(raw).find(".//body")
+    body = lxml_html.document_fromstring(raw).find(".//body")
     if body is None:
         return
     title, words = "", []
