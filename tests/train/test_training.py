@@ -35,7 +35,8 @@ def test_html_is_read_from_heading_to_heading(tmp_path: Path) -> None:
     """Numbers before headings, navigation and scripts are left out."""
     text = "A text of more than sixty characters, so that it is worth a section. "
     (tmp_path / "a.html").write_text(
-        f"<head><meta charset='utf-8'></head><body><div class='nav'><p>{text}</p></div><h1>1.2. First¶</h1><p>{text}</p>"
+        f"<head><meta charset='utf-8'></head><body><div class='nav'><p>{text}</p></div>"
+        f"<h1>1.2. First¶</h1><p>{text}</p>"
         f"<script>no</script><h2>Second</h2><pre>{text}</pre><h2>Short</h2><p>no</p></body>"
     )
     found = list(readers.read_html(tmp_path / "a.html"))
