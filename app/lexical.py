@@ -19,18 +19,29 @@ _words = re.compile(r"\w+").findall
 def bm25_shares(query: str, documents: Sequence[str]) -> list[float]:
     """Return each document's BM25 score as a share of the best one's, 0 to 1.
 
+    The time it takes grows with the texts' length alone, not with query times documents.
+
     All are 0 where no document has a word of the query.
     """
-    counts = [Counter(_words(text.casefold())) for text in documents]
-    lengths = [count.total() for count in counts]
+    wanted = set(_words(query.casefold()))
+    counts: list[Counter[str]] = []
+    lengths: list[int] = []
+    for text in documents:
+        words = _words(text.casefold())
+        lengths.append(len(words))
+        counts.append(Counter(word for word in words if word in wanted))
     average = max(sum(lengths) / max(len(lengths), 1), 1e-9)
-    scores = [0.0] * len(documents)
-    for word in dict.fromkeys(_words(query.casefold())):
-        having = sum(word in count for count in counts)
-        rarity = math.log(1 + (len(counts) - having + 0.5) / (having + 0.5))
-        for number, count in enumerate(counts):
-            if times := count[word]:
-                worn = times + K1 * (1 - B + B * lengths[number] / average)
-                scores[number] += rarity * times * (K1 + 1) / worn
+    having = Counter(word for count in counts for word in count)
+    rarity = {
+        word: math.log(1 + (len(counts) - found + 0.5) / (found + 0.5))
+        for word, found in having.items()
+    }
+    scores = [
+        math.fsum(
+            rarity[word] * times * (K1 + 1) / (times + K1 * (1 - B + B * length / average))
+            for word, times in count.items()
+        )
+        for count, length in zip(counts, lengths, strict=True)
+    ]
     best = max(scores, default=0.0)
     return [score / best if best else 0.0 for score in scores]

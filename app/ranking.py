@@ -39,6 +39,8 @@ class _Prepared(Struct, frozen=True, eq=False):
     keys: dict[int, bytes]
     """What to keep the scores of documents under; empty where nothing is kept."""
     built: Built | None
+    added: tuple[float, ...] = ()
+    """What BM25 adds to the logit of each input; empty where it isn't asked for."""
 
 
 async def rank(
@@ -108,7 +110,7 @@ def _prepare(
     built = None
     if missing:
         built = runtime.build(request, tuple(documents[number] for number in missing))
-    return _Prepared(known, missing, keys, built)
+    return _Prepared(known, missing, keys, built, _lexical(request))
 
 
 def _keys(
@@ -154,7 +156,7 @@ class _Gathering:
         self._logits: dict[int, float] = {}
         self._cut = frozenset(built.truncated if built else ())
         self._inputs: dict[int, list[int]] = {}
-        self._added = _lexical(request)
+        self._added = prepared.added
         if on_scored:
             for index, number in enumerate(places):
                 self._inputs.setdefault(number, []).append(index)
