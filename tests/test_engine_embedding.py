@@ -118,6 +118,23 @@ def test_a_known_document_costs_no_decode(tmp_path: Path) -> None:
         assert decoded == [len(again.prefix) + len(again.rows[-1])]
 
 
+def test_states_that_are_no_numbers_are_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step fails; the same texts have their scores once llama.cpp is well again."""
+    path = write_bert(tmp_path / "a.gguf", head=False)
+    with opened(path) as engine:
+        prompt = prompt_of(engine, path, *DOCUMENTS)
+        backend = engine.backends[0]
+        with monkeypatch.context() as ill:
+            broken = np.full((prompt.tokens, WIDTH), np.nan, dtype=np.float32)
+            ill.setattr(backend._context, "hidden_states", lambda tokens: broken[:tokens])  # type: ignore[attr-defined]
+            with pytest.raises(EngineFailure, match="not numbers"):
+                backend.run([prompt])
+        assert engine.costs(prompt) == tuple(map(len, prompt.rows))
+        assert np.isfinite(backend.run([prompt])).all()
+
+
 def test_without_a_store_everything_is_decoded_each_time(tmp_path: Path) -> None:
     """vector_cache_bytes 0 keeps nothing and promises nothing."""
     path = write_bert(tmp_path / "a.gguf", head=False)

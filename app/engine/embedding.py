@@ -127,6 +127,8 @@ class EmbeddingBackend:
             np.ones(total, dtype=np.int8),
         )
         states = self._context.hidden_states(total)
+        if not np.isfinite(states).all():  # kept, it would spoil the text for every query to come
+            raise EngineFailure("llama.cpp gave hidden states that are not numbers")
         self._context.forget_all()
         self._pages.release(total)
         ends = np.cumsum(lengths)
