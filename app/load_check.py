@@ -77,15 +77,18 @@ def try_pair(backend: Backend, prompter: Prompter) -> Passed:
     return Passed(alone, packed, irrelevant)
 
 
-async def run_in_child(path: Path, settings: Settings) -> Passed:
+async def run_in_child(path: Path, settings: Settings, known_as: str | None = None) -> Passed:
     """Load and try a file in a child process that ends within `load_timeout` seconds.
+
+    `known_as` is the catalog's name for it, whose manifest may say more than the file does.
 
     Raises LoadCheckFailed with the child's reason, its signal, or that it hung.
     """
     child = await asyncio.create_subprocess_exec(
         *own_command(),
         *("inspect", "--load", "--json", "--workers=1"),
-        *model_flags(settings, MODEL_SETTINGS - {"workers"}),
+        *(() if known_as is None else (f"--as={known_as}",)),
+        *model_flags(settings, (MODEL_SETTINGS | {"catalog_dir"}) - {"workers"}),
         *("--", str(path)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

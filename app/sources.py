@@ -35,6 +35,11 @@ class Located(Struct, frozen=True):
     manifest: Manifest | None
 
     @property
+    def known_as(self) -> str | None:
+        """The name by which the catalog finds the same manifest, None where there is none."""
+        return f"{self.manifest.id}:{self.manifest.default}" if self.manifest else None
+
+    @property
     def bare_head(self) -> bool:
         """Tell whether the manifest vouches for a head without pooler."""
         return bool(self.manifest and self.manifest.bare_head)

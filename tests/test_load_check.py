@@ -14,11 +14,13 @@ from fakes import LIMITS, FakeBackend, FakeTokenizer
 from serving import by_length
 from tiny_models import write_bert, write_qwen3
 
-from app import cli, load_check
+from app import cli, load_check, sources
 from app.domain import TokenIds
 from app.errors import LoadCheckFailed
+from app.loading import Loading
 from app.prompts import PairLayout, Prompter
 from app.settings import Settings
+from app.store import Spec
 
 ROOT = Path(__file__).parent.parent
 EMBEDDED = ROOT / "models" / "rerank-mini-en-q8_0.gguf"
@@ -138,3 +140,48 @@ def test_inspect_prints_the_verdict_and_fails_for_others(tmp_path: Path) -> None
     assert json.loads(good.stdout)["kind"] == "reranker"
     assert json.loads(bad.stdout)["kind"] == "degraded"
     assert "no rank head to serve" in bad.stderr
+
+
+BARE = """\
+bare_head = true
+id = "bare"
+title = "Bare"
+description = "A head without a pooler"
+license = "MIT"
+languages = ["en"]
+parameters = 1
+family = "bert"
+score = "sigmoid"
+default = "F32"
+context = {{ trained = 64, recommended = 64 }}
+shape = {{ layers = 1, width = 32, heads = 2 }}
+
+[[variants]]
+name = "F32"
+file = "bare.gguf"
+bytes = {size}
+"""
+
+
+def test_a_child_judges_as_the_manifest_does(tmp_path: Path) -> None:
+    """A file that only its manifest vouches for is tried as it will be served."""
+    path = write_bert(tmp_path / "bare.gguf", pooler=False)
+    (tmp_path / "bare.toml").write_text(BARE.format(size=path.stat().st_size))
+    settings = Settings(catalog_dir=str(tmp_path))
+    spec = Spec(id="bare", source="bare")
+    located = sources.locate(spec.source, settings)
+
+    target, _ = asyncio.run(Loading(settings, None).verify(spec, located))
+
+    assert target.verdict.family == "bert"
+    with pytest.raises(LoadCheckFailed, match="no rank head"):
+        in_child(path)
+
+
+@pytest.mark.parametrize("known_as", ["nothing-like-it", "nothing:F32"])
+def test_inspect_as_an_unknown_model_is_refused(known_as: str) -> None:
+    """A name that the catalog lacks is told, not passed over."""
+    done = CliRunner().invoke(cli.main, ["inspect", f"--as={known_as}", str(EMBEDDED)])
+
+    assert done.exit_code == 2
+    assert f"no model '{known_as}' in the catalog" in done.stderr

@@ -15,10 +15,11 @@ from rich.table import Table
 from app import gguf_file, load_check, runtime
 from app.cli import options
 from app.cli.completion import complete_model
+from app.errors import ModelNotFound
 from app.gguf_file import Header, Verdict
 from app.load_check import Passed
 from app.settings import Settings
-from app.sources import locate
+from app.sources import Located, known, locate
 
 
 class Inspection(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -42,21 +43,38 @@ class Inspection(Struct, frozen=True, kw_only=True, omit_defaults=True):
 @click.command()
 @click.argument("model", shell_complete=complete_model)
 @click.option("--load", is_flag=True, help="also load it and score a known pair")
+@click.option("--as", "known_as", metavar="ID", help="judge the file as this catalog entry says")
 @click.option("--json", "as_json", is_flag=True, help="print JSON also to a person")
 @options.with_settings(options.MODEL_OPTIONS - {"model", "model_id"})
-def inspect(model: str, load: bool, as_json: bool, config_file: Path | None, **flags: Any) -> None:
+def inspect(
+    model: str,
+    load: bool,
+    known_as: str | None,
+    as_json: bool,
+    config_file: Path | None,
+    **flags: Any,
+) -> None:
     """Print the verdict on MODEL: a file, a catalog id, or hf:owner/repo:file.gguf.
 
     The exit code is 0 for a file that can be served and 2 for any other.
     """
     settings = options.load(config_file, flags).settings
-    located = locate(model, settings)
+    located = _as_known(model, known_as, settings) if known_as else locate(model, settings)
     header = gguf_file.read(located.path)
     overrides = located.manifest.overrides if located.manifest else None
     verdict = gguf_file.judge(header, bare_head=located.bare_head, overrides=overrides)
     check = _try(header, verdict, settings) if load else None
     _print(_inspection(header, verdict, check), as_json=as_json or not sys.stdout.isatty())
     gguf_file.require_reranker(header, verdict, accept_degraded=settings.accept_degraded)
+
+
+def _as_known(path: str, known_as: str, settings: Settings) -> Located:
+    manifest = known(known_as, settings)
+    if manifest is None:
+        raise ModelNotFound(
+            f"no model {known_as!r} in the catalog; rerankd models lists it", param="as"
+        )
+    return Located(Path(path), manifest)
 
 
 def _try(header: Header, verdict: Verdict, settings: Settings) -> Passed:

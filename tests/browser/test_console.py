@@ -156,7 +156,7 @@ def test_catalog_is_searched_and_filtered(visit: Visit) -> None:
 def test_catalog_tells_what_runs_and_what_a_licence_forbids(visit: Visit) -> None:
     """A deployed model leads to its deployment; a restricted one says what it needs."""
     visit.open("catalog")
-    own = visit.page.get_by_role("article", name="rerank-mini-en 0")
+    own = visit.page.get_by_role("article", name="rerank-mini-en 1")
     expect(own).to_contain_text("ready")
     expect(own.get_by_role("link", name="See deployment")).to_be_visible()
     visit.page.get_by_label("Search").fill("CC-BY-NC")
@@ -186,7 +186,7 @@ def test_a_deployment_shows_its_facts_log_and_curl(visit: Visit) -> None:
     visit.open("deployments")
     card = visit.page.get_by_role("article", name="rerank-mini-en")
     expect(card).to_contain_text("CPU")
-    expect(card).to_contain_text("80.1 MB")
+    expect(card).to_contain_text("80.4 MB")
     expect(card).to_contain_text("512 tokens")
     card.get_by_role("button", name="Logs").click()
     expect(visit.page.get_by_role("log")).to_contain_text("ready")

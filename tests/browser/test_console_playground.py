@@ -63,13 +63,15 @@ def test_the_second_time_scores_come_from_the_cache(visit: Visit) -> None:
 def test_top_n_and_raw_scores_are_sent(visit: Visit) -> None:
     """Fewer results, as logits, with bars on both sides of zero."""
     visit.open()
-    visit.page.get_by_label("Top n").fill("5")
+    documents = visit.page.get_by_label("Documents", exact=True)
+    documents.fill(json.dumps(["hi", PANDA, "The bank raised its rates."]))
+    visit.page.get_by_label("Top n").fill("2")
     visit.page.get_by_label("Raw scores").check()
     visit.rank()
 
-    expect(visit.page.locator(".ranked")).to_have_count(5)
+    expect(visit.page.locator(".ranked")).to_have_count(2)
     expect(visit.page.locator(".figures")).to_contain_text("raw scores")
-    assert visit.page.locator(".fill.under").count() > 0
+    expect(visit.page.locator(".fill.under")).to_have_count(1)
 
 
 def test_documents_are_read_as_json_too(visit: Visit) -> None:
