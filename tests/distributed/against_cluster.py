@@ -17,7 +17,16 @@ import httpx
 import msgspec
 import pytest
 from litestar.testing import TestClient
-from network import METRICS_PORT, PORT, Cluster, Node, can_make_namespaces, cluster_of, wait_until
+from network import (
+    METRICS_PORT,
+    PORT,
+    Cluster,
+    Node,
+    allowed,
+    can_make_namespaces,
+    cluster_of,
+    wait_until,
+)
 from serving import app_of
 
 from app.distributed import cluster as rays
@@ -386,17 +395,20 @@ def test_a_lost_host_loses_no_request(served: Cluster) -> None:
         served.join()
 
 
-def test_two_hosts_do_twice_as_much(served: Cluster) -> None:
-    """Two replicas share the load and do as many documents for a second of a core as one does.
+SHARE = 0.4
+"""Cores of a host while it is measured: three of them, the head and the clients fit on two."""
 
-    Documents a second of the clock are printed: they depend on what else runs here.
-    """
-    alone, both = (measured(served, replicas) for replicas in (1, 2))
 
-    print(f"one replica: {alone}\ntwo replicas: {both}")
-    assert len(both.shares) == 2
-    assert min(both.shares) > 0.35
-    assert both.documents_a_core_second > 0.8 * alone.documents_a_core_second
+def test_three_hosts_do_thrice_as_much(served: Cluster) -> None:
+    """Hosts of equal size do as many documents a second each, alone or beside others."""
+    found = [measured(served, replicas) for replicas in (1, 2, 3, 1)]
+
+    print(*found, sep="\n")
+    alone = (found[0].documents_a_second + found[3].documents_a_second) / 2
+    for number, one in enumerate(found[:3], 1):
+        assert len(one.shares) == number
+        assert min(one.shares) > 0.8 / number
+        assert one.documents_a_second > 0.85 * number * alone
 
 
 class Measured(NamedTuple):
@@ -404,29 +416,48 @@ class Measured(NamedTuple):
     """By the clock."""
     documents_a_core_second: float
     """By what the replicas' processes computed."""
+    cores: float
+    """That those processes used on the average."""
     shares: list[float]
     """Of the hosts with a replica, in the computing."""
 
 
 def measured(cluster: Cluster, replicas: int) -> Measured:
-    """Load so many replicas for some seconds."""
+    """Load so many replicas on hosts of SHARE cores for some seconds."""
     number = str(replicas)
     serve(cluster, "--min-replicas", number, "--max-replicas", number)
     wait_until(lambda: len(places(cluster, "#Replica")) == replicas, "the replicas")
     hosts = [one for one in cluster.nodes if one.address in places(cluster, "#Replica")]
-    load = Load(url_of(cluster.head), clients=6, documents=40, words=80)
-    load.wait_for(12)
-    begun, first = time.monotonic(), len(load.answers)
-    before = [one.cpu_seconds("replicas:Replica") for one in hosts]
-    load.wait_for(30 * replicas)
-    after = [one.cpu_seconds("replicas:Replica") for one in hosts]
-    documents = 40 * (len(load.answers) - first)
-    seconds = time.monotonic() - begun
-    load.stop()
+    with allowed(cluster.nodes[1:], SHARE):
+        load = Load(url_of(cluster.head), clients=9, documents=20, words=80)
+        load.wait_for(15)
+        begun, first = time.monotonic(), len(load.answers)
+        before = [one.cpu_seconds("replicas:Replica") for one in hosts]
+        load.wait_for(40 * replicas)
+        after = [one.cpu_seconds("replicas:Replica") for one in hosts]
+        documents = 20 * (len(load.answers) - first)
+        seconds = time.monotonic() - begun
+        load.stop()
     assert not load.wrong
     spent = [end - start for start, end in zip(before, after, strict=True)]
     shares = [one / sum(spent) for one in spent]
-    return Measured(documents / seconds, documents / sum(spent), shares)
+    return Measured(documents / seconds, documents / sum(spent), sum(spent) / seconds, shares)
+
+
+def test_an_update_without_room_loses_no_request(served: Cluster) -> None:
+    """Where every host has a replica already they are replaced in their places, one by one."""
+    three = ("--min-replicas", "3", "--max-replicas", "3")
+    serve(served, *three)
+    wait_until(lambda: len(places(served, "#Replica")) == 3, "the replicas")
+    load = Load(url_of(served.head))
+    load.wait_for(20)
+
+    serve(served, *three, "--model-id", "renewed")
+
+    load.wait_for(20)
+    load.stop()
+    assert not load.wrong
+    assert {one["model"] for one in load.answers[-15:]} == {"renewed"}
 
 
 def test_waiting_tokens_bring_replicas(served: Cluster) -> None:

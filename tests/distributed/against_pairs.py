@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from network import PORT, Cluster, can_make_namespaces, cluster_of, wait_until
+from network import PORT, Cluster, Node, allowed, can_make_namespaces, cluster_of, wait_until
 
 from app.distributed import tables
 from app.distributed.parts import Part, parts_of, source_of
@@ -172,8 +172,8 @@ def test_what_is_no_parquet_and_what_lacks_a_column_is_named(tmp_path: Path) -> 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """A head that computes nothing and two hosts of one core."""
-    with cluster_of(0, 1, 1) as found:
+    """A head that computes nothing and three hosts of one core."""
+    with cluster_of(0, 1, 1, 1) as found:
         yield found
 
 
@@ -284,55 +284,66 @@ def actors(cluster: Cluster) -> int:
     return int(found.split()[-1])
 
 
+SHARE = 0.4
+"""Cores that a host has while it is measured: three of them and the head fit on two."""
+
+
 @needs_hosts
-def test_two_hosts_rank_twice_as_many_rows(cluster: Cluster, tmp_path: Path) -> None:
-    """Two actors share the rows evenly and do as many for a second of a core as one does.
-
-    Rows a second of the clock are printed: what they come to depends on what else runs here.
-    """
-    source = write_jsonl(tmp_path / "a.jsonl", rows(8000, 4))
-
-    both = ranked(cluster, source, tmp_path / "both")
-    cluster.nodes[-1].kill()
-    wait_until(lambda: not cluster.knows(cluster.nodes[-1]), "the host to be missed")
-    one = ranked(cluster, source, tmp_path / "one")
+def test_three_hosts_rank_thrice_as_many_rows(cluster: Cluster, tmp_path: Path) -> None:
+    """Actors on hosts of equal size rank as many rows a second each, alone or beside others."""
+    found = []
+    for hosts in (3, 2, 1):
+        living = cluster.nodes[1 : hosts + 1]
+        found.append(ranked(cluster, living, tmp_path / str(hosts)))
+        if hosts > 1:
+            living[-1].kill()
+            wait_until(lambda lost=living[-1]: not cluster.knows(lost), "the host to be missed")
+    cluster.join()
     cluster.join()
 
-    print(f"one host: {one}\ntwo hosts: {both}")
-    assert len(both.shares) == 2
-    assert min(both.shares) > 0.35
-    assert both.rows_a_core_second > 0.8 * one.rows_a_core_second
+    print(*found, sep="\n")
+    for number, one in zip((3, 2, 1), found, strict=True):
+        assert len(one.shares) == number
+        assert min(one.shares) > 0.7 / number
+        assert one.rows_a_second > 0.85 * number * found[-1].rows_a_second
 
 
 class Ranked(NamedTuple):
     rows_a_second: float
-    """By the clock, from the time when parts come until the last one."""
+    """By the clock, while all hosts were at work."""
     rows_a_core_second: float
+    cores: float
+    """That the actors used on the average."""
     shares: list[float]
-    """Of the hosts that took part, in the computing."""
+    """Of the hosts, in the computing."""
 
 
-def ranked(cluster: Cluster, source: Path, output: Path) -> Ranked:
-    """Rank a file of 8,000 rows and watch the actors."""
-    arguments = command(cluster, output, source, part_rows=200)
+def ranked(cluster: Cluster, hosts: list[Node], folder: Path) -> Ranked:
+    """Rank 4,000 rows for each host, of SHARE cores once the actors are there."""
+    folder.mkdir()
+    source = write_jsonl(folder / "a.jsonl", rows(4000 * len(hosts), 4))
+    output = folder / "scores"
+    arguments = command(cluster, output, source, part_rows=50)
     running = cluster.head.popen([sys.executable, "-m", "app", *arguments])
-    spent: dict[str, float] = {}
-    marks: list[tuple[int, float]] = []
-    while running.poll() is None:
-        for node in cluster.nodes[1:]:
-            if found := node.cpu_seconds("MapWorker"):
-                spent[node.address] = found
-        marks.append((len(list(output.glob("part-*"))), sum(spent.values())))
-        time.sleep(0.1)
-    assert running.returncode == 0
-    first = next(mark for mark in marks if mark[0] >= 4)
-    last = next(mark for mark in marks if mark[0] >= 36)
-    times = sorted(path.stat().st_mtime for path in output.glob("part-*"))
-    total = sum(spent.values())
+
+    def parts() -> int:
+        assert running.poll() is None
+        return len(list(output.glob("part-*")))
+
+    def spent() -> list[float]:
+        return [one.cpu_seconds("MapWorker") for one in hosts]
+
+    # An actor that has computed for seconds has loaded its model.
+    wait_until(lambda: parts() >= 3 * len(hosts) and min(spent()) > 0, "the actors to be at work")
+    with allowed(hosts, SHARE):
+        begun, first, before = time.monotonic(), parts(), spent()
+        wait_until(lambda: parts() >= first + 22 * len(hosts), "parts", 300)
+        seconds, done, after = time.monotonic() - begun, parts() - first, spent()
+    assert running.wait(300) == 0
+    each = [end - start for start, end in zip(before, after, strict=True)]
+    total = sum(each)
     return Ranked(
-        200 * (36 - 4) / (times[35] - times[3]),
-        200 * (last[0] - first[0]) / (last[1] - first[1]),
-        [one / total for one in spent.values()],
+        50 * done / seconds, 50 * done / total, total / seconds, [one / total for one in each]
     )
 
 

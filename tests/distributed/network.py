@@ -15,6 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+GROUPS = Path("/sys/fs/cgroup")
+PERIOD = 20_000
+"""Microseconds in which a host may use its share of the cores."""
+
 SUBNET = "10.213.77"
 BRIDGE = "rerankd-br"
 PORT, METRICS_PORT = 6379, 9090
@@ -50,6 +54,37 @@ def can_make_namespaces() -> bool:
     return True
 
 
+class Allowance:
+    """How much of this machine's cores a host may use: a control group, of either version."""
+
+    def __init__(self, name: str) -> None:
+        one = (GROUPS / "cgroup.controllers").exists()
+        self.folder = GROUPS / name if one else GROUPS / "cpu" / name
+        self._file = "cpu.max" if one else "cpu.cfs_quota_us"
+        self._form = f"{{}} {PERIOD}" if one else "{}"
+        self._all = "max" if one else "-1"
+        if one:
+            (GROUPS / "cgroup.subtree_control").write_text("+cpu")
+        self.folder.mkdir(exist_ok=True)
+        if not one:
+            (self.folder / "cpu.cfs_period_us").write_text(str(PERIOD))
+
+    def of(self, command: Sequence[str]) -> list[str]:
+        """Return a command that runs another one within the allowance."""
+        join = 'echo 0 > "$0" && exec "$@"'
+        return ["sh", "-c", join, str(self.folder / "cgroup.procs"), *command]
+
+    def set(self, cores: float | None) -> None:
+        """Allow so many cores, or as many as there are."""
+        most = self._all if cores is None else int(cores * PERIOD)
+        (self.folder / self._file).write_text(self._form.format(most))
+
+    def remove(self) -> None:
+        """Take the group away once nothing is in it."""
+        wait_until(lambda: not (self.folder / "cgroup.procs").read_text(), "the host to end")
+        self.folder.rmdir()
+
+
 class Node:
     """A host with a Ray node, the first of them the head."""
 
@@ -58,6 +93,7 @@ class Node:
         self.address = f"{SUBNET}.{number}"
         self.outer = f"rerankd-o{number}"
         self.cores = cores
+        self.allowance = Allowance(f"rerankd-{number}")
         self._plug_in(number)
         self._ray: subprocess.Popen[bytes] | None = None
 
@@ -75,14 +111,13 @@ class Node:
         where = ["--head", f"--port={PORT}", "--include-dashboard=false", "--disable-usage-stats"]
         if head is not self:
             where = [f"--address={head.address}:{PORT}"]
-        self._ray = self.popen(
-            [
-                *(str(Path(sys.executable).with_name("ray")), "start", *where, "--block"),
-                *(f"--node-ip-address={self.address}", f"--num-cpus={self.cores}"),
-                *("--num-gpus=0", f"--object-store-memory={STORE_BYTES}"),
-                f"--metrics-export-port={METRICS_PORT}",
-            ]
-        )
+        ray = [
+            *(str(Path(sys.executable).with_name("ray")), "start", *where, "--block"),
+            *(f"--node-ip-address={self.address}", f"--num-cpus={self.cores}"),
+            *("--num-gpus=0", f"--object-store-memory={STORE_BYTES}"),
+            f"--metrics-export-port={METRICS_PORT}",
+        ]
+        self._ray = self.popen(self.allowance.of(ray))
 
     def popen(self, command: Sequence[str], **given: object) -> subprocess.Popen[bytes]:
         """Start a command on this host, its output dropped unless it is asked for."""
@@ -146,6 +181,7 @@ class Node:
         self.kill()
         ip("link", "del", self.outer, check=False)  # the space itself goes when its sockets have
         ip("netns", "del", self.space, check=False)
+        self.allowance.remove()
 
 
 class Cluster:
@@ -185,6 +221,18 @@ def wait_until(true: Callable[[], bool], what: str, seconds: float = PATIENCE) -
     while not true():
         assert time.monotonic() < end, f"waited {seconds:g} s for {what}"
         time.sleep(0.2)
+
+
+@contextmanager
+def allowed(nodes: Sequence[Node], cores: float) -> Iterator[None]:
+    """Let hosts use so many cores each for a while, so that several fit on this machine."""
+    for node in nodes:
+        node.allowance.set(cores)
+    try:
+        yield
+    finally:
+        for node in nodes:
+            node.allowance.set(None)
 
 
 @contextmanager

@@ -42,6 +42,15 @@ def inspected(kind: str, name: str) -> Any:
     return only
 
 
+def own_check() -> list[str]:
+    """Return the command of the image's health check; podman before 5 has it at the top."""
+    image = inspected("image", IMAGE)
+    check = image["Config"].get("Healthcheck") or image["Healthcheck"]
+    kind, *words = check["Test"]
+    assert kind == "CMD"
+    return [str(word) for word in words]
+
+
 def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
@@ -72,8 +81,7 @@ class Served:
 
     def healthy(self) -> bool:
         """Tell whether the image's own check passes now."""
-        kind, *words = inspected("image", IMAGE)["Config"]["Healthcheck"]["Test"]
-        assert kind == "CMD"
+        words = own_check()
         return self.run(*words, code=None).returncode == 0
 
     def until_healthy(self) -> None:
