@@ -33,6 +33,11 @@ class Node(Struct, frozen=True, kw_only=True):
     free_cores: float
     free_gpus: float
 
+    def fitting_now(self, cores: int, gpus: float) -> int:
+        """Return how many replicas of so many cores and GPUs there is place for beside others."""
+        by_cores = int(self.free_cores // cores)
+        return min(by_cores, int(self.free_gpus // gpus)) if gpus else by_cores
+
 
 class Room(Struct, frozen=True, kw_only=True):
     """What the nodes of a cluster offer."""
@@ -48,9 +53,13 @@ class Room(Struct, frozen=True, kw_only=True):
         """Return how many replicas of so many cores there is place for, at least one."""
         return max(1, sum(node.cores // cores for node in self.nodes))
 
-    def fits_one_more(self, cores: int, gpus: float) -> bool:
-        """Tell whether a node has so much free now."""
-        return any(node.free_cores >= cores and node.free_gpus >= gpus for node in self.nodes)
+    def fits_beside(self, wanted: int, running: int, cores: int, gpus: float) -> bool:
+        """Tell whether one more than `wanted` replicas find room where `running` ones are now.
+
+        Serve ends an old replica only while as many as wanted run, so it needs room for one more.
+        """
+        free = sum(node.fitting_now(cores, gpus) for node in self.nodes)
+        return free > 0 and free + running > wanted
 
 
 def connect(settings: Settings) -> None:
@@ -84,6 +93,11 @@ def room() -> Room:
     if not any(node.cores for node in nodes):
         raise SettingsError("no node of the Ray cluster has a core")
     return Room(nodes=nodes)
+
+
+def living_nodes() -> int:
+    """Return how many nodes the cluster has now, as far as it knows."""
+    return sum(node["Alive"] for node in ray.nodes())
 
 
 def share_of_cores(settings: Settings, there: Room) -> int:

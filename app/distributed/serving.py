@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -23,7 +24,15 @@ from app import __version__
 from app.cache import digest
 from app.distributed.autoscaling import TokenPolicy
 from app.distributed.calls import Call, Part
-from app.distributed.cluster import ENTRANCE, REPLICAS, Room, reason_of, room, share_of_cores
+from app.distributed.cluster import (
+    ENTRANCE,
+    REPLICAS,
+    Room,
+    living_nodes,
+    reason_of,
+    room,
+    share_of_cores,
+)
 from app.distributed.entrance import Entrance
 from app.distributed.replica import Replica
 from app.errors import ModelFailed, SettingsError
@@ -41,6 +50,8 @@ LISTENING_SECONDS = 60
 PLACING_SECONDS = 1800
 """How long replicas may take to be placed, fetch their model and load it."""
 TELL_SECONDS = 30
+SCALING = ("min_replicas", "max_replicas", "replica_tokens")
+"""Settings that change how many replicas there are and not what one of them is."""
 
 
 class Pace(Struct, frozen=True, kw_only=True):
@@ -63,15 +74,55 @@ def deploy(settings: Settings, keys: Sequence[Key] = (), *, pace: Pace | None = 
     there = room()
     own = msgspec.structs.replace(settings, cores=share_of_cores(settings, there))
     _open_ports(settings)
-    beside = there.fits_one_more(own.cores, own.replica_gpus)
-    if not beside and serve.status().applications.get(REPLICAS):
-        logger.warning("no node has room for one more replica: they are replaced in their places")
+    running = _running(REPLICAS)
+    wanted = min(max(running, own.min_replicas), own.max_replicas)
+    beside = there.fits_beside(wanted, running, own.cores, own.replica_gpus)
+    if running and not beside:
+        logger.warning("there is no room for one more replica: those that differ end first")
     options = _options(own, pace or Pace(), beside=beside)
     replicas = serve.deployment(Replica, name="Replica", **options)
-    _place(replicas.bind(own, tuple(keys)), REPLICAS, None)
-    _open_entrance(settings, len(there.nodes))
+    known = _of_version(replicas, _version(own, keys, again=not _is_settled()))
+    _place(known.bind(own, tuple(keys)), REPLICAS, None)
+    _open_entrances(settings)
     _await_ports()
     return there
+
+
+def _version(settings: Settings, keys: Sequence[Key], *, again: bool) -> str:
+    """Return what tells replicas that must be replaced from those that only change in number.
+
+    `again` makes it a new one, for replicas whose last update did not succeed.
+    """
+    file = Path(settings.model)
+    changed = file.stat().st_mtime_ns if file.is_file() else 0
+    alike = msgspec.structs.replace(settings, **dict.fromkeys(SCALING, 0))
+    attempt = time.time_ns() if again else 0
+    return digest(__version__, repr((alike, tuple(keys), changed, attempt))).hex()[:16]
+
+
+def _of_version(deployment: Any, version: str) -> Any:
+    """Return a deployment that Serve leaves alone if its version is there already.
+
+    Without one, Serve takes a random version and so replaces all replicas at each call; the
+    option is hidden in its API but kept in its deployments.
+    """
+    return deployment.options(version=version, _internal=True)
+
+
+def _is_settled() -> bool:
+    known = serve.status().applications.get(REPLICAS)
+    return known is None or known.status == ApplicationStatus.RUNNING
+
+
+def _running(application: str) -> int:
+    """Return how many replicas of an application run."""
+    known = serve.status().applications.get(application)
+    return sum(
+        number
+        for one in (known.deployments.values() if known else ())
+        for state, number in one.replica_states.items()
+        if getattr(state, "value", state) == "RUNNING"
+    )
 
 
 def _open_ports(settings: Settings) -> None:
@@ -130,17 +181,24 @@ def _options(settings: Settings, pace: Pace, *, beside: bool) -> dict[str, Any]:
     }
 
 
-def _open_entrance(settings: Settings, nodes: int) -> None:
-    """Put an entrance onto each node, unless the same ones are there.
+def _open_entrances(settings: Settings) -> None:
+    """Put an entrance onto each node; those that are there stay, if they are the same.
 
     A proxy prefers the entrance on its own node, so a node that is lost takes no request of
-    another's with it. Their name tells what they are, since an update should leave them alone.
+    another's with it. Ray lists a lost node for a while, so the count is set right afterwards.
     """
+    nodes = 0
+    while nodes != (now := len(room().nodes)):
+        nodes = now
+        _place(
+            _entrances(settings, nodes), ENTRANCE, "/", lambda: _running(ENTRANCE) >= living_nodes()
+        )
+
+
+def _entrances(settings: Settings, nodes: int) -> Any:
+    """Return so many entrances, whose name and version tell what they are."""
     limits = (settings.max_body_bytes, settings.read_timeout, settings.drain_timeout)
-    name = f"Entrance-{digest(__version__, repr((limits, nodes))).hex()[:8]}"
-    known = serve.status().applications.get(ENTRANCE)
-    if known and name in known.deployments and known.status == ApplicationStatus.RUNNING:
-        return
+    kind = digest(__version__, repr(limits)).hex()[:8]
     door = Entrance(
         Asking(),
         LOST,
@@ -149,14 +207,14 @@ def _open_entrance(settings: Settings, nodes: int) -> None:
     )
     deployment = serve.deployment(
         serve.ingress(door)(),
-        name=name,
+        name=f"Entrance-{kind}",
         num_replicas=nodes,
         max_replicas_per_node=1,
         ray_actor_options={"num_cpus": 0},
         max_ongoing_requests=MOST_CALLS,
         graceful_shutdown_timeout_s=settings.drain_timeout,
     )
-    _place(deployment.bind(), ENTRANCE, "/")
+    return _of_version(deployment, kind).bind()
 
 
 class Asking:
@@ -177,14 +235,21 @@ class Asking:
             parts.cancel()
 
 
-def _place(application: Any, name: str, route: str | None) -> None:
-    """Have Serve run an application, and wait until it does. Raises ModelFailed."""
+def _place(
+    application: Any, name: str, route: str | None, enough: Callable[[], bool] = lambda: False
+) -> None:
+    """Have Serve run an application, and wait until it does, or `enough` of it.
+
+    Raises ModelFailed.
+    """
     target = serve.RunTarget(application, name=name, route_prefix=route)
     serve.run_many([target], wait_for_applications_running=False)
     begun = told = time.monotonic()
     while (now := serve.status().applications[name]).status != ApplicationStatus.RUNNING:
         if now.status == ApplicationStatus.DEPLOY_FAILED:
             raise ModelFailed(reason_of(name) or f"{name} could not be deployed")
+        if enough():
+            return
         if time.monotonic() - begun > PLACING_SECONDS:
             raise ModelFailed(f"{name} is not running after {PLACING_SECONDS} s; {_shown(now)}")
         if time.monotonic() - told > TELL_SECONDS:

@@ -55,8 +55,21 @@ def test_what_a_cluster_has_room_for() -> None:
 
     assert room.smallest == 4
     assert [room.fitting(cores) for cores in (2, 3, 8, 9)] == [6, 3, 1, 1]
-    assert [room.fits_one_more(cores, 0) for cores in (3, 4)] == [True, False]
-    assert [room.fits_one_more(1, gpus) for gpus in (0.5, 1)] == [True, False]
+    assert [room.fits_beside(1, 0, cores, 0) for cores in (2, 3, 4)] == [True, True, False]
+    assert [room.fits_beside(1, 1, 1, gpus) for gpus in (0.5, 1)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("free", "wanted", "running", "fits"),
+    [(1, 2, 2, True), (1, 3, 2, False), (0, 1, 1, False), (2, 3, 1, False), (3, 3, 1, True)],
+)
+def test_an_update_beside_needs_room_for_one_more_than_wanted(
+    free: int, wanted: int, running: int, *, fits: bool
+) -> None:
+    """One free host is not enough where the update also asks for more replicas."""
+    nodes = (*(node(1, 1) for _ in range(free)), *(node(1) for _ in range(running)))
+
+    assert rays.Room(nodes=nodes).fits_beside(wanted, running, 1, 0) == fits
 
 
 @pytest.mark.parametrize(
@@ -124,15 +137,24 @@ def url_of(node: Node) -> str:
 
 def places(cluster: Cluster, kind: str) -> list[str]:
     """Return the addresses of the hosts where actors of a kind live."""
+    return [address for _, address in actors(cluster, kind)]
+
+
+def names(cluster: Cluster, kind: str) -> list[str]:
+    """Return the names of the actors of a kind that live, each its own."""
+    return [name for name, _ in actors(cluster, kind)]
+
+
+def actors(cluster: Cluster, kind: str) -> list[list[str]]:
     found = cluster.head.python(
         "import ray, logging\n"
         f"ray.init({address_of(cluster)!r}, log_to_driver=False, logging_level='ERROR')\n"
         "from ray._private.state import actors\n"
         "for one in actors().values():\n"
         f"    if one['State'] == 'ALIVE' and {kind!r} in one['Name']:\n"
-        "        print(one['Address']['IPAddress'])\n"
+        "        print(one['Name'], one['Address']['IPAddress'])\n"
     )
-    return found.split()
+    return [line.split() for line in found.splitlines()]
 
 
 class Load:
@@ -397,6 +419,21 @@ def test_a_lost_host_loses_no_request(served: Cluster) -> None:
 
 SHARE = 0.4
 """Cores of a host while it is measured: three of them, the head and the clients fit on two."""
+
+
+def test_another_number_leaves_replicas_alone(served: Cluster) -> None:
+    """More replicas come beside those that are there; the same command again changes nothing."""
+    before = set(names(served, "#Replica"))
+
+    serve(served, "--min-replicas", "3", "--max-replicas", "3")
+    more = set(names(served, "#Replica"))
+    serve(served, "--min-replicas", "3", "--max-replicas", "3")
+
+    assert len(before) == 2
+    assert len(more) == 3
+    assert before < more
+    assert set(names(served, "#Replica")) == more
+    serve(served)
 
 
 def test_three_hosts_do_thrice_as_much(served: Cluster) -> None:

@@ -117,13 +117,16 @@ class Node:
             *("--num-gpus=0", f"--object-store-memory={STORE_BYTES}"),
             f"--metrics-export-port={METRICS_PORT}",
         ]
-        self._ray = self.popen(self.allowance.of(ray))
+        self._ray = self.popen(ray, within=self.allowance)
 
-    def popen(self, command: Sequence[str], **given: object) -> subprocess.Popen[bytes]:
+    def popen(
+        self, command: Sequence[str], *, within: Allowance | None = None, **given: object
+    ) -> subprocess.Popen[bytes]:
         """Start a command on this host, its output dropped unless it is asked for."""
+        there = ["ip", "netns", "exec", self.space, *command]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
-            ["ip", "netns", "exec", self.space, *command],  # noqa: S607
+            within.of(there) if within else there,
             env=ENVIRONMENT,
             **(quiet | given),
         )
