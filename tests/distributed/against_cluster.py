@@ -6,6 +6,7 @@ The suite doesn't collect it: it takes Ray and pyarrow, network namespaces, and 
 from __future__ import annotations
 
 import json
+import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -162,6 +163,7 @@ class Load:
 
     def __init__(self, url: str, clients: int = 4, documents: int = 12, words: int = 3) -> None:
         self._url = url
+        self._name = secrets.token_hex(3)  # replicas know vectors of texts that they saw before
         self._documents = documents
         self._more = " ".join(WORDS * 10).split()[: words - 3]
         self._stopping = threading.Event()
@@ -174,7 +176,7 @@ class Load:
         with httpx.Client(timeout=120) as http:
             number = 0
             while not self._stopping.is_set():
-                self._one(http, f"{client}-{number}")
+                self._one(http, f"{self._name}-{client}-{number}")
                 number += 1
 
     def _one(self, http: httpx.Client, name: str) -> None:
@@ -465,9 +467,9 @@ def measured(cluster: Cluster, replicas: int) -> Measured:
     serve(cluster, "--min-replicas", number, "--max-replicas", number)
     wait_until(lambda: len(places(cluster, "#Replica")) == replicas, "the replicas")
     hosts = [one for one in cluster.nodes if one.address in places(cluster, "#Replica")]
-    with allowed(cluster.nodes[1:], SHARE):
-        load = Load(url_of(cluster.head), clients=9, documents=20, words=80)
-        load.wait_for(15)
+    with allowed(cluster.hosts, SHARE):
+        load = Load(url_of(cluster.head), clients=4 * replicas, documents=20, words=80)
+        load.wait_for(8 * replicas)
         begun, first = time.monotonic(), len(load.answers)
         before = [one.cpu_seconds("replicas:Replica") for one in hosts]
         load.wait_for(40 * replicas)

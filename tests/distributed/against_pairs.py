@@ -293,11 +293,11 @@ def test_three_hosts_rank_thrice_as_many_rows(cluster: Cluster, tmp_path: Path) 
     """Actors on hosts of equal size rank as many rows a second each, alone or beside others."""
     found = []
     for hosts in (3, 2, 1):
-        living = cluster.nodes[1 : hosts + 1]
-        found.append(ranked(cluster, living, tmp_path / str(hosts)))
+        found.append(ranked(cluster, cluster.hosts, tmp_path / str(hosts)))
         if hosts > 1:
-            living[-1].kill()
-            wait_until(lambda lost=living[-1]: not cluster.knows(lost), "the host to be missed")
+            lost = cluster.hosts[-1]
+            lost.kill()
+            wait_until(lambda lost=lost: not cluster.knows(lost), "the host to be missed")
     cluster.join()
     cluster.join()
 

@@ -179,6 +179,11 @@ class Node:
         if self._ray:
             self._ray.wait(PATIENCE)
 
+    @property
+    def lives(self) -> bool:
+        """Whether Ray runs here."""
+        return self._ray is not None and self._ray.poll() is None
+
     def unplug(self) -> None:
         """Take the host away."""
         self.kill()
@@ -196,6 +201,11 @@ class Cluster:
     @property
     def head(self) -> Node:
         return self.nodes[0]
+
+    @property
+    def hosts(self) -> list[Node]:
+        """Those that live, without the head."""
+        return [one for one in self.nodes[1:] if one.lives]
 
     def join(self, cores: int = 1) -> Node:
         """Add a host and wait until the cluster knows it."""

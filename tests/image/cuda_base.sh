@@ -12,7 +12,7 @@ trap 'rm -rf "$folder"' EXIT
 
 mkdir -p "$folder/devel" "$folder/runtime/lib64"
 cp -a "$toolkit" "$folder/devel/cuda"
-rm -f "$folder"/devel/cuda/lib/libcu{pti,dart_static}*
+rm -f "$folder"/devel/cuda/lib/lib{cupti,nvperf}*
 for library in cublas cublasLt; do
     cp "$cublas"/lib/lib$library.so.[0-9]* "$folder/runtime/lib64"
 done
