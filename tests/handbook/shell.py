@@ -14,7 +14,15 @@ NOT_RUN = {
     **dict.fromkeys(("git", "ssh", "wget"), "asks another host"),
     **dict.fromkeys(("docker", "podman", "buildah", "skopeo", "crictl"), "needs an image"),
     **dict.fromkeys(
-        ("debootstrap", "chroot", "unshare", "ip", "tests/image/base.sh"), "needs rights"
+        (
+            "debootstrap",
+            "chroot",
+            "unshare",
+            "ip",
+            "tests/image/base.sh",
+            "tests/image/cuda_base.sh",
+        ),
+        "needs rights",
     ),
     **dict.fromkeys(("kubectl", "helm"), "needs a cluster"),
     **dict.fromkeys(("ray",), "starts a cluster"),
