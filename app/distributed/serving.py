@@ -50,6 +50,8 @@ LISTENING_SECONDS = 60
 PLACING_SECONDS = 1800
 """How long replicas may take to be placed, fetch their model and load it."""
 TELL_SECONDS = 30
+REPLICA = "Replica"
+"""The replicas' deployment in their application."""
 SCALING = ("min_replicas", "max_replicas", "replica_tokens")
 """Settings that change how many replicas there are and not what one of them is."""
 
@@ -74,14 +76,14 @@ def deploy(settings: Settings, keys: Sequence[Key] = (), *, pace: Pace | None = 
     there = room()
     own = msgspec.structs.replace(settings, cores=share_of_cores(settings, there))
     _open_ports(settings)
-    running = _running(REPLICAS)
+    running = _running(REPLICAS, REPLICA)
     wanted = min(max(running, own.min_replicas), own.max_replicas)
     beside = there.fits_beside(wanted, running, own.cores, own.replica_gpus)
     if running and not beside:
         logger.warning("there is no room for one more replica: those that differ end first")
     options = _options(own, pace or Pace(), beside=beside)
-    replicas = serve.deployment(Replica, name="Replica", **options)
-    known = _of_version(replicas, _version(own, keys, again=not _is_settled()))
+    replicas = serve.deployment(Replica, name=REPLICA, **options)
+    known = _of_version(replicas, _version(own, keys, again=_has_failed()))
     _place(known.bind(own, tuple(keys)), REPLICAS, None)
     _open_entrances(settings)
     _await_ports()
@@ -91,10 +93,12 @@ def deploy(settings: Settings, keys: Sequence[Key] = (), *, pace: Pace | None = 
 def _version(settings: Settings, keys: Sequence[Key], *, again: bool) -> str:
     """Return what tells replicas that must be replaced from those that only change in number.
 
-    `again` makes it a new one, for replicas whose last update did not succeed.
+    `again` makes it a new one, for replicas whose last update failed.
     """
-    file = Path(settings.model)
-    changed = file.stat().st_mtime_ns if file.is_file() else 0
+    try:
+        changed = Path(settings.model).expanduser().stat().st_mtime_ns
+    except (OSError, RuntimeError):  # no file of this machine, or ~nobody/model.gguf
+        changed = 0
     alike = msgspec.structs.replace(settings, **dict.fromkeys(SCALING, 0))
     attempt = time.time_ns() if again else 0
     return digest(__version__, repr((alike, tuple(keys), changed, attempt))).hex()[:16]
@@ -109,18 +113,18 @@ def _of_version(deployment: Any, version: str) -> Any:
     return deployment.options(version=version, _internal=True)
 
 
-def _is_settled() -> bool:
+def _has_failed() -> bool:
     known = serve.status().applications.get(REPLICAS)
-    return known is None or known.status == ApplicationStatus.RUNNING
+    return known is not None and known.status == ApplicationStatus.DEPLOY_FAILED
 
 
-def _running(application: str) -> int:
-    """Return how many replicas of an application run."""
-    known = serve.status().applications.get(application)
+def _running(application: str, deployment: str) -> int:
+    """Return how many replicas of a deployment run."""
+    there = serve.status().applications.get(application)
+    known = there.deployments.get(deployment) if there else None
     return sum(
         number
-        for one in (known.deployments.values() if known else ())
-        for state, number in one.replica_states.items()
+        for state, number in (known.replica_states.items() if known else ())
         if getattr(state, "value", state) == "RUNNING"
     )
 
@@ -187,18 +191,17 @@ def _open_entrances(settings: Settings) -> None:
     A proxy prefers the entrance on its own node, so a node that is lost takes no request of
     another's with it. Ray lists a lost node for a while, so the count is set right afterwards.
     """
+    limits = (settings.max_body_bytes, settings.read_timeout, settings.drain_timeout)
+    kind = f"Entrance-{digest(__version__, repr(limits)).hex()[:8]}"
     nodes = 0
     while nodes != (now := len(room().nodes)):
         nodes = now
-        _place(
-            _entrances(settings, nodes), ENTRANCE, "/", lambda: _running(ENTRANCE) >= living_nodes()
-        )
+        entrances = _entrances(settings, nodes, kind)
+        _place(entrances, ENTRANCE, "/", lambda: _running(ENTRANCE, kind) >= living_nodes())
 
 
-def _entrances(settings: Settings, nodes: int) -> Any:
-    """Return so many entrances, whose name and version tell what they are."""
-    limits = (settings.max_body_bytes, settings.read_timeout, settings.drain_timeout)
-    kind = digest(__version__, repr(limits)).hex()[:8]
+def _entrances(settings: Settings, nodes: int, kind: str) -> Any:
+    """Return so many entrances, whose name and version are what tells them from others."""
     door = Entrance(
         Asking(),
         LOST,
@@ -207,7 +210,7 @@ def _entrances(settings: Settings, nodes: int) -> Any:
     )
     deployment = serve.deployment(
         serve.ingress(door)(),
-        name=f"Entrance-{kind}",
+        name=kind,
         num_replicas=nodes,
         max_replicas_per_node=1,
         ray_actor_options={"num_cpus": 0},
