@@ -44,11 +44,11 @@ bench-peers *options: (_install "dev")
     mkdir -p "$there/sources" "$there/node"
     if [ ! -x "$there/llama.cpp/bin/llama-server" ]; then
         # The same sources as the engine's, as they were published.
-        app/engine/patches/unpack.sh {{ bin }}/python requirements/runtime.txt "$there/sources"
+        app/rerankd/engine/patches/unpack.sh {{ bin }}/python requirements/runtime.txt "$there/sources"
         cmake -S "$there/sources/vendor/llama.cpp" -B "$there/llama.cpp" -DCMAKE_BUILD_TYPE=Release -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_UI=OFF
         cmake --build "$there/llama.cpp" --target llama-server --parallel
     fi
-    cp tests/peers/package.json tests/peers/node_llama_cpp.mjs "$there/node"
+    cp tests/integration/peers/package.json tests/integration/peers/node_llama_cpp.mjs "$there/node"
     (cd "$there/node" && npm install --silent)
     if [ ! -f "$there/onnx/installed" ]; then
         {{ bin }}/python -m venv "$there/onnx"
@@ -56,8 +56,8 @@ bench-peers *options: (_install "dev")
         "$there/onnx/bin/python" -m pip install --quiet --disable-pip-version-check onnx onnxruntime
         touch "$there/onnx/installed"
     fi
-    [ -f "$there/qwen3-0.6b-shape.gguf" ] || {{ bin }}/python tests/peers/synthetic.py "$there/qwen3-0.6b-shape.gguf"
-    {{ bin }}/python tests/peers/compare.py --llama-server "$there/llama.cpp/bin/llama-server" --node "$there/node" --onnx "$there/onnx/bin/python" --causal "$there/qwen3-0.6b-shape.gguf" {{ options }}
+    [ -f "$there/qwen3-0.6b-shape.gguf" ] || {{ bin }}/python tests/integration/peers/synthetic.py "$there/qwen3-0.6b-shape.gguf"
+    {{ bin }}/python tests/integration/peers/compare.py --llama-server "$there/llama.cpp/bin/llama-server" --node "$there/node" --onnx "$there/onnx/bin/python" --causal "$there/qwen3-0.6b-shape.gguf" {{ options }}
 
 # Train the embedded model anew (models/train/README.md)
 train *options: _train
@@ -65,7 +65,7 @@ train *options: _train
 
 # Test the training: readers, a minute's run, resuming
 test-train *options: _train
-    {{ justfile_directory() }}/.venv-train/bin/python -m pytest -c tests/train/pytest.ini tests/train {{ options }}
+    {{ justfile_directory() }}/.venv-train/bin/python -m pytest -c tests/integration/train/pytest.ini tests/integration/train {{ options }}
 
 # Run real client libraries against a server: a gigabyte of them, and npm's where Node.js is there
 test-clients *options: (_install "dev")
@@ -74,7 +74,7 @@ test-clients *options: (_install "dev")
     there={{ justfile_directory() }}/.venv-clients
     uv=$there/uv/bin/uv # several times as fast as pip for nine environments
     [ -x "$uv" ] || { {{ python }} -m venv "$there/uv"; "$there/uv/bin/python" -m pip install --quiet --disable-pip-version-check uv==0.13.9; }
-    for lock in tests/clients/requirements/*.txt; do
+    for lock in tests/integration/clients/requirements/*.txt; do
         own=$there/$(basename "$lock" .txt)
         cmp --silent "$lock" "$own/installed.txt" && continue
         "$uv" venv --quiet --clear --python {{ python }} "$own"
@@ -83,10 +83,10 @@ test-clients *options: (_install "dev")
     done
     if command -v npm >/dev/null; then
         mkdir -p "$there/javascript"
-        cp tests/clients/javascript/* "$there/javascript"
+        cp tests/integration/clients/javascript/* "$there/javascript"
         (cd "$there/javascript" && npm ci --silent --ignore-scripts --no-audit --no-fund)
     fi
-    {{ bin }}/python -m pytest tests/clients/against_server.py tests/clients/from_pages.py {{ options }}
+    {{ bin }}/python -m pytest tests/integration/clients/against_server.py tests/integration/clients/from_pages.py {{ options }}
 
 # Write the pages of docs/ that are made from the program: settings, commands, API, metrics
 docs: (_install "dev")
@@ -117,11 +117,11 @@ binary: _portable
 
 # Run dist/rerankd as people will: in an empty root, on lesser processors, killed, damaged
 test-binary *options: (_install "dev") binary
-    {{ bin }}/python -m pytest tests/binary/against_*.py {{ options }}
+    {{ bin }}/python -m pytest tests/integration/binary/against_*.py {{ options }}
 
 # Measure dist/rerankd: size, start to first answer, idle memory
 measure-binary: (_install "dev") binary
-    {{ bin }}/python tests/binary/measure.py
+    {{ bin }}/python tests/integration/binary/measure.py
 
 # Build the container image with what is there: podman, docker or buildah (see docs/container.md)
 image target="cpu" *options:
@@ -135,7 +135,7 @@ image target="cpu" *options:
 
 # Check the image that is there: run it, ask it, stop it; builds nothing
 test-image *options: (_install "dev")
-    {{ bin }}/python -m pytest tests/image/against_image.py {{ options }}
+    {{ bin }}/python -m pytest tests/integration/image/against_image.py {{ options }}
 
 # Compare scores with layers on a GPU with the CPU's, on Mesa's software Vulkan driver (docs/gpu.md)
 test-offload *options:
@@ -144,27 +144,27 @@ test-offload *options:
     there={{ justfile_directory() }}/.venv-vulkan
     if [ ! -f "$there/dev.installed" ]; then
         {{ python }} -m venv "$there"
-        CMAKE_ARGS="-DGGML_VULKAN=on ${CMAKE_ARGS:-}" app/engine/patches/install.sh "$there/bin/python" requirements/dev.txt
+        CMAKE_ARGS="-DGGML_VULKAN=on ${CMAKE_ARGS:-}" app/rerankd/engine/patches/install.sh "$there/bin/python" requirements/dev.txt
         "$there/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
         "$there/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
         touch "$there/dev.installed"
     fi
     # llama.cpp passes over a driver without a GPU unless it is named; twice makes two devices.
-    GGML_VK_VISIBLE_DEVICES="${GGML_VK_VISIBLE_DEVICES:-0,0}" "$there/bin/python" -m pytest tests/offload/against_cpu.py {{ options }}
+    GGML_VK_VISIBLE_DEVICES="${GGML_VK_VISIBLE_DEVICES:-0,0}" "$there/bin/python" -m pytest tests/integration/offload/against_cpu.py {{ options }}
 
 # Serve and rank in bulk on a Ray cluster of network namespaces: 700 MB, minutes, and root (docs/scaling.md)
 test-ray *options: (_install "dev")
     #!/usr/bin/env bash
     set -euo pipefail
     there={{ justfile_directory() }}/.venv-ray
-    if ! cmp --silent tests/distributed/requirements.txt "$there/installed.txt"; then
+    if ! cmp --silent tests/integration/ray/requirements.txt "$there/installed.txt"; then
         {{ python }} -m venv --clear "$there"
-        "$there/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/distributed/requirements.txt
+        "$there/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/integration/ray/requirements.txt
         # The rest, the compiled engine above all, is the development environment's.
         {{ bin }}/python -c 'import sysconfig; path = sysconfig.get_path("purelib"); print(f"import site; site.addsitedir({path!r})")' > "$(echo "$there"/lib/python3*/site-packages)/rerankd.pth"
-        cp tests/distributed/requirements.txt "$there/installed.txt"
+        cp tests/integration/ray/requirements.txt "$there/installed.txt"
     fi
-    "$there/bin/python" -m pytest -W ignore tests/distributed/against_pairs.py tests/distributed/against_cluster.py {{ options }}
+    "$there/bin/python" -m pytest -W ignore tests/integration/ray/against_pairs.py tests/integration/ray/against_cluster.py {{ options }}
 
 # Write the locks anew from pyproject.toml
 lock:
@@ -174,7 +174,7 @@ lock:
 
 # Write the clients' locks anew
 lock-clients:
-    for file in tests/clients/requirements/*.in; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "just lock-clients" "$file" --output-file "${file%.in}.txt"; done
+    for file in tests/integration/clients/requirements/*.in; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "just lock-clients" "$file" --output-file "${file%.in}.txt"; done
 
 # Install what training needs into an environment of its own; PyTorch's builds differ, so without a lock
 _train:
@@ -190,7 +190,7 @@ _train:
 
 # Write Ray's lock anew
 lock-ray:
-    uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --constraints requirements/dev.txt --custom-compile-command "just lock-ray" tests/distributed/requirements.in --output-file tests/distributed/requirements.txt
+    uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --constraints requirements/dev.txt --custom-compile-command "just lock-ray" tests/integration/ray/requirements.in --output-file tests/integration/ray/requirements.txt
 
 # Install a lock into .venv, unless it is there already
 _install lock: _engine
@@ -207,12 +207,12 @@ _install lock: _engine
 _engine:
     #!/usr/bin/env bash
     set -euo pipefail
-    wanted=$( (grep '^llama-cpp-python==' requirements/runtime.txt; cat app/engine/patches/*.patch; echo "plain: ${RERANKD_PLAIN_ENGINE:-}") | cksum)
+    wanted=$( (grep '^llama-cpp-python==' requirements/runtime.txt; cat app/rerankd/engine/patches/*.patch; echo "plain: ${RERANKD_PLAIN_ENGINE:-}") | cksum)
     stamp={{ venv }}/engine.installed
     if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
     [ -x {{ bin }}/python ] || {{ python }} -m venv {{ venv }}
     echo "compiling llama.cpp (once: some 5 minutes)" >&2
-    app/engine/patches/install.sh {{ bin }}/python requirements/runtime.txt
+    app/rerankd/engine/patches/install.sh {{ bin }}/python requirements/runtime.txt
     echo "$wanted" > "$stamp"
 
 # Compile llama.cpp for many processors into an environment of its own, and install what the binary holds
@@ -222,12 +222,12 @@ _portable:
     # The rest falls back to one of these: the generations whose kernels differ.
     variants="sse42 haswell alderlake skylakex cascadelake icelake zen4 sapphirerapids"
     flags="-DGGML_NATIVE=OFF -DGGML_BACKEND_DL=ON -DGGML_CPU_ALL_VARIANTS=ON -DLLAVA_BUILD=OFF -DCMAKE_INSTALL_BINDIR=llama_cpp/lib"
-    wanted=$( (grep '^llama-cpp-python==' requirements/binary.txt; cat app/engine/patches/*.patch; echo "$variants $flags") | cksum)
+    wanted=$( (grep '^llama-cpp-python==' requirements/binary.txt; cat app/rerankd/engine/patches/*.patch; echo "$variants $flags") | cksum)
     stamp={{ portable }}/engine.installed
     if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
         [ -x {{ portable }}/bin/python ] || {{ python }} -m venv {{ portable }}
         echo "compiling llama.cpp for many processors (once: some 10 minutes)" >&2
-        RERANKD_CPU_VARIANTS=$variants CMAKE_ARGS=$flags app/engine/patches/install.sh {{ portable }}/bin/python requirements/binary.txt
+        RERANKD_CPU_VARIANTS=$variants CMAKE_ARGS=$flags app/rerankd/engine/patches/install.sh {{ portable }}/bin/python requirements/binary.txt
         echo "$wanted" > "$stamp"
     fi
     wanted=$(cat requirements/binary.txt pyproject.toml | cksum)

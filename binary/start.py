@@ -27,6 +27,6 @@ if __name__ == "__main__":
     restore_environment()
     claim_name()
 
-    from app.cli import main
+    from rerankd.cli import main
 
     main(prog_name="rerankd")

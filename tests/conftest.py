@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from tiny_models import write_bert, write_qwen3
+
+from support.tiny_models import write_bert, write_qwen3
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("patient", deadline=None)

@@ -1,6 +1,6 @@
 """The encoder in PyTorch: BERT's forward pass, and how a question and a passage are compared.
 
-A passage's score is the sum of what app/engine/late.py computes from a GGUF file:
+A passage's score is the sum of what app/rerankd/engine/late.py computes from a GGUF file:
 cosine of the mean vectors, and for each token of the question its best match in the passage,
 weighted by how rare the token is.
 """

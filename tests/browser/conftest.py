@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
-from serving import server_of
-from visits import CHROMIUM, FLAGS, Visit, visiting
 
-from app.service import build
-from app.settings import Settings
-from app.telemetry import Telemetry
+from rerankd.service import build
+from rerankd.settings import Settings
+from rerankd.telemetry.observers import Telemetry
+
+from support.serving import server_of
+from support.visits import CHROMIUM, FLAGS, Visit, visiting
 
 
 @pytest.fixture(scope="module")

@@ -16,17 +16,19 @@ from typing import Any
 
 import httpx
 import pytest
-from hub_standin import HubStandin, isolate, listening, point
 from playwright.sync_api import Browser, expect, sync_playwright
-from serving import server_of
-from visits import CHROMIUM, FLAGS, PAGES, PHONE, Scheme, Visit, visiting
 
-from app.domain import Outcome, RankedResult, Timings
-from app.service import build
-from app.settings import Settings
-from app.telemetry import Telemetry
+from rerankd.domain import Outcome, RankedResult, Timings
+from rerankd.service import build
+from rerankd.settings import Settings
+from rerankd.telemetry.observers import Telemetry
 
-FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
+from support.hub_standin import HubStandin, isolate, listening, point
+from support.places import ROOT
+from support.serving import server_of
+from support.visits import CHROMIUM, FLAGS, PAGES, PHONE, Scheme, Visit, visiting
+
+FOLDER = ROOT / "docs" / "screenshots"
 LOOKS: dict[str, tuple[tuple[int, int], Scheme]] = {
     "light": ((1200, 780), "light"),
     "dark": ((1200, 780), "dark"),

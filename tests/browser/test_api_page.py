@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
-from serving import server_of
 
-from app.http.openapi import document
-from app.service import build
-from app.settings import Settings
+from rerankd.http.openapi import document
+from rerankd.service import build
+from rerankd.settings import Settings
+
+from support.serving import server_of
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 FLAGS = [

@@ -8,11 +8,13 @@ from pathlib import Path
 import httpx
 import pytest
 from playwright.sync_api import Browser, expect
-from serving import server_of
-from visits import PAGES, PHONE, Visit, axe_script, visiting
 
-from app.service import build
-from app.settings import Settings
+from rerankd.service import build
+from rerankd.settings import Settings
+
+from support.places import ROOT
+from support.serving import server_of
+from support.visits import PAGES, PHONE, Visit, axe_script, visiting
 
 pytestmark = pytest.mark.browser
 
@@ -221,7 +223,7 @@ def test_a_failed_deployment_can_be_loaded_again(visit: Visit, tmp_path: Path) -
     card = visit.page.get_by_role("article", name="mended")
     expect(card.locator(".badge", has_text="failed")).to_be_visible()
     expect(card.locator(".notice.bad")).to_contain_text("mended.gguf")
-    own = Path(__file__).parents[2] / "models" / "rerank-mini-en-q8_0.gguf"
+    own = ROOT / "models" / "rerank-mini-en-q8_0.gguf"
     path.write_bytes(own.read_bytes())
     card.get_by_role("button", name="Load again").click()
 

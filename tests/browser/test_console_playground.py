@@ -12,8 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 from playwright.sync_api import Browser, expect
-from serving import FakeEngine, server_of, service_of
-from visits import Visit, visiting
+
+from support.serving import FakeEngine, server_of, service_of
+from support.visits import Visit, visiting
 
 pytestmark = pytest.mark.browser
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-from hub_standin import HubStandin, isolate, listening, point
 from playwright.sync_api import Browser, expect
-from serving import server_of
-from tiny_models import write_qwen3
-from visits import PHONE, Visit, visiting
 
-from app.service import build
-from app.settings import Settings
+from rerankd.service import build
+from rerankd.settings import Settings
+
+from support.hub_standin import HubStandin, isolate, listening, point
+from support.serving import server_of
+from support.tiny_models import write_qwen3
+from support.visits import PHONE, Visit, visiting
 
 pytestmark = pytest.mark.browser
 

@@ -1,0 +1,1 @@
+"""Who may do what: API keys, and the rate limits that belong to them."""

@@ -1,0 +1,268 @@
+"""API keys: made, checked and revoked; only their digests are kept.
+
+A key holds 256 random bits, so nobody can try them out, and one round of SHA-256 hides it as well
+as a slow password hash would, at 1 µs a request. Keys from the settings may be short; their
+digests never leave the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from rerankd.auth.rate_limits import KeyLimits
+from rerankd.errors import Conflict, NotFound, StateError, Unauthorized
+from rerankd.settings import Settings
+from rerankd.store import Key, Scope, Stamp, Store
+
+logger = logging.getLogger(__name__)
+
+MARK = "rerankd_"
+SECRET_BYTES = 32
+PREFIX = len(MARK) + 8
+"""Characters of a key that are shown; 208 of its 256 bits stay secret."""
+
+ALL_SCOPES: tuple[Scope, ...] = ("inference", "manage")
+MOST_KEYS = 1000
+"""Keys in force at once."""
+
+REVOKED_SECONDS = 30 * 24 * 3600
+"""How long a revoked key stays in the list."""
+
+USED_SECONDS = 60
+"""How old the kept time of a key's last use may be."""
+
+COARSE_SECONDS = 0.05
+"""A file's time of change is a clock's that ticks every 10 ms: a second change may not show."""
+
+
+class Caller(Struct, frozen=True, kw_only=True):
+    """Who calls, and what it may do."""
+
+    id: str = ""
+    name: str = ""
+    scopes: tuple[Scope, ...] = ALL_SCOPES
+    models: tuple[str, ...] | None = None
+    keyed: bool = False
+    limits: KeyLimits = KeyLimits()
+
+    def may_use(self, model: str) -> bool:
+        """Tell whether this deployment is for this caller."""
+        return self.models is None or model in self.models
+
+
+def create(  # noqa: PLR0913 - one parameter a column
+    name: str,
+    *,
+    now: float,
+    scopes: Sequence[Scope] = ("inference",),
+    expires: int | None = None,
+    models: Sequence[str] | None = None,
+    requests_per_minute: int | None = None,
+    tokens_per_minute: int | None = None,
+    concurrent_requests: int | None = None,
+) -> tuple[Key, str]:
+    """Return a new key's record, and the key itself, which nothing keeps."""
+    text = MARK + secrets.token_urlsafe(SECRET_BYTES)
+    key = Key(
+        id=f"key-{secrets.token_hex(6)}",
+        name=name,
+        prefix=text[:PREFIX],
+        digest=digest(text),
+        created=int(now),
+        expires=expires,
+        scopes=tuple(dict.fromkeys(scopes)),
+        models=None if models is None else tuple(dict.fromkeys(models)),
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+        concurrent_requests=concurrent_requests,
+    )
+    return key, text
+
+
+def digest(text: str) -> bytes:
+    """Return what is kept of a key."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+
+
+def keep(store: Store, key: Key, now: float) -> None:
+    """Remember a new key. Raises Conflict when there are too many, StateError."""
+    if sum(one.revoked is None for one in store.api_keys()) >= MOST_KEYS:
+        raise Conflict(f"there are {MOST_KEYS} keys already; revoke one first")
+    store.add_key(key, forget_before=int(now) - REVOKED_SECONDS)
+
+
+def ring_of(settings: Settings, store: Store | None = None) -> KeyStore:
+    """Return the keys in force with the settings' limits; without a `store`, none outlive it."""
+    defaults = KeyLimits(
+        requests_per_minute=settings.key_requests_per_minute,
+        tokens_per_minute=settings.key_tokens_per_minute,
+        concurrent_requests=settings.key_concurrent_requests,
+    )
+    return KeyStore(settings.api_keys, store, defaults=defaults)
+
+
+class KeyStore:
+    """The keys in force: those of the settings, and those that the store holds.
+
+    Another process may change the store, so every check looks at the file's time of change; a
+    revoked key is refused from the next request on. Used on one event loop.
+    """
+
+    def __init__(
+        self,
+        given: Iterable[str] = (),
+        store: Store | None = None,
+        *,
+        defaults: KeyLimits = KeyLimits(),  # noqa: B008 - frozen
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`given` are the keys of the settings; without a `store`, others last as long as this."""
+        self._given = tuple(_from_settings(text, n, clock()) for n, text in enumerate(given, 1))
+        self._store = store
+        self._defaults = defaults
+        self._clock = clock
+        self._stored: dict[str, Key] = {}
+        self._callers = {key.id: self._caller(key) for key in self._given}
+        self._used: dict[str, int] = {}
+        self._stamp: Stamp | None = None
+        self._settled = store is None
+        self._reading = asyncio.Lock()
+        self._writing: set[asyncio.Task[None]] = set()
+
+    @property
+    def asks(self) -> bool:
+        """Tell whether a key is needed: an expired one still closes the server to the keyless."""
+        return bool(self._given) or any(key.revoked is None for key in self._stored.values())
+
+    @property
+    def keys(self) -> list[Key]:
+        """Return all keys, those of the settings first, the revoked ones as well."""
+        found = (*self._given, *self._stored.values())
+        return [msgspec.structs.replace(key, last_used=self._last_used(key)) for key in found]
+
+    def load(self) -> None:
+        """Read the store now. Raises StateError."""
+        if self._store:
+            self._take(*self._read(self._store))
+
+    async def refresh(self) -> None:
+        """Read the store again if it has changed. Raises StateError: no key is trusted then."""
+        if self._is_fresh():
+            return
+        async with self._reading:
+            if self._store and not self._is_fresh():
+                self._take(*await asyncio.to_thread(self._read, self._store))
+
+    def caller(self, text: str) -> Caller:
+        """Return whose key this is, in a time that tells nothing about others. Raises Unauthorized.
+
+        A stored key is found by its prefix, which is no secret, and compared by its digest.
+        """
+        key = self._find(digest(text), text[:PREFIX])
+        if key is None:
+            raise Unauthorized("the API key is not valid")
+        if key.revoked is not None:
+            raise Unauthorized("the API key was revoked")
+        if key.expires is not None and self._clock() >= key.expires:
+            raise Unauthorized("the API key has expired")
+        self._note_use(key)
+        return self._callers[key.id]
+
+    async def add(self, key: Key) -> None:
+        """Put a new key into force. Raises Conflict, StateError."""
+        if self._store:
+            await asyncio.to_thread(keep, self._store, key, self._clock())
+            await self.refresh()
+        else:
+            self._take({**self._stored, key.prefix: key}, None, settled=True)
+
+    async def revoke(self, key_id: str) -> None:
+        """Refuse a key from now on. Raises NotFound, Conflict for a key of the settings."""
+        if any(key.id == key_id for key in self._given):
+            raise Conflict("this key is from the settings: take it out there and restart")
+        key = next((one for one in self._stored.values() if one.id == key_id), None)
+        if key is None or key.revoked is not None:
+            raise NotFound(f"no API key {key_id!r} is in force")
+        now = int(self._clock())
+        if self._store:
+            await asyncio.to_thread(self._store.revoke_key, key_id, now)
+            await self.refresh()
+        else:
+            revoked = msgspec.structs.replace(key, revoked=now)
+            self._take({**self._stored, key.prefix: revoked}, None, settled=True)
+
+    # Inside
+
+    def _is_fresh(self) -> bool:
+        return self._store is None or (self._settled and self._store.stamp() == self._stamp)
+
+    def _read(self, store: Store) -> tuple[dict[str, Key], Stamp | None, bool]:
+        stamp = store.stamp()  # before the keys: what changes meanwhile is read again
+        changed = stamp[2] / 1e9 if stamp else 0.0
+        settled = abs(time.time() - changed) > COARSE_SECONDS
+        return {key.prefix: key for key in store.api_keys()}, stamp, settled
+
+    def _take(self, stored: dict[str, Key], stamp: Stamp | None, settled: bool) -> None:
+        self._stored, self._stamp, self._settled = stored, stamp, settled
+        self._callers = {key.id: self._caller(key) for key in (*self._given, *stored.values())}
+
+    def _find(self, found: bytes, prefix: str) -> Key | None:
+        matches = [key for key in self._given if hmac.compare_digest(key.digest, found)]
+        stored = self._stored.get(prefix)
+        if stored and hmac.compare_digest(stored.digest, found):
+            return stored
+        return matches[0] if matches else None
+
+    def _caller(self, key: Key) -> Caller:
+        own = {
+            name: getattr(self._defaults if getattr(key, name) is None else key, name)
+            for name in KeyLimits.__struct_fields__
+        }
+        return Caller(
+            id=key.id,
+            name=key.name,
+            scopes=key.scopes,
+            models=key.models,
+            keyed=True,
+            limits=KeyLimits(**own),
+        )
+
+    def _last_used(self, key: Key) -> int | None:
+        return max(filter(None, (key.last_used, self._used.get(key.id))), default=None)
+
+    def _note_use(self, key: Key) -> None:
+        now = int(self._clock())
+        before = self._used.get(key.id) or key.last_used or 0
+        if now - before < USED_SECONDS:
+            return
+        self._used[key.id] = now
+        if self._store and key.prefix:
+            task = asyncio.create_task(self._write_use(self._store, key.id, now))
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
+
+    async def _write_use(self, store: Store, key_id: str, now: int) -> None:
+        try:
+            await asyncio.to_thread(store.set_key_used, key_id, now)
+        except StateError as error:
+            logger.warning("when a key was last used is not kept: %s", error.message)
+
+
+def _from_settings(text: str, number: int, now: float) -> Key:
+    return Key(
+        id=f"settings-{number}",
+        name="from settings",
+        prefix="",
+        digest=digest(text),
+        created=int(now),
+        scopes=ALL_SCOPES,
+    )

@@ -1,0 +1,148 @@
+"""How much a caller may ask for: token buckets, and a count of what runs; the clock is given."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from msgspec import Struct
+
+from rerankd.errors import RateLimited
+
+MINUTE = 60.0
+
+
+class KeyLimits(Struct, frozen=True, kw_only=True):
+    """What a key may use; 0 is no limit."""
+
+    requests_per_minute: int = 0
+    tokens_per_minute: int = 0
+    concurrent_requests: int = 0
+
+
+class Quota(Struct, frozen=True):
+    """What is left of one limit: `reset` is the seconds until all of it is there again."""
+
+    unit: str
+    limit: int
+    remaining: int
+    reset: int
+
+
+class Bucket:
+    """Holds a minute's worth, full at first, and fills evenly; what is taken may be owed.
+
+    The clock is the caller's, in seconds, and never goes back.
+    """
+
+    def __init__(self, a_minute: int, now: float) -> None:
+        self.a_minute = a_minute
+        self._level = float(a_minute)
+        self._at = now
+
+    def level(self, now: float) -> float:
+        """Return what is there, below zero for a debt."""
+        filled = (now - self._at) * self.a_minute / MINUTE
+        return min(float(self.a_minute), self._level + filled)
+
+    def take(self, amount: float, now: float) -> None:
+        """Take so much, whether or not it is there."""
+        self._level = self.level(now) - amount
+        self._at = now
+
+    def seconds_until(self, level: float, now: float) -> float:
+        """Return how long it takes to hold `level`, zero when it does."""
+        return max(0.0, level - self.level(now)) * MINUTE / self.a_minute
+
+
+class RateLimiter:
+    """One caller's share.
+
+    A request is counted before it runs and its tokens after: nobody knows them earlier. So tokens
+    may be owed; then the caller waits until the debt is paid, however large one request was.
+    """
+
+    def __init__(self, limits: KeyLimits, now: float) -> None:
+        self.limits = limits
+        self._requests = _bucket(limits.requests_per_minute, now)
+        self._tokens = _bucket(limits.tokens_per_minute, now)
+        self._running: Counter[int] = Counter()
+
+    def admit(self, now: float) -> None:
+        """Count one request. Raises RateLimited, which counts nothing."""
+        if self._tokens and self._tokens.level(now) <= 0:
+            wait = self._tokens.seconds_until(1, now)
+            raise _refusal(f"{self._tokens.a_minute} tokens a minute are used up", wait)
+        if self._requests:
+            wait = self._requests.seconds_until(1, now)
+            if wait:
+                raise _refusal(f"{self._requests.a_minute} requests a minute are used up", wait)
+            self._requests.take(1, now)
+
+    @contextmanager
+    def running(self, request: int) -> Iterator[None]:
+        """Hold one of the places for requests at once. Raises RateLimited when none is free.
+
+        `request` identifies it: one may be made of several rankings, and has one place.
+        """
+        most = self.limits.concurrent_requests
+        if most and request not in self._running and len(self._running) >= most:
+            raise _refusal(f"{most} requests at once are running", 1)
+        self._running[request] += 1
+        try:
+            yield
+        finally:
+            self._running[request] -= 1
+            if not self._running[request]:
+                del self._running[request]
+
+    def charge(self, tokens: int, now: float) -> None:
+        """Take what a request turned out to use."""
+        if self._tokens:
+            self._tokens.take(tokens, now)
+
+    def standings(self, now: float) -> tuple[Quota, ...]:
+        """Tell what is left of each limit a minute, what is nearest to its end first."""
+        named = (("requests", self._requests), ("tokens", self._tokens))
+        found = [_standing(unit, bucket, now) for unit, bucket in named if bucket]
+        return tuple(sorted(found, key=lambda one: one.remaining / one.limit))
+
+
+class Rates:
+    """The allowances of all callers of this process; a restart begins anew."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._all: dict[str, RateLimiter] = {}
+
+    def of(self, caller: str, limits: KeyLimits) -> RateLimiter | None:
+        """Return a caller's allowance, None where nothing limits it."""
+        if limits == UNLIMITED:
+            return None
+        found = self._all.get(caller)
+        if found is None or found.limits != limits:
+            found = self._all[caller] = RateLimiter(limits, self.clock())
+        return found
+
+
+UNLIMITED = KeyLimits()
+
+
+def _bucket(a_minute: int, now: float) -> Bucket | None:
+    return Bucket(a_minute, now) if a_minute else None
+
+
+def _standing(unit: str, bucket: Bucket, now: float) -> Quota:
+    return Quota(
+        unit=unit,
+        limit=bucket.a_minute,
+        remaining=max(0, math.floor(bucket.level(now))),
+        reset=math.ceil(bucket.seconds_until(bucket.a_minute, now)),
+    )
+
+
+def _refusal(why: str, wait: float) -> RateLimited:
+    return RateLimited(f"this API key's {why}", retry_after=max(1, math.ceil(wait)))

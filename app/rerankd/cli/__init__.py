@@ -1,0 +1,68 @@
+"""The `rerankd` command: data to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from rerankd import __version__
+from rerankd.errors import RerankdError
+
+COMMANDS = {
+    "serve": "rerankd.cli.serve",
+    "rank": "rerankd.cli.rank",
+    "models": "rerankd.cli.models",
+    "pull": "rerankd.cli.pull",
+    "rm": "rerankd.cli.pull",
+    "inspect": "rerankd.cli.inspect",
+    "devices": "rerankd.cli.devices",
+    "deploy": "rerankd.cli.remote",
+    "ps": "rerankd.cli.remote",
+    "stop": "rerankd.cli.remote",
+    "keys": "rerankd.cli.keys",
+    "tune": "rerankd.cli.tune",
+    "bench": "rerankd.cli.bench",
+    "eval": "rerankd.cli.eval",
+    "config": "rerankd.cli.config",
+    "service": "rerankd.cli.service",
+    "completion": "rerankd.cli.completion",
+    "ray": "rerankd.cli.ray",
+}
+"""Each command and its module, which has it under the same name or the one in FUNCTIONS."""
+
+FUNCTIONS = {"eval": "evaluate"}
+"""A builtin's name is no name for a function."""
+
+
+class Group(click.Group):
+    """Loads each command when it is named, and ends every error of ours in one line.
+
+    A server should not carry the memory of what only `bench` and `rank` import.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[cmd_name])
+        found = getattr(module, FUNCTIONS.get(cmd_name, cmd_name))
+        return found if isinstance(found, click.Command) else None
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except RerankdError as error:
+            click.echo(f"error: {error.message}", err=True)
+            sys.exit(2)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="rerankd")
+def main() -> None:
+    """Rerank documents by their relevance to a query with a GGUF model."""

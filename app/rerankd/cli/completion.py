@@ -1,0 +1,58 @@
+"""`rerankd completion`: what a shell sources to complete commands, options and models."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import BashComplete, CompletionItem, ShellComplete, get_completion_class
+
+from rerankd import settings
+from rerankd.errors import RerankdError
+from rerankd.sources import catalog
+
+SHELLS = ("bash", "zsh", "fish")
+NAME = "rerankd"
+VARIABLE = "_RERANKD_COMPLETE"
+"""The variable by which click recognises a shell that asks."""
+
+
+class _Script(BashComplete):
+    """Bash's script as it is: click starts a bash to learn its version, which may be elsewhere."""
+
+    def source(self) -> str:
+        return ShellComplete.source(self)
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print the script that completes rerankd in a SHELL.
+
+    For bash: eval "$(rerankd completion bash)" in ~/.bashrc; zsh the same in ~/.zshrc; fish:
+    rerankd completion fish > ~/.config/fish/completions/rerankd.fish
+    """
+    found = _Script if shell == "bash" else get_completion_class(shell)
+    if found is None:
+        raise click.UsageError(f"no completion for {shell}")
+    root = click.get_current_context().find_root().command
+    click.echo(found(root, {}, NAME, VARIABLE).source())
+
+
+def complete_model(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return the catalog's ids that begin so, after a colon their variants, else the shell's files.
+
+    A manifest of one's own that can't be read completes nothing rather than failing in the shell.
+    """
+    del param
+    flags = {"catalog_dir": ctx.params.get("catalog_dir")}
+    try:
+        own = settings.load(flags, config=ctx.params.get("config_file")).settings.catalog_dir
+        known = catalog.manifests(catalog.own_folder(own))
+    except RerankdError:
+        return []
+    names = [one.id for one in known]
+    if ":" in incomplete:
+        names = [f"{one.id}:{variant.name}" for one in known for variant in one.variants]
+    found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return found or [CompletionItem(incomplete, type="file")]

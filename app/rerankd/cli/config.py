@@ -1,0 +1,61 @@
+"""`rerankd config`: the settings in force and where each came from."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from rerankd.cli import options
+from rerankd.settings import SECRET, Effective, table
+
+
+@click.command()
+@options.with_settings()
+def config(config_file: Path | None, **flags: Any) -> None:
+    """Print every setting's value and source: a table to a person, TOML to a pipe."""
+    effective = options.load(config_file, flags)
+    if sys.stdout.isatty():
+        Console().print(_as_table(effective))
+    else:
+        click.echo(_as_toml(effective), nl=False)
+
+
+def _shown(effective: Effective, name: str) -> Any:
+    value = getattr(effective.settings, name)
+    return f"({len(value)} set)" if name in SECRET and value else value
+
+
+def _as_table(effective: Effective) -> Table:
+    grid = Table("setting", "value", "from")
+    for setting in table():
+        value = _toml_value(_shown(effective, setting.name))
+        grid.add_row(setting.name, value, effective.sources[setting.name])
+    return grid
+
+
+def _as_toml(effective: Effective) -> str:
+    lines = []
+    for setting in table():
+        source = effective.sources[setting.name]
+        value = getattr(effective.settings, setting.name)
+        hidden = setting.name in SECRET and bool(value)
+        shown = _toml_value(_shown(effective, setting.name))
+        mark = "# " if hidden else ""
+        lines.append(f"{mark}{setting.name} = {shown}  # {source}\n")
+    return "".join(lines)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml_value(part) for part in value) + "]"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return str(value)

@@ -1,0 +1,98 @@
+"""`rerankd devices`: what llama.cpp can compute on, and why not on a GPU."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import msgspec
+from msgspec import Struct
+from rich.console import Console
+from rich.table import Table
+
+from rerankd.engine.llama import binding as llama
+from rerankd.engine.llama import ggml
+from rerankd.engine.planning.devices import Device, Survey, missing_gpu, offload_targets, way_to_gpu
+
+
+class BuildLine(Struct, frozen=True, tag_field="object", tag="build"):
+    """The first line of the output: llama.cpp's build, and why no GPU is used."""
+
+    backends: tuple[str, ...]
+    features: str
+    gpu: bool
+    reason: str | None
+    advice: str | None
+
+
+class DeviceLine(Struct, frozen=True, tag_field="object", tag="device"):
+    """A line for each device; `offload` tells whether layers would go there."""
+
+    name: str
+    description: str
+    type: str
+    backend: str
+    total_bytes: int
+    free_bytes: int
+    offload: bool
+
+
+@click.command()
+def devices() -> None:
+    """List the devices llama.cpp sees: a table to a person, JSONL to a pipe."""
+    llama.start()  # what llama.cpp says of its backends is not for the terminal
+    seen = ggml.survey()
+    if sys.stdout.isatty():
+        show(seen, Console())
+    else:
+        lines = (build_line(seen), *device_lines(seen))
+        sys.stdout.buffer.writelines(msgspec.json.encode(line) + b"\n" for line in lines)
+
+
+def build_line(seen: Survey) -> BuildLine:
+    """Return what there is to say of the build."""
+    reason = missing_gpu(seen)
+    return BuildLine(seen.backends, seen.features, reason is None, reason, way_to_gpu(seen))
+
+
+def device_lines(seen: Survey) -> list[DeviceLine]:
+    """Return a line a device, in llama.cpp's order."""
+    targets = offload_targets(seen)
+    return [
+        DeviceLine(
+            device.name,
+            device.description,
+            device.type,
+            device.backend,
+            device.total_bytes,
+            device.free_bytes,
+            device in targets,
+        )
+        for device in seen.devices
+    ]
+
+
+def show(seen: Survey, console: Console) -> None:
+    """Print the table and what stands below it."""
+    grid = Table("device", "description", "type", "backend", "memory", "free", "takes layers")
+    targets = offload_targets(seen)
+    for device in seen.devices:
+        grid.add_row(
+            device.name,
+            device.description,
+            device.type,
+            device.backend,
+            _memory(device, device.total_bytes),
+            _memory(device, device.free_bytes),
+            "yes" if device in targets else "no",
+        )
+    console.print(grid)
+    # As plain text: brackets of a description are no markup, and nothing is broken or coloured.
+    console.out(f"backends: {', '.join(seen.backends)}", highlight=False)
+    console.out(f"features: {seen.features}", highlight=False)
+    if reason := missing_gpu(seen):
+        console.out(f"no GPU: {reason}; {way_to_gpu(seen)}", highlight=False)
+
+
+def _memory(device: Device, count: int) -> str:
+    return f"{count / 1024**3:.1f} GiB" if device.total_bytes else "unknown"

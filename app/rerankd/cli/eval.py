@@ -1,0 +1,278 @@
+"""`rerankd eval`: which model ranks a person's own judged queries best, and how fast."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+import msgspec
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from rerankd.cli import options
+from rerankd.errors import InvalidRequest
+from rerankd.measuring.evaluation import rankers, report, trec
+from rerankd.measuring.evaluation.comparison import FIRST_STAGE, Comparison, Standing, Task, compare
+from rerankd.measuring.evaluation.data import MAX_CANDIDATES, Data, JsonlData
+from rerankd.measuring.evaluation.metrics import CUTOFF, Measures
+from rerankd.measuring.evaluation.rankers import Contender
+from rerankd.measuring.evaluation.survey import survey
+from rerankd.measuring.evaluation.trec import TrecFiles
+from rerankd.measuring.evaluation.trial import Tick
+from rerankd.service import preflight
+from rerankd.settings import Settings
+
+DEPTH = 100
+MOST_RECALL = 1000
+
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+_OWN = frozenset({"model", "model_id", "log_level"})
+"""Settings that this command has options of its own for, or leaves to each model."""
+
+
+class _Names(click.ParamType[tuple[str, ...]]):
+    """Names of models, comma-separated."""
+
+    name = "ID[,ID…]"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        parts = tuple(part.strip() for part in str(value).split(","))
+        if not all(parts):
+            self.fail(f"{value!r} is not a list of models", param, ctx)
+        return parts
+
+
+@click.command(name="eval")
+@click.argument("data", type=_file, required=False)
+@click.option("--queries", type=_file, help="topics, instead of DATA: TSV (id, text) or JSONL")
+@click.option("--documents", type=_file, help="documents: TSV (id, text) or JSONL")
+@click.option("--qrels", type=_file, help="judgements in TREC's or BEIR's columns")
+@click.option("--run", type=_file, help="first-stage run in TREC's columns; none: the qrels' order")
+@click.option("--models", type=_Names(), default=(), help="what --model of `rerankd serve` takes")
+@click.option("--url", "urls", multiple=True, help="a running server to evaluate instead; repeat")
+@click.option("--pid", "pids", type=int, multiple=True, help="process of each --url, for memory")
+@click.option("--api-key", envvar="RERANKD_API_KEY", help="sent to --url [env: RERANKD_API_KEY]")
+@click.option(
+    "--depth",
+    type=click.IntRange(1, MAX_CANDIDATES),
+    default=DEPTH,
+    show_default=True,
+    help="candidates of each query that are ranked",
+)
+@click.option(
+    "--recall-at",
+    type=click.IntRange(1, MOST_RECALL),
+    default=CUTOFF,
+    show_default=True,
+    help="the k of recall@k",
+)
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="of resampling")
+@click.option("--json", "as_json", is_flag=True, help="print JSON also to a terminal")
+@click.option("--csv", "as_csv", is_flag=True, help="print CSV, a line a model")
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), help="write a report with plots"
+)
+@options.with_settings(options.MODEL_OPTIONS - _OWN)
+@click.option("--log-level", default="warning", help="debug, info, warning or error")
+def evaluate(  # noqa: PLR0913 - one parameter an option
+    data: Path | None,
+    queries: Path | None,
+    documents: Path | None,
+    qrels: Path | None,
+    run: Path | None,
+    models: tuple[str, ...],
+    urls: tuple[str, ...],
+    pids: tuple[int, ...],
+    api_key: str | None,
+    depth: int,
+    recall_at: int,
+    seed: int,
+    as_json: bool,
+    as_csv: bool,
+    html: Path | None,
+    config_file: Path | None,
+    **flags: Any,
+) -> None:
+    """Compare models on judged queries: DATA is JSONL with a query and its documents a line.
+
+    Each model ranks the same queries in turn; nDCG@10, MRR@10 and recall@k are compared with the
+    first-stage order. Prints a table to a person and JSON to a pipe. docs/evaluation.md tells the
+    formats and how to read the figures.
+    """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other")
+    if html is not None and not html.parent.is_dir():
+        raise click.UsageError(f"--html: no folder {html.parent}")
+    settings = options.load(config_file, flags).settings
+    measures = Measures(recall_at)
+    if urls:
+        contenders = _servers(urls, models, pids, api_key)
+    else:
+        contenders = _local(models or (settings.model,), settings)
+    judged = _data(data, _trec_files(queries, documents, qrels, run), depth)
+    task = Task(
+        data=judged, measures=measures, known=survey(judged, measures), depth=depth, seed=seed
+    )
+    found = asyncio.run(_compare(task, contenders))
+    _print(found, as_json=as_json, as_csv=as_csv)
+    if html is not None:
+        _write(html, report.page(found))
+    if found.failed:
+        sys.exit(1)
+
+
+def _trec_files(
+    queries: Path | None, documents: Path | None, qrels: Path | None, run: Path | None
+) -> TrecFiles | None:
+    if queries and documents and qrels:
+        return TrecFiles(queries=queries, documents=documents, qrels=qrels, run=run)
+    if queries or documents or qrels or run:
+        raise click.UsageError("--queries, --documents and --qrels go together")
+    return None
+
+
+def _data(data: Path | None, files: TrecFiles | None, depth: int) -> Data:
+    if data and files:
+        raise click.UsageError("give either DATA or --queries, --documents and --qrels")
+    if files:
+        return trec.read(files, depth)
+    if data:
+        return JsonlData(data, depth)
+    raise click.UsageError("give DATA, or --queries, --documents and --qrels")
+
+
+def _local(models: Sequence[str], settings: Settings) -> list[Contender]:
+    """Return the models of this process, each judged by its header where it is here already."""
+    each = [msgspec.structs.replace(settings, model=model, model_id="") for model in models]
+    for one in each:
+        preflight(one)
+    return _distinct([rankers.in_process(one.model, one) for one in each])
+
+
+def _servers(
+    urls: Sequence[str], models: Sequence[str], pids: Sequence[int], key: str | None
+) -> list[Contender]:
+    """Return every model at every server, or each server's own where no model is named."""
+    if pids and len(pids) != len(urls):
+        raise click.UsageError("give as many --pid as --url, in the same order")
+    contenders = []
+    for at, url in enumerate(urls):
+        _check(url)
+        for model in models or (None,):
+            name = url if model is None else f"{model} at {url}"
+            pid = pids[at] if pids else None
+            contenders.append(rankers.running(name, url, model=model, key=key, pid=pid))
+    return _distinct(contenders)
+
+
+def _check(url: str) -> None:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        # Not what httpx says of it, which may repeat a password.
+        raise click.UsageError("--url: not an http or https address") from error
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise click.UsageError("--url: not an http or https address")
+    if parsed.userinfo:
+        # It would stand in the report.
+        raise click.UsageError("--url: no password in the address, use --api-key")
+
+
+def _distinct(contenders: list[Contender]) -> list[Contender]:
+    for name, times in Counter(one.name for one in contenders).items():
+        if times > 1:
+            raise click.UsageError(f"{name} is named {times} times")
+    return contenders
+
+
+async def _compare(task: Task, contenders: Sequence[Contender]) -> Comparison:
+    """Compare under progress bars on stderr."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    seen = sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), disable=not seen) as progress:
+
+        def begun(name: str) -> Tick:
+            documents = task.known.documents
+            if not seen:
+                click.echo(f"ranking {documents} documents with {name}", err=True)
+            bar = progress.add_task(name, total=documents)
+            return lambda done: progress.advance(bar, done)
+
+        return await compare(task, contenders, begun)
+
+
+def _print(found: Comparison, *, as_json: bool, as_csv: bool) -> None:
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
+    if as_csv:
+        click.echo(_as_csv(found), nl=False)
+    elif as_json or not sys.stdout.isatty():
+        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+    else:
+        Console().print(_as_table(found))
+
+
+def _write(path: Path, page: str) -> None:
+    try:
+        path.write_text(page, "utf-8")
+    except OSError as error:
+        raise InvalidRequest(f"{path}: {error.strerror}") from error
+
+
+def _as_table(found: Comparison) -> Table:
+    names = [one.measure for one in found.first_stage.quality]
+    # Narrow enough for 80 columns, where an interval breaks into two lines.
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("model", min_width=len(FIRST_STAGE), overflow="fold")
+    for heading in (*names, "to the best", "docs/s", "p95 ms", "MB"):
+        table.add_column(heading, justify="right")
+    for one in (found.first_stage, *found.contenders):
+        quality = [
+            "\n".join([f"{each.mean:.4f}", *report.difference_texts(each)]) for each in one.quality
+        ]
+        gap = "\n".join(report.difference_texts(one.gap))
+        # As Text: a name may hold brackets, which are markup in a string.
+        table.add_row(*map(Text, (one.name, *quality, gap, *report.cost_texts(one.cost))))
+    return table
+
+
+def _as_csv(found: Comparison) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    names = [one.measure for one in found.first_stage.quality]
+    parts = [f"{name}{part}" for name in names for part in ("", " difference", " low", " high")]
+    writer.writerow(["model", *parts, "documents_per_second", "p95_ms", "memory_mb", "truncated"])
+    for one in (found.first_stage, *found.contenders):
+        writer.writerow(_csv_row(one))
+    return file.getvalue()
+
+
+def _csv_row(one: Standing) -> list[str | float | None]:
+    row: list[str | float | None] = [one.name]
+    for each in one.quality:
+        bounds = (None, None) if each.interval is None else (each.interval.low, each.interval.high)
+        row += [each.mean, each.difference, *bounds]
+    cost = one.cost
+    if cost is None:
+        return [*row, None, None, None, None]
+    return [*row, cost.documents_per_second, cost.p95_ms, cost.memory_mb, cost.truncated]

@@ -1,0 +1,112 @@
+"""`rerankd inspect`: what a file is, whether it ranks, and how."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from msgspec import Struct
+from rich.console import Console
+from rich.table import Table
+
+from rerankd.cli import options
+from rerankd.cli.completion import complete_model
+from rerankd.deployments import load_check, runtime
+from rerankd.deployments.load_check import Passed
+from rerankd.errors import ModelNotFound
+from rerankd.settings import Settings
+from rerankd.sources import gguf as gguf_file
+from rerankd.sources.gguf import Header, Verdict
+from rerankd.sources.resolve import ResolvedModel, known, locate
+
+
+class Inspection(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is known of a file."""
+
+    file: str
+    bytes: int
+    name: str
+    architecture: str
+    parameters: int
+    context: int
+    kind: str
+    family: str | None
+    readout: str
+    exact: bool
+    reason: str
+    license: str | None = None
+    check: Passed | None = None
+
+
+@click.command()
+@click.argument("model", shell_complete=complete_model)
+@click.option("--load", is_flag=True, help="also load it and score a known pair")
+@click.option("--as", "known_as", metavar="ID", help="judge the file as this catalog entry says")
+@click.option("--json", "as_json", is_flag=True, help="print JSON also to a person")
+@options.with_settings(options.MODEL_OPTIONS - {"model", "model_id"})
+def inspect(
+    model: str,
+    load: bool,
+    known_as: str | None,
+    as_json: bool,
+    config_file: Path | None,
+    **flags: Any,
+) -> None:
+    """Print the verdict on MODEL: a file, a catalog id, or hf:owner/repo:file.gguf.
+
+    The exit code is 0 for a file that can be served and 2 for any other.
+    """
+    settings = options.load(config_file, flags).settings
+    located = _as_known(model, known_as, settings) if known_as else locate(model, settings)
+    header = gguf_file.read(located.path)
+    overrides = located.manifest.overrides if located.manifest else None
+    verdict = gguf_file.judge(header, bare_head=located.bare_head, overrides=overrides)
+    check = _try(header, verdict, settings) if load else None
+    _print(_inspection(header, verdict, check), as_json=as_json or not sys.stdout.isatty())
+    gguf_file.require_reranker(header, verdict, accept_degraded=settings.accept_degraded)
+
+
+def _as_known(path: str, known_as: str, settings: Settings) -> ResolvedModel:
+    manifest = known(known_as, settings)
+    if manifest is None:
+        raise ModelNotFound(
+            f"no model {known_as!r} in the catalog; rerankd models lists it", param="as"
+        )
+    return ResolvedModel(Path(path), manifest)
+
+
+def _try(header: Header, verdict: Verdict, settings: Settings) -> Passed:
+    gguf_file.require_reranker(header, verdict, accept_degraded=settings.accept_degraded)
+    return load_check.run(runtime.Target("inspected", header, verdict, None), settings)
+
+
+def _inspection(header: Header, verdict: Verdict, check: Passed | None) -> Inspection:
+    return Inspection(
+        file=str(header.path),
+        bytes=header.file_bytes,
+        name=header.name,
+        architecture=header.architecture,
+        parameters=header.parameters,
+        context=header.integer("context_length"),
+        kind=verdict.kind,
+        family=verdict.family,
+        readout=verdict.readout,
+        exact=verdict.exact,
+        reason=verdict.reason,
+        license=header.metadata.get("general.license"),
+        check=check,
+    )
+
+
+def _print(found: Inspection, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+        sys.stdout.buffer.flush()
+        return
+    grid = Table(show_header=False)
+    for name, value in msgspec.to_builtins(found).items():
+        grid.add_row(name, str(value))
+    Console().print(grid)

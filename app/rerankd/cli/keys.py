@@ -1,0 +1,159 @@
+"""`rerankd keys`: make, list and revoke API keys in the state folder, with a server or without."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from rerankd.auth.keys import ALL_SCOPES, MARK, create, keep, ring_of
+from rerankd.cli import options
+from rerankd.dialects import management
+from rerankd.errors import NotFound
+from rerankd.settings import state_folder
+from rerankd.store import Key, Store
+
+UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+
+class Expiry(click.ParamType[int]):
+    """A time from now such as 12h, 30d or 8w, or a day such as 2027-01-31, as Unix seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d{1,4})([hdw])", value)
+        now = datetime.now(UTC)
+        try:
+            day = now + timedelta(**{UNITS[found[2]]: int(found[1])}) if found else None
+            moment = day or datetime.fromisoformat(value).astimezone()
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is neither a time such as 30d nor a day", param, ctx)
+        if moment <= now:
+            self.fail(f"{value!r} is not in the future", param, ctx)
+        return int(moment.timestamp())
+
+
+@click.group()
+def keys() -> None:
+    """Make, list and revoke API keys. A running server notices with the next request."""
+
+
+@keys.command("create")
+@click.argument("name")
+@click.option("--expires", type=Expiry(), help="12h, 30d, 8w or a day; default: never")
+@click.option(
+    "--scope",
+    "scopes",
+    type=click.Choice(ALL_SCOPES),
+    multiple=True,
+    default=("inference",),
+    show_default=True,
+    help="what it may be used for; may be given twice",
+)
+@click.option("--model", "models", multiple=True, help="a model it may rank with; default: all")
+@click.option("--requests-per-minute", type=click.IntRange(0), help="0: no limit")
+@click.option("--tokens-per-minute", type=click.IntRange(0), help="0: no limit")
+@click.option("--concurrent-requests", type=click.IntRange(0), help="0: no limit")
+@options.with_settings({"state_dir"})
+def create_key(name: str, config_file: Path | None, state_dir: str | None, **given: Any) -> None:
+    """Make a key called NAME and print it, this once, on standard output."""
+    store = _store(config_file, state_dir)
+    body = {**given, "name": name, "scopes": list(given["scopes"])}
+    body["models"] = list(given["models"]) or None
+    try:
+        wire = msgspec.convert(body, management.KeyRequest)
+    except msgspec.ValidationError as error:
+        raise click.UsageError(str(error)) from error
+    key, text = create(now=time.time(), **msgspec.structs.asdict(wire))
+    if not _in_force(store) and "manage" not in key.scopes:
+        click.echo("no key manages the server over HTTP yet: that takes --scope manage", err=True)
+    keep(store, key, time.time())
+    click.echo(f"{key.id}: keep the key, it can't be shown again", err=True)
+    click.echo(text)
+
+
+@keys.command("list")
+@options.with_settings({"state_dir"})
+def list_keys(config_file: Path | None, state_dir: str | None) -> None:
+    """List the keys, those of the settings as well: a table to a person, JSONL to a pipe."""
+    settings = options.load(config_file, {"state_dir": state_dir}).settings
+    ring = ring_of(settings, Store(state_folder(settings)))
+    ring.load()
+    found = ring.keys
+    if not sys.stdout.isatty():
+        told = (msgspec.json.encode(management.key_reply(key)) for key in found)
+        sys.stdout.buffer.writelines(line + b"\n" for line in told)
+        return
+    names = [Column(name, no_wrap=True) for name in ("id", "key")]
+    grid = Table(names[0], "name", names[1], "scopes", "models", "limits", "last used", "standing")
+    for key in found:
+        grid.add_row(*_row(key))
+    Console().print(grid)
+
+
+@keys.command("revoke")
+@click.argument("ids", nargs=-1, required=True)
+@options.with_settings({"state_dir"})
+def revoke_keys(ids: tuple[str, ...], config_file: Path | None, state_dir: str | None) -> None:
+    """Refuse keys from now on, by their IDS or by how they begin."""
+    store = _store(config_file, state_dir)
+    for named in ids:
+        known = [one.id for one in store.api_keys() if named in {one.id, one.prefix}]
+        if not known or not store.revoke_key(known[0], int(time.time())):
+            shown = "this" if named.startswith(MARK) else repr(named)
+            raise NotFound(f"no API key {shown} is in force; rerankd keys list shows them")
+        click.echo(f"{known[0]} revoked", err=True)
+    if not _in_force(store):
+        click.echo("no key is left: a server on this machine alone asks for none now", err=True)
+
+
+def _store(config_file: Path | None, state_dir: str | None) -> Store:
+    return Store(state_folder(options.load(config_file, {"state_dir": state_dir}).settings))
+
+
+def _in_force(store: Store) -> bool:
+    return any(key.revoked is None for key in store.api_keys())
+
+
+def _row(key: Key) -> tuple[Text | str, ...]:
+    standing = "in force" if key.expires is None else f"until {_day(key.expires)}"
+    if key.expires is not None and key.expires <= time.time():
+        standing = f"expired {_day(key.expires)}"
+    if key.revoked is not None:
+        standing = f"revoked {_day(key.revoked)}"
+    return (
+        key.id,
+        Text(key.name),
+        f"{key.prefix}…" if key.prefix else "",
+        ", ".join(key.scopes),
+        "all" if key.models is None else ", ".join(key.models),
+        _limits(key),
+        "never" if key.last_used is None else _day(key.last_used),
+        standing,
+    )
+
+
+def _limits(key: Key) -> str:
+    named = {
+        "requests/min": key.requests_per_minute,
+        "tokens/min": key.tokens_per_minute,
+        "at once": key.concurrent_requests,
+    }
+    own = [f"{limit or 'any'} {unit}" for unit, limit in named.items() if limit is not None]
+    return ", ".join(own) or "the server's"
+
+
+def _day(moment: int) -> str:
+    return datetime.fromtimestamp(moment, UTC).astimezone().strftime("%Y-%m-%d %H:%M")

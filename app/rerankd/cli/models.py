@@ -1,0 +1,228 @@
+"""`rerankd models`: the models of the catalog, to choose one and to learn about it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Column, Table
+from rich.text import Text
+
+from rerankd.cli import options
+from rerankd.cli.completion import complete_model
+from rerankd.cli.remote import statuses
+from rerankd.errors import ModelNotFound
+from rerankd.sources import catalog
+from rerankd.sources import resolve as sources
+from rerankd.sources.catalog import Entry, Installed, Manifest, Quality, Query
+
+INSTALLED: Installed = sources.is_installed
+"""How a file on this machine is recognised."""
+
+LIST = "list"
+UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
+BINARY_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+
+
+class Bytes(click.ParamType[int]):
+    """A number of bytes such as 800M, 2.5G or 2GiB."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?) ?([kmgt]?)(i?)b?", str(value).lower())
+        if found is None:
+            self.fail(f"{value!r} is not a number of bytes such as 800M, 2.5G or 2GiB", param, ctx)
+        unit = (BINARY_UNITS if found[3] else UNITS)[found[2]]
+        return round(float(found[1]) * unit)
+
+
+class Listing(click.Group):
+    """A group that lists when no command is named, so that search words can follow at once."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        named = args and args[0] in {*self.commands, *ctx.help_option_names}
+        return super().parse_args(ctx, args if named else [LIST, *args])
+
+
+class Details(Entry, frozen=True, kw_only=True):
+    """All that is known of one model, and the commands that serve it."""
+
+    overrides: dict[str, int]
+    serve: tuple[str, ...]
+
+
+@click.group(cls=Listing)
+def models() -> None:
+    """Show the models of the catalog: all, those with WORDS in their description, or one."""
+
+
+@models.command(LIST)
+@click.argument("words", nargs=-1)
+@click.option("--language", default="", help="those for a language, by its code, e.g. de")
+@click.option("--license", "license_id", default="", help="those under a licence, e.g. MIT")
+@click.option("--max-memory", type=Bytes(), help="those that take no more, e.g. 2.5G or 800MiB")
+@click.option("--fits", "fitting", is_flag=True, help="those that fit the memory free now")
+@click.option("--url", envvar="RERANKD_URL", help="server to ask what runs [env: RERANKD_URL]")
+@click.option("--api-key", envvar="RERANKD_API_KEY", help="for --url [env: RERANKD_API_KEY]")
+@options.with_settings({"catalog_dir"})
+def list_models(  # noqa: PLR0913 - one parameter an option
+    words: Sequence[str],
+    language: str,
+    license_id: str,
+    max_memory: int | None,
+    fitting: bool,
+    url: str | None,
+    api_key: str | None,
+    config_file: Path | None,
+    **flags: Any,
+) -> None:
+    """List models, those that take least memory first: a table to a person, JSONL to a pipe."""
+    settings = options.load(config_file, flags).settings
+    query = Query(
+        search=" ".join(words),
+        language=language,
+        license=license_id,
+        max_memory=max_memory,
+        fits=True if fitting else None,
+    )
+    known = catalog.manifests(catalog.own_folder(settings.catalog_dir))
+    found = catalog.entries(known, query, catalog.available_memory(), INSTALLED)
+    if url:
+        states = {one.model: one.state for one in statuses(url, api_key)}
+        found = tuple(msgspec.structs.replace(one, state=states.get(one.id)) for one in found)
+    if sys.stdout.isatty():
+        Console().print(as_table(found))
+    else:
+        sys.stdout.buffer.writelines(msgspec.json.encode(entry) + b"\n" for entry in found)
+
+
+@models.command()
+@click.argument("model", shell_complete=complete_model)
+@options.with_settings({"catalog_dir"})
+def show(model: str, config_file: Path | None, **flags: Any) -> None:
+    """Print everything known of one MODEL: an id, an alias, or ID:VARIANT.
+
+    Text to a person, one JSON object to a pipe.
+    """
+    settings = options.load(config_file, flags).settings
+    manifest = catalog.find(model, catalog.own_folder(settings.catalog_dir))
+    if manifest is None:
+        raise ModelNotFound(
+            f"no model {model!r} in the catalog; rerankd models lists it", param="model"
+        )
+    found = details(manifest, catalog.available_memory(), INSTALLED)
+    if sys.stdout.isatty():
+        show_details(found, Console())
+    else:
+        click.echo(msgspec.json.encode(found))
+
+
+def details(manifest: Manifest, available: int | None, installed: Installed) -> Details:
+    """Return all there is to tell of a model on a machine with `available` bytes of memory."""
+    entry = catalog.entry_of(manifest, available, installed)
+    return Details(
+        **msgspec.structs.asdict(entry),
+        overrides=manifest.overrides,
+        serve=serving(entry),
+    )
+
+
+def serving(entry: Entry) -> tuple[str, ...]:
+    """Return the commands that serve a model's chosen variant, in their order."""
+    chosen = next(one for one in entry.variants if one.name == entry.default)
+    accept = " --accept-license" if entry.needs_acceptance else ""
+    model = f"{entry.id}:{chosen.name}"
+    serve = f"rerankd serve --model {model}{accept}"
+    return (serve,) if chosen.installed else (f"rerankd pull {model}{accept}", serve)
+
+
+def as_table(found: Iterable[Entry]) -> Table:
+    """Return the list for a terminal."""
+    model = Column("model", no_wrap=True)
+    grid = Table(model, "size", "memory", "fits", "licence", "languages", "quality", "here", "runs")
+    for entry in found:
+        grid.add_row(
+            Text(entry.id, "bold"),
+            decimal(entry.bytes),
+            decimal(entry.memory_bytes),
+            _yes_or_no(entry.fits),
+            Text(f"{entry.license}{' (accept)' if entry.needs_acceptance else ''}"),
+            " ".join(entry.languages),
+            Text(_short(entry.quality[0]) if entry.quality else ""),
+            _yes_or_no(entry.installed),
+            entry.state or "",
+        )
+    return grid
+
+
+def _yes_or_no(answer: bool | None) -> str:
+    return "?" if answer is None else "yes" if answer else "no"
+
+
+def _short(quality: Quality) -> str:
+    return f"{quality.value:g} {quality.metric.split(',')[0]}"
+
+
+def _published(quality: Quality) -> str:
+    return f"{quality.value:g} {quality.metric}, {quality.benchmark}"
+
+
+def show_details(found: Details, console: Console) -> None:
+    """Print one model for a terminal."""
+    console.print(Text.assemble((found.title, "bold"), f" ({found.id})"))
+    console.print(Text(found.description))
+    facts = Table.grid(padding=(0, 2))
+    for name, value in _facts(found):
+        facts.add_row(Text(name, "dim"), Text(value))
+    console.print(facts)
+    console.print(_variants(found))
+    for quality in found.quality:
+        note = f"; {quality.note}" if quality.note else ""
+        console.print(Text(f"{_published(quality)} ({quality.source}{note})"))
+    for warning in found.warnings:
+        console.print(Text(f"warning: {warning}", "yellow"))
+    for command in found.serve:
+        console.print(Text(f"$ {command}"), soft_wrap=True)
+
+
+def _facts(found: Details) -> tuple[tuple[str, str], ...]:
+    accept = "; needs --accept-license" if found.needs_acceptance else ""
+    unsure = ", ".join(found.unverified)
+    rows = (
+        ("also called", ", ".join(found.aliases)),
+        ("licence", f"{found.license}{accept}"),
+        ("languages", " ".join(found.languages)),
+        ("parameters", f"{found.parameters:,}"),
+        ("context", f"{found.context.recommended:,} of {found.context.trained:,} tokens"),
+        ("family", found.family),
+        ("scores", found.score),
+        ("overrides", ", ".join(f"{key}={value}" for key, value in found.overrides.items())),
+        ("unverified", unsure),
+    )
+    return tuple(row for row in rows if row[1])
+
+
+def _variants(found: Details) -> Table:
+    file = Column("file", overflow="fold")
+    grid = Table("variant", "size", "memory", "fits", "here", file, "not verified")
+    for one in found.variants:
+        grid.add_row(
+            Text(f"{one.name}{' *' if one.name == found.default else ''}"),
+            f"{'' if one.exact else '~'}{decimal(one.bytes)}",
+            decimal(one.memory_bytes),
+            _yes_or_no(one.fits),
+            _yes_or_no(one.installed),
+            Text(f"{one.repo}: {one.file}" if one.repo else one.file),
+            Text("; ".join(one.doubts)),
+        )
+    return grid

@@ -1,0 +1,205 @@
+"""`rerankd rank`: rank lines of files or standard input, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+import click
+import msgspec
+from msgspec import Struct
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from rerankd.cli import options
+from rerankd.domain import RankRequest
+from rerankd.errors import InvalidRequest
+from rerankd.ranking.ranker import sigmoid
+from rerankd.service import Service, build, preflight
+from rerankd.settings import Settings
+
+Format = Literal["auto", "lines", "jsonl"]
+
+CHUNK = 64
+"""Documents scored between two steps of the progress bar."""
+LONG_WORK = 2 * CHUNK
+
+
+class Line(Struct, frozen=True):
+    """A document and where it stood, 1-based."""
+
+    text: str
+    file: str
+    line: int
+
+
+class Row(Struct, frozen=True):
+    """One line of the output."""
+
+    rank: int
+    relevance_score: float
+    text: str
+    file: str
+    line: int
+
+
+class _JsonDocument(Struct):
+    text: str
+
+
+class _Rank(click.Command):
+    """Hands `rank --ray` to `ray rank`, which takes pairs and no query."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **given: Any,
+    ) -> click.Context:
+        if "--ray" not in args:
+            return super().make_context(info_name, args, parent, **given)
+        pairs: click.Command = importlib.import_module("rerankd.cli.ray").rank
+        left = [one for one in args if one != "--ray"]
+        return pairs.make_context(f"{info_name} --ray", left, parent, **given)
+
+
+@click.command(cls=_Rank)
+@click.argument("query")
+@click.argument("files", nargs=-1, type=click.File(encoding="utf-8", errors="replace"))
+@click.option("--top-n", type=click.IntRange(min=0), default=0, help="how many to print; 0: all")
+@click.option("--raw-scores", is_flag=True, help="print logits instead of probabilities")
+@click.option("--instruction", help="what counts as relevant, for models that take one")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["auto", "lines", "jsonl"]),
+    default="auto",
+    help='plain lines, or JSONL of strings or {"text": …}; auto looks at the first line',
+)
+@click.option(
+    "--ray",
+    is_flag=True,
+    expose_value=False,
+    help="rank files of pairs on a Ray cluster instead: rerankd rank --ray --help",
+)
+@options.with_settings(options.MODEL_OPTIONS)
+@click.option("--log-level", default="warning", help="debug, info, warning or error")
+def rank(  # noqa: PLR0913 - one parameter an option
+    query: str,
+    files: Sequence[TextIO],
+    top_n: int,
+    raw_scores: bool,
+    instruction: str | None,
+    form: Format,
+    config_file: Path | None,
+    **flags: Any,
+) -> None:
+    """Rank the documents in FILES (default: standard input), one a line, by QUERY.
+
+    Prints a table to a person and JSONL to a pipe.
+    """
+    settings = options.load(config_file, flags).settings
+    lines = [line for file in files or (sys.stdin,) for line in read_lines(file, form)]
+    request = RankRequest(query=query, documents=(), raw_scores=True, instruction=instruction)
+    logits = asyncio.run(_score(settings, request, [line.text for line in lines]))
+    rows = to_rows(lines, logits, top_n=top_n, raw_scores=raw_scores)
+    if sys.stdout.isatty():
+        Console().print(_as_table(rows))
+    else:
+        sys.stdout.buffer.writelines(msgspec.json.encode(row) + b"\n" for row in rows)
+
+
+def read_lines(file: TextIO, form: Format) -> list[Line]:
+    """Read a file's documents, blank lines left out.
+
+    Raises InvalidRequest that names file and line where JSONL is not what it should be.
+    """
+    numbered = [
+        (number, text.rstrip("\r\n")) for number, text in enumerate(file, start=1) if text.strip()
+    ]
+    name = getattr(file, "name", "-")
+    if form == "auto":
+        form = "jsonl" if numbered and _is_json_document(numbered[0][1]) else "lines"
+    if form == "lines":
+        return [Line(text, name, number) for number, text in numbered]
+    return [Line(_json_text(text, name, number), name, number) for number, text in numbered]
+
+
+def _is_json_document(text: str) -> bool:
+    try:
+        msgspec.json.decode(text, type=_JsonDocument)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+def _json_text(text: str, file: str, number: int) -> str:
+    try:
+        document: str | _JsonDocument = msgspec.json.decode(text, type=str | _JsonDocument)
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"{file}:{number}: {error}") from error
+    return document if isinstance(document, str) else document.text
+
+
+async def _score(settings: Settings, request: RankRequest, texts: Sequence[str]) -> list[float]:
+    """Return each text's logit, scored in chunks: a score never depends on its neighbours."""
+    if not texts:
+        return []
+    preflight(settings)
+    service = build(settings)
+    try:
+        await service.start()
+        with Progress(
+            console=Console(stderr=True),
+            transient=True,
+            disable=len(texts) < LONG_WORK or not sys.stderr.isatty(),
+        ) as progress:
+            chunks = [texts[start : start + CHUNK] for start in range(0, len(texts), CHUNK)]
+            logits: list[float] = []
+            for chunk in progress.track(chunks, description="ranking"):
+                logits += await _score_chunk(service, request, chunk)
+            return logits
+    finally:
+        await service.close()
+
+
+async def _score_chunk(
+    service: Service, request: RankRequest, chunk: Sequence[str]
+) -> Iterable[float]:
+    asked = msgspec.structs.replace(request, documents=tuple(chunk))
+    result = await service.rank(asked)
+    for warning in result.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    return [ranked.score for ranked in sorted(result.results, key=lambda one: one.index)]
+
+
+def to_rows(
+    lines: Sequence[Line], logits: Sequence[float], *, top_n: int, raw_scores: bool
+) -> list[Row]:
+    """Return the output, best first, ties in input order."""
+    order = sorted(range(len(lines)), key=lambda index: (-logits[index], index))
+    return [
+        Row(
+            place,
+            logits[index] if raw_scores else sigmoid(logits[index]),
+            lines[index].text,
+            lines[index].file,
+            lines[index].line,
+        )
+        for place, index in enumerate(order[: top_n or None], start=1)
+    ]
+
+
+def _as_table(rows: Sequence[Row]) -> Table:
+    grid = Table("#", "score", "document", "line")
+    for row in rows:
+        grid.add_row(
+            str(row.rank), f"{row.relevance_score:.4f}", row.text, f"{row.file}:{row.line}"
+        )
+    return grid

@@ -1,0 +1,144 @@
+"""`rerankd ray`: a server on a Ray cluster, its replicas on many machines."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from rerankd import distributed
+from rerankd.auth.keys import ring_of
+from rerankd.cli import options
+from rerankd.http.guard import require_safe_binding
+from rerankd.service import preflight
+from rerankd.settings import Settings, allows_colours, state_folder
+from rerankd.store import Store
+from rerankd.telemetry import log_format
+
+ADDRESS = frozenset({"ray_address"})
+
+
+@click.group()
+def ray() -> None:
+    """Serve from a Ray cluster. Needs the extra `ray`: pip install 'rerankd[ray]'."""
+
+
+@ray.command()
+@options.with_settings()
+def serve(config_file: Path | None, **flags: Any) -> None:
+    """Put replicas onto the cluster, or change those that are there, and return when they serve.
+
+    Old replicas go on until the new ones are ready. Every node listens on --host and --port.
+    """
+    settings = options.load(config_file, flags).settings
+    cluster = _cluster(settings)
+    ring = ring_of(settings, Store(state_folder(settings)))
+    ring.load()
+    require_safe_binding(settings, keyed=ring.asks)
+    preflight(settings)
+    cluster.connect(settings)
+    own = [key for key in ring.keys if key.prefix]  # those of the settings travel in them
+    there = _module("rerankd.distributed.serving", settings).deploy(settings, own)
+    click.echo(f"serving on port {settings.port} of {len(there.nodes)} nodes", err=True)
+
+
+@ray.command()
+@options.with_settings(ADDRESS)
+def status(config_file: Path | None, **flags: Any) -> None:
+    """Print what stands on the cluster, a JSON line each; exit with 1 unless all is well."""
+    settings = options.load(config_file, flags).settings
+    cluster = _cluster(settings)
+    cluster.connect(settings)
+    found = cluster.status()
+    sys.stdout.buffer.writelines(msgspec.json.encode(one) + b"\n" for one in found)
+    if not found or any(one.state != "RUNNING" for one in found):
+        sys.exit(1)
+
+
+@ray.command()
+@options.with_settings(ADDRESS)
+def stop(config_file: Path | None, **flags: Any) -> None:
+    """Take the replicas off the cluster; running requests finish."""
+    settings = options.load(config_file, flags).settings
+    cluster = _cluster(settings)
+    cluster.connect(settings)
+    cluster.stop()
+
+
+@ray.command()
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="folder for the scores; the same command again goes on where a run stopped",
+)
+@click.option("--query-column", default="query", show_default=True, help="column of the query")
+@click.option(
+    "--document-column", default="document", show_default=True, help="column of the document"
+)
+@click.option("--raw-scores", is_flag=True, help="write logits instead of probabilities")
+@click.option("--instruction", help="what counts as relevant, for models that take one")
+@click.option("--keep-texts", is_flag=True, help="write query and document beside the score")
+@click.option(
+    "--part-rows",
+    type=click.IntRange(min=1),
+    default=5000,
+    show_default=True,
+    help="rows of an output file, about: what a killed run may have to do again",
+)
+@options.with_settings(options.MODEL_OPTIONS | ADDRESS | {"replica_gpus"})
+@click.option("--log-level", default="warning", help="debug, info, warning or error")
+def rank(  # noqa: PLR0913 - one parameter an option
+    inputs: tuple[Path, ...],
+    output: Path,
+    query_column: str,
+    document_column: str,
+    raw_scores: bool,
+    instruction: str | None,
+    keep_texts: bool,
+    part_rows: int,
+    config_file: Path | None,
+    **flags: Any,
+) -> None:
+    """Score the (query, document) pairs of INPUTS, Parquet and JSONL files or folders of them.
+
+    Each node must see INPUTS and --output under the same paths. Rows keep their other columns,
+    and get source, position, score and error. Exits with 1 when rows have no score.
+    """
+    settings = options.load(config_file, flags).settings
+    batch = _module("rerankd.distributed.batch", settings)
+    wanted = batch.Options(
+        query=query_column,
+        document=document_column,
+        part_rows=part_rows,
+        raw_scores=raw_scores,
+        instruction=instruction,
+        keep_texts=keep_texts,
+    )
+    begun = time.monotonic()
+
+    def tell(done: int, every: int, rows: int) -> None:
+        speed = rows / (time.monotonic() - begun)
+        click.echo(f"{done} of {every} parts, {speed:.1f} rows/s", err=True)
+
+    found = batch.rank_pairs(inputs, output, settings, wanted, tell)
+    sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+    if found.failed:
+        sys.exit(1)
+
+
+def _cluster(settings: Settings) -> Any:
+    return _module("rerankd.distributed.cluster", settings)
+
+
+def _module(name: str, settings: Settings) -> Any:
+    """Return a module that knows Ray. Raises SettingsError where the extra is missing."""
+    distributed.require()
+    log_format.configure(settings.log_level, settings.log_format, colours=allows_colours())
+    return importlib.import_module(name)

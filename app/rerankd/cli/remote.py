@@ -1,0 +1,159 @@
+"""`rerankd deploy`, `ps` and `stop`: what a running server serves, over its API."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+import httpx
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from rerankd.cli.completion import complete_model
+from rerankd.deployments import Status
+from rerankd.dialects.management import DeploymentList
+from rerankd.dialects.native import ErrorReply
+from rerankd.errors import ServerRefused
+from rerankd.settings import MODEL_SETTINGS
+
+PATIENCE = 60.0
+SETTLED = frozenset({"ready", "failed", "absent"})
+
+Command = Callable[..., Any]
+
+
+def with_server(command: Command) -> Command:
+    """Add `--url` and `--api-key` to a command."""
+    url = click.option(
+        "--url",
+        default="http://127.0.0.1:8100",
+        envvar="RERANKD_URL",
+        show_default=True,
+        help="server [env: RERANKD_URL]",
+    )
+    key = click.option("--api-key", envvar="RERANKD_API_KEY", help="[env: RERANKD_API_KEY]")
+    return url(key(command))
+
+
+@click.command()
+@click.argument("model", shell_complete=complete_model)
+@click.option("--id", "deployment_id", help="name for requests; default: the model's own")
+@click.option("--pin", is_flag=True, help="never unload it for idle time or memory")
+@click.option(
+    "--option", "options", multiple=True, metavar="NAME=VALUE", help="a setting of its own"
+)
+@click.option("--wait/--no-wait", default=True, help="follow it until it is ready")
+@with_server
+def deploy(  # noqa: PLR0913 - one parameter an option
+    model: str,
+    deployment_id: str | None,
+    pin: bool,
+    options: tuple[str, ...],
+    wait: bool,
+    url: str,
+    api_key: str | None,
+) -> None:
+    """Have a running server serve MODEL: a catalog id, a path there, or hf:owner/repo:file.gguf."""
+    body = {"model": model, "id": deployment_id, "pinned": pin, "options": _options(options)}
+    with _client(url, api_key) as client:
+        found = msgspec.json.decode(_ask(client, "POST", "/v1/deployments", body), type=Status)
+        if wait:
+            found = _follow(client, found)
+    _print([found])
+    if found.state == "failed":
+        sys.exit(1)
+
+
+@click.command()
+@with_server
+def ps(url: str, api_key: str | None) -> None:
+    """List what a running server serves: a table to a person, JSONL to a pipe."""
+    _print(statuses(url, api_key))
+
+
+@click.command()
+@click.argument("ids", nargs=-1, required=True)
+@with_server
+def stop(ids: tuple[str, ...], url: str, api_key: str | None) -> None:
+    """Have a running server drain, free and forget deployments."""
+    with _client(url, api_key) as client:
+        for one in ids:
+            _ask(client, "DELETE", f"/v1/deployments/{one}")
+            click.echo(f"{one} stopped", err=True)
+
+
+def statuses(url: str, api_key: str | None) -> list[Status]:
+    """Return what a server serves. Raises ServerRefused with the server's own words."""
+    with _client(url, api_key) as client:
+        answer = _ask(client, "GET", "/v1/deployments")
+    return msgspec.json.decode(answer, type=DeploymentList).data
+
+
+def _options(pairs: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        name = name.replace("-", "_")
+        if not equals or name not in MODEL_SETTINGS:
+            known = ", ".join(sorted(MODEL_SETTINGS))
+            raise click.BadParameter(f"{pair!r} is not NAME=VALUE with a name of: {known}")
+        found[name] = value
+    return found
+
+
+def _client(url: str, api_key: str | None) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    return httpx.Client(base_url=url, headers=headers, timeout=PATIENCE)
+
+
+def _ask(client: httpx.Client, method: str, path: str, body: Any = None) -> bytes:
+    """Return an answer's body. Raises ServerRefused with the server's own words."""
+    try:
+        response = client.request(method, path, json=body)
+    except httpx.HTTPError as error:
+        raise ServerRefused(f"no answer from {client.base_url}: {error}") from error
+    if response.is_success:
+        return response.content
+    try:
+        said = msgspec.json.decode(response.content, type=ErrorReply).error.message
+    except msgspec.DecodeError:
+        said = response.reason_phrase
+    raise ServerRefused(f"{response.status_code}: {said}")
+
+
+def _follow(client: httpx.Client, found: Status) -> Status:
+    """Tell each change on standard error until the deployment is ready or failed."""
+    timeout = httpx.Timeout(PATIENCE, read=None)
+    with client.stream("GET", "/v1/deployments/events", timeout=timeout) as events:
+        for line in events.iter_lines():
+            if not line.startswith("data:"):
+                continue
+            status = msgspec.json.decode(line.removeprefix("data:").strip(), type=Status)
+            if status.id != found.id:
+                continue
+            click.echo(f"{status.id} {status.state}: {_told(status)}", err=True)
+            found = status
+            if status.state in SETTLED:
+                break
+    return found
+
+
+def _told(status: Status) -> str:
+    progress = status.progress
+    if progress is None or not progress.total:
+        return status.message
+    return f"{status.message} {progress.done / progress.total:.0%} of {progress.total} bytes"
+
+
+def _print(found: list[Status]) -> None:
+    if not sys.stdout.isatty():
+        sys.stdout.buffer.writelines(msgspec.json.encode(one) + b"\n" for one in found)
+        return
+    grid = Table("id", "state", "message", "memory MB", "requests", "source")
+    for one in found:
+        memory = f"{one.memory_bytes / 1e6:.0f}"
+        grid.add_row(one.id, one.state, _told(one), memory, str(one.load.requests), one.source)
+    Console().print(grid)

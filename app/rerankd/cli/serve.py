@@ -1,0 +1,141 @@
+"""`rerankd serve`: the server process, from start to a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+import uvicorn
+
+from rerankd.auth.keys import ring_of
+from rerankd.cli import options
+from rerankd.errors import RerankdError, SettingsError
+from rerankd.http import AccessLog, create_app
+from rerankd.http.guard import require_safe_binding
+from rerankd.service import Service, build, preflight
+from rerankd.settings import Settings, allows_colours, state_folder
+from rerankd.store import Store
+from rerankd.telemetry import log_format
+from rerankd.telemetry.observers import Telemetry, traces_of
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 2048
+ANSWER_SECONDS = 5
+"""What the answers to ended requests have to go out after the drain limit."""
+
+
+@click.command()
+@options.with_settings()
+def serve(config_file: Path | None, **flags: Any) -> None:
+    """Serve a reranker over HTTP until SIGTERM or Ctrl-C."""
+    settings = options.load(config_file, flags).settings
+    log_format.configure(settings.log_level, settings.log_format, colours=allows_colours())
+    ring = ring_of(settings, Store(state_folder(settings)))
+    ring.load()
+    require_safe_binding(settings, keyed=ring.asks)
+    preflight(settings)
+    telemetry = Telemetry(traces_of(settings))
+    service = build(settings, keep=True, observer=telemetry)
+    app = telemetry.around(AccessLog(create_app(service, ring), telemetry))
+    try:
+        with listen(settings.host, settings.port) as listener:
+            sys.exit(asyncio.run(_serve(service, app, listener)))
+    finally:
+        telemetry.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. Raises SettingsError when the address can't be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Naming the protocol matters: asyncio sets TCP_NODELAY only where a socket says it is TCP,
+    # and without it an answer waits 40 ms for the client's delayed acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host.strip("[]"), port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"can't listen on {host} port {port}: {error.strerror or error}; "
+            "give another --host or --port",
+            param="port",
+        ) from error
+    shown = f"[{host.strip('[]')}]" if family == socket.AF_INET6 else host
+    logger.info("listening on http://%s:%d", shown, listener.getsockname()[1])
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that drains the service on a signal and leaves the exit code to us."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+        self._loop = asyncio.get_running_loop()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop taking work; a second signal ends what runs, too.
+
+        The signal is not kept, so uvicorn doesn't raise it again and the exit code stays 0.
+        """
+        del sig, frame
+        again = self.should_exit
+        self.should_exit = True
+        self._loop.call_soon_threadsafe(self._service.abort if again else self._stop)
+
+    def _stop(self) -> None:
+        logger.info("stopping: running requests have %g s", self._service.settings.drain_timeout)
+        self._service.drain()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the service beside the connections: what it ends still gets its answer."""
+        closing = asyncio.create_task(self._service.close())
+        await super().shutdown(sockets)
+        await closing
+
+
+async def _serve(service: Service, app: Any, listener: socket.socket) -> int:
+    """Listen at once and load beside it; return the exit code."""
+    server = _Server(_server_config(app, service.settings), service)
+    loading = asyncio.create_task(service.start())
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    code = 0
+    try:
+        await asyncio.wait({loading, serving}, return_when=asyncio.FIRST_COMPLETED)
+        if loading.done():
+            code = _outcome(loading)
+            server.should_exit = server.should_exit or code != 0
+        await serving
+        await asyncio.wait({loading})
+    finally:
+        await service.close()
+    return code
+
+
+def _server_config(app: Any, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=round(settings.drain_timeout) + ANSWER_SECONDS,
+    )
+
+
+def _outcome(loading: asyncio.Task[None]) -> int:
+    error = loading.exception()
+    if error is None:
+        return 0
+    if not isinstance(error, RerankdError):
+        raise error
+    click.echo(f"error: {error.message}", err=True)
+    return 2

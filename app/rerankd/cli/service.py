@@ -1,0 +1,211 @@
+"""`rerankd service`: the server as a hardened systemd unit, for the system or for one user."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from msgspec import Struct
+
+from rerankd.errors import SettingsError, StateError
+
+UNIT = "rerankd.service"
+MARK = "# Written by `rerankd service install`."
+TEMPLATES = Path(__file__).parent / "systemd"
+ENVIRONMENT = """\
+# Settings of the rerankd service: see `rerankd config` and docs/settings.md.
+# Restart it after a change. This file may hold keys: leave it readable to its owner alone.
+#RERANKD_MODEL=rerank-mini-en
+#RERANKD_HOST=127.0.0.1
+#RERANKD_API_KEYS=
+"""
+HIDDEN = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - nothing is written there
+"""Folders that the unit has its own of."""
+
+
+class Place(Struct, frozen=True):
+    """Where a service's two files are, and how systemctl is told which manager is meant."""
+
+    unit: Path
+    environment: Path
+    flags: tuple[str, ...]
+
+
+@click.group()
+def service() -> None:
+    """Install, remove or show the systemd service."""
+
+
+def _with_place(command: click.decorators.FC) -> click.decorators.FC:
+    user = click.option("--user", is_flag=True, help="a service of this user, not of the system")
+    root = click.option(
+        "--root",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="folder of another system, such as an image; systemctl is not called",
+    )
+    return user(root(command))
+
+
+@service.command()
+@_with_place
+@click.option("--now", is_flag=True, help="also enable and start it")
+def install(*, user: bool, root: Path | None, now: bool) -> None:
+    """Write the unit for this very command, and a file for settings; say what to do next.
+
+    Settings that are there stay. A unit that something else wrote is left alone, with an error.
+    """
+    if now and root is not None:
+        raise click.UsageError("--now starts a service of this system: leave out --root")
+    place = place_of(user=user, root=root)
+    command = own_command()
+    if not user:
+        require_reachable(command)
+    text = unit_of(command, user=user)
+    _require_ours(place.unit)
+    try:
+        _write(place, text)
+    except OSError as error:
+        hint = "" if user else "; as root, or with --user"
+        raise StateError(f"can't write {error.filename}: {error.strerror}{hint}") from error
+    click.echo(f"{place.unit} written; settings and keys: {place.environment}", err=True)
+    steps = (("daemon-reload",), ("enable", "--now", UNIT))
+    if now:
+        for words in steps:
+            _systemctl(place, words)
+        return
+    click.echo("next:", err=True)
+    for words in steps:
+        click.echo("  " + " ".join(("systemctl", *place.flags, *words)), err=True)
+
+
+@service.command()
+@_with_place
+def uninstall(*, user: bool, root: Path | None) -> None:
+    """Stop the service and remove its unit. Settings, keys, state and models stay."""
+    place = place_of(user=user, root=root)
+    _require_ours(place.unit)
+    if not place.unit.exists():
+        raise StateError(f"no service is installed at {place.unit}")
+    if root is None:
+        _systemctl(place, ("disable", "--now", UNIT))
+    try:
+        place.unit.unlink()
+    except OSError as error:
+        raise StateError(f"can't remove {place.unit}: {error.strerror}") from error
+    if root is None:
+        _systemctl(place, ("daemon-reload",))
+    click.echo(f"{place.unit} removed; {place.environment} and the state stay", err=True)
+
+
+@service.command()
+@click.option("--user", is_flag=True, help="the unit of a user's service")
+def show(*, user: bool) -> None:
+    """Print the unit that `install` would write."""
+    click.echo(unit_of(own_command(), user=user), nl=False)
+
+
+def place_of(*, user: bool, root: Path | None = None) -> Place:
+    """Return where the files of a service of the system, or of this user, go."""
+    base = root or Path("/")
+    if not user:
+        units, settings = base / "etc/systemd/system", base / "etc/rerankd"
+        return Place(units / UNIT, settings / "rerankd.env", ())
+    home = Path(click.get_app_dir("x")).parent
+    if root is not None:
+        home = root / home.relative_to("/")
+    return Place(home / "systemd/user" / UNIT, home / "rerankd/rerankd.env", ("--user",))
+
+
+def own_command() -> tuple[str, ...]:
+    """Return the words that start this very installation, whatever PATH says."""
+    if getattr(sys, "frozen", False):
+        return (sys.executable,)
+    script = Path(sys.executable).parent / "rerankd"
+    if os.access(script, os.X_OK):
+        return (str(script),)
+    # -P: the folder that the service starts in must not be searched for modules.
+    return (sys.executable, "-P", "-m", "rerankd")
+
+
+def unit_of(command: Sequence[str], *, user: bool = False) -> str:
+    """Return the unit that runs a command; raises SettingsError for a path systemd can't say."""
+    name = "user.service" if user else "system.service"
+    template = (TEMPLATES / name).read_text("utf-8")
+    words = " ".join((*map(_quoted, command), "serve"))
+    return f"{MARK}\n" + template.replace("@COMMAND@", words)
+
+
+def require_reachable(command: Sequence[str]) -> None:
+    """Raise SettingsError unless a user without rights can run a command's first word.
+
+    A system service runs as a user of its own, who has no part in anybody's home.
+    """
+    paths = {Path(command[0]).absolute(), Path(command[0]).resolve()}
+    if not getattr(sys, "frozen", False):  # the single binary unpacks itself where the service may
+        paths.add(Path(sys.prefix))
+    for path in paths:
+        if any(path.is_relative_to(folder) for folder in HIDDEN):
+            raise SettingsError(f"{path} is in a folder that services don't see; {ADVICE}")
+        for part in (*reversed(path.parents), path):
+            if not part.stat().st_mode & 0o001:
+                raise SettingsError(f"{part} is closed to a user of the service's own; {ADVICE}")
+
+
+ADVICE = (
+    "install rerankd for everyone (pipx install --global rerankd, or the single binary in "
+    "/usr/local/bin), or take --user"
+)
+
+
+def _quoted(word: str) -> str:
+    if any(mark in word for mark in "$\"'\\") or not word.isprintable():
+        raise SettingsError(f"systemd can't start a command with such a path: {word!r}")
+    escaped = word.replace("%", "%%")
+    return f'"{escaped}"' if " " in word else escaped
+
+
+def _require_ours(unit: Path) -> None:
+    try:
+        ours = not unit.exists() or unit.read_text("utf-8", "replace").startswith(MARK)
+    except OSError as error:
+        raise StateError(f"can't read {unit}: {error.strerror}") from error
+    if not ours or unit.is_symlink():
+        raise StateError(f"{unit} was not written by rerankd; it stays as it is")
+
+
+def _write(place: Place, text: str) -> None:
+    """Write the unit, and the file for settings unless it is there; its owner alone reads it."""
+    for path in (place.unit, place.environment):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        opened = os.open(place.environment, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        _warn_if_open(place.environment)
+    else:
+        with os.fdopen(opened, "w", encoding="utf-8") as file:
+            file.write(ENVIRONMENT)
+    new = place.unit.with_name(place.unit.name + ".new")
+    new.write_text(text, "utf-8")
+    new.chmod(0o644)
+    new.replace(place.unit)
+
+
+def _warn_if_open(path: Path) -> None:
+    if path.stat().st_mode & 0o077:
+        click.echo(f"others may read {path}: chmod 600 {path}", err=True)
+
+
+def _systemctl(place: Place, words: Sequence[str]) -> None:
+    """Call systemctl. Raises StateError where it is missing or fails."""
+    command = ("systemctl", *place.flags, *words)
+    found = shutil.which("systemctl")
+    if found is None:
+        raise StateError("there is no systemctl here; " + UNIT + " was not told to systemd")
+    done = subprocess.run((found, *command[1:]), check=False)  # noqa: S603 - our own words
+    if done.returncode:
+        raise StateError(f"{' '.join(command)} failed with {done.returncode}")

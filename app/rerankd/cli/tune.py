@@ -1,0 +1,100 @@
+"""`rerankd tune`: find a model's fastest settings on this machine, and have serve use them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from rerankd import logs, settings
+from rerankd.cli import options
+from rerankd.cli.completion import complete_model
+from rerankd.deployments import applied_tuning as tuned
+from rerankd.deployments import runtime
+from rerankd.deployments.applied_tuning import Tuned
+from rerankd.engine.llama.requantize import FILE_TYPES, LOSSLESS
+from rerankd.measuring import tuning
+from rerankd.measuring.tuning import Trial
+from rerankd.settings import Settings
+from rerankd.sources import gguf as gguf_file
+from rerankd.sources import resolve as sources
+
+MEASURED = {"workers", "threads", "step_tokens", "weights"}
+TAKEN = (options.MODEL_OPTIONS | {"state_dir"}) - MEASURED - {"model", "model_id"}
+ACCEPTABLE = sorted(FILE_TYPES.keys() - LOSSLESS)
+
+
+@click.command()
+@click.argument("model", required=False, shell_complete=complete_model)
+@click.option("--seconds", default=110.0, show_default=True, help="time to take, about")
+@click.option(
+    "--accept",
+    type=click.Choice(ACCEPTABLE),
+    multiple=True,
+    help="also try weights of this type, which rounds them; it is chosen only where its scores"
+    " are at least as near to the F32 ones as the file's own are",
+)
+@click.option("--forget", is_flag=True, help="go back to the defaults for this model")
+@click.option("--dry-run", is_flag=True, help="measure, and keep nothing")
+@options.with_settings(TAKEN)
+def tune(  # noqa: PLR0913 - one parameter an option
+    model: str | None,
+    seconds: float,
+    accept: tuple[str, ...],
+    forget: bool,
+    dry_run: bool,
+    config_file: Path | None,
+    **flags: Any,
+) -> None:
+    """Measure workers, threads, step size, weights and flash attention for MODEL here.
+
+    MODEL is a catalog id, a path or hf:owner/repo:file.gguf; default: the one that serve takes.
+    The result is kept in the state folder, and serve uses it wherever you set nothing else.
+    Weights are only re-encoded to F32, which loses nothing, unless you --accept more. Run it
+    on a machine that does nothing else. Prints a table to a person and JSONL to a pipe.
+    """
+    own = options.load(config_file, {**flags, "model": model}).settings
+    logs.configure("warning")  # each of some fifty loads would say the same
+    located = sources.locate(own.model, own)
+    if forget:
+        known = tuned.forget(gguf_file.read(located.path), own)
+        click.echo("forgotten" if known else "nothing was tuned for this file", err=True)
+        return
+    name = sources.name_of(own.model, own)
+    target = runtime.examine(name, located.path, located.manifest, own)
+    trials: list[Trial] = []
+
+    def tell(trial: Trial) -> None:
+        trials.append(trial)
+        click.echo(f"{trial.knob}: {trial.candidate}: {trial.ratio:.2f}", err=True)
+
+    result = tuning.tune(target, own, seconds=seconds, accept=accept, tell=tell)
+    if not dry_run:
+        tuned.keep(target.header, own, result)
+    _print(trials, result, own, kept=not dry_run)
+
+
+def _print(trials: list[Trial], result: Tuned, own: Settings, *, kept: bool) -> None:
+    if not sys.stdout.isatty():
+        lines = [msgspec.json.encode(one) for one in (*trials, result)]
+        sys.stdout.buffer.writelines(line + b"\n" for line in lines)
+        return
+    table = Table("knob", "candidate", "tokens/s", "ratio", "error", "chosen")
+    for trial in trials:
+        table.add_row(
+            trial.knob,
+            str(trial.candidate),
+            f"{trial.tokens_per_second:.0f}",
+            f"{trial.ratio:.2f}",
+            "" if trial.error is None else f"{trial.error:.4f}",
+            "yes" if trial.chosen else "",
+        )
+    console = Console()
+    console.print(table)
+    where = f"kept in {settings.state_folder(own)}" if kept else "not kept"
+    console.print(f"{result.ratio:.2f} times as fast as the defaults; {where}")

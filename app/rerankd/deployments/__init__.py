@@ -1,0 +1,6 @@
+"""Which models are served, and in which state each is."""
+
+from rerankd.deployments.registry import Deployments
+from rerankd.deployments.state import LOADING_RETRY, TRANSITIONS, Deployment, Loader, State, Status
+
+__all__ = ["LOADING_RETRY", "TRANSITIONS", "Deployment", "Deployments", "Loader", "State", "Status"]

@@ -1,0 +1,159 @@
+"""What `rerankd tune` found for a model on this machine, kept in the state folder and applied.
+
+A result holds for the shape of a file (its header), the processor and cores, and the engine's
+version: when one of these is another, the defaults are used again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from rerankd.engine.llama.requantize import reencode
+from rerankd.engine.planning.sizing import available_cores
+from rerankd.errors import ModelFileError, StateError
+from rerankd.lru import digest_of
+from rerankd.settings import Settings, state_folder
+from rerankd.sources.gguf import Header
+
+logger = logging.getLogger(__name__)
+
+FILE = "tuned.json"
+WEIGHTS = "weights"
+"""The folder of re-encoded files."""
+HEADER_BYTES = 1 << 20
+
+
+class Tuned(Struct, frozen=True, kw_only=True):
+    """The fastest settings of a model on this machine."""
+
+    model: str
+    workers: int
+    threads: int
+    step_tokens: int
+    flash_attn: str
+    weights: str
+    ratio: float
+    """Tokens/s by those of the defaults, measured in turn."""
+    measured: float
+    """Unix time in seconds."""
+
+
+def key_of(header: Header) -> str:
+    """Return what a result is kept under: the file's shape, this machine, this engine."""
+    with header.path.open("rb") as file:
+        head = file.read(HEADER_BYTES)
+    machine = (processor(), available_cores(), version("llama-cpp-python"))
+    return digest_of(head, str(header.file_bytes), repr(machine)).hex()
+
+
+def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the processor's name, as exactly as the system tells it."""
+    try:
+        lines = cpuinfo.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def find(header: Header, settings: Settings) -> Tuned | None:
+    """Return what was found for a file on this machine, None where it was not tuned."""
+    found = _read(_file(settings))
+    return found.get(key_of(header)) if found else None
+
+
+def keep(header: Header, settings: Settings, result: Tuned) -> None:
+    """Remember a result in place of an earlier one. Raises StateError."""
+    file = _file(settings)
+    _write(file, _read(file) | {key_of(header): result})
+
+
+def forget(header: Header, settings: Settings) -> bool:
+    """Forget a result, and remove re-encoded files; tell whether there was one."""
+    file = _file(settings)
+    found = _read(file)
+    known = found.pop(key_of(header), None)
+    if known:
+        _write(file, found)
+        path = reencoded_path(header, settings, known.weights)
+        path.unlink(missing_ok=True)
+    return known is not None
+
+
+def apply(header: Header, settings: Settings) -> Settings:
+    """Return the settings with what was found, wherever nothing else was asked for."""
+    found = find(header, settings)
+    if found is None:
+        return settings
+    changes: dict[str, object] = {}
+    # What was found for all cores says nothing of a share of them.
+    if not settings.workers and not settings.threads and not settings.cores:
+        changes |= {"workers": found.workers, "threads": found.threads}
+    if not settings.step_tokens:
+        changes["step_tokens"] = found.step_tokens
+    if settings.flash_attn == Settings().flash_attn:
+        changes["flash_attn"] = found.flash_attn
+    if settings.weights == "auto":
+        changes["weights"] = found.weights
+    logger.info("%s: tuned for this machine: %s", header.path.name, changes)
+    return msgspec.structs.replace(settings, **changes)
+
+
+def weights_file(header: Header, settings: Settings) -> Path:
+    """Return the file to load: the model's own, or its weights in the type that is set.
+
+    It is written when it isn't there yet, which takes seconds a gigabyte. Raises ModelFileError.
+    """
+    if settings.weights in {"auto", "file"}:
+        return header.path
+    path = reencoded_path(header, settings, settings.weights)
+    if not path.exists():
+        logger.info("%s: writing its weights as %s", header.path.name, settings.weights)
+        reencode(header, path, settings.weights, threads=available_cores())
+    return path
+
+
+def reencoded_path(header: Header, settings: Settings, kind: str) -> Path:
+    """Return where a file's weights in another type are kept."""
+    try:
+        changed = header.path.stat().st_mtime_ns
+    except OSError as error:
+        raise ModelFileError(f"{header.path}: {error.strerror}") from error
+    # The file as well as its shape: another training of the same network is another model.
+    own = digest_of(str(header.path.resolve()), str(header.file_bytes), str(changed)).hex()
+    return state_folder(settings) / WEIGHTS / f"{header.path.stem}-{own[:12]}-{kind}.gguf"
+
+
+def _file(settings: Settings) -> Path:
+    return state_folder(settings) / FILE
+
+
+def _read(file: Path) -> dict[str, Tuned]:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, Tuned])
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.DecodeError) as error:
+        logger.warning("what was tuned can't be read from %s: %s", file, error)
+        return {}
+
+
+def _write(file: Path, found: dict[str, Tuned]) -> None:
+    made = file.with_name(f".{os.getpid()}-{file.name}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        made.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
+        made.replace(file)
+    except OSError as error:
+        raise StateError(f"what was tuned can't be kept in {file}: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            made.unlink()

@@ -1,0 +1,124 @@
+"""The slow steps of a deployment done for real: fetch, judge, try in a child, open."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from importlib.metadata import version
+
+from rerankd import settings
+from rerankd.deployments import load_check
+from rerankd.deployments.runtime import Opener, Runtime, Target, examine, fastest, open_runtime
+from rerankd.domain import Observer, StepLimits
+from rerankd.engine import open_engine
+from rerankd.engine.planning.sizing import Sizes, available_cores, plan
+from rerankd.errors import ModelFileError, StateError
+from rerankd.settings import Settings
+from rerankd.sources import resolve as sources
+from rerankd.sources.gguf import Header
+from rerankd.sources.resolve import Progress, ResolvedModel
+from rerankd.store import Spec, Store
+
+logger = logging.getLogger(__name__)
+
+HEAD_BYTES = 2
+"""Bytes of a KV cache entry: F16, the largest type but F32."""
+
+
+class FileLoader:
+    """`deployments.Steps` over the catalog, the Hub, the disk and llama.cpp."""
+
+    def __init__(
+        self,
+        base: Settings,
+        store: Store | None,
+        opener: Opener = open_engine,
+        observer: Observer | None = None,
+    ) -> None:
+        """Take the settings that deployments override, and a store that remembers load checks."""
+        self._base = base
+        self._store = store
+        self._opener = opener
+        self._observer = observer
+
+    async def download(self, spec: Spec, tell: Callable[[Progress], None]) -> ResolvedModel:
+        """Get the file here, telling the progress on the event loop."""
+        loop = asyncio.get_running_loop()
+
+        def tell_loop(progress: Progress) -> None:
+            loop.call_soon_threadsafe(tell, progress)
+
+        stop = threading.Event()
+        try:
+            return await asyncio.to_thread(sources.locate, spec.source, self._base, tell_loop, stop)
+        finally:
+            stop.set()  # the thread goes on by itself when the deployment is stopped
+
+    async def verify(self, spec: Spec, located: ResolvedModel) -> tuple[Target, int]:
+        """Judge the file, and try it in a child process if this machine hasn't yet."""
+        own = settings.override(self._base, spec.options)
+        target = await asyncio.to_thread(examine, spec.id, located.path, located.manifest, own)
+        if not self._is_trusted(located):
+            await load_check.run_in_child(located.path, own, located.known_as)
+            self._remember_check(located)
+        target = await asyncio.to_thread(fastest, target)
+        return target, memory_needed(target, target.settings)
+
+    def _is_trusted(self, located: ResolvedModel) -> bool:
+        """Tell whether a file is byte for byte our embedded one, or was tried here before."""
+        if sources.is_embedded(located):
+            return True
+        try:
+            return bool(self._store and self._store.is_checked(located.path, engine_version()))
+        except StateError as error:
+            logger.warning("%s; the file is tried again", error.message)
+            return False
+
+    def _remember_check(self, located: ResolvedModel) -> None:
+        """Spare the next start the check; where nothing can be written, it is made again."""
+        try:
+            if self._store:
+                self._store.set_checked(located.path, engine_version())
+        except StateError as error:
+            logger.warning("%s; the file will be tried again at the next start", error.message)
+
+    async def load(self, spec: Spec, target: Target) -> Runtime:
+        """Open the model."""
+        del spec
+        return await asyncio.to_thread(open_runtime, target, self._opener, self._observer)
+
+
+def engine_version() -> str:
+    """Return what a load check holds for: this version of the engine."""
+    return version("llama-cpp-python")
+
+
+def memory_needed(target: Target, own: Settings) -> int:
+    """Return the bytes a model will take: weights, caches and buffers of all workers."""
+    sizes = plan(target.header, target.verdict, own, cores=own.cores or available_cores())
+    each = _cache_bytes(target.header, sizes.limits) + _buffer_bytes(target.header, sizes)
+    return target.header.file_bytes + sizes.workers * each
+
+
+def _cache_bytes(header: Header, limits: StepLimits) -> int:
+    """KV cache of a causal model: two vectors a layer, cell and KV head; encoders have none."""
+    if header.of_architecture("attention.causal") is False or not limits.cells:
+        return 0
+    heads = header.integer("attention.head_count_kv")
+    width = header.integer("attention.key_length")
+    return 2 * header.integer("block_count") * heads * width * limits.cells * HEAD_BYTES
+
+
+def _buffer_bytes(header: Header, sizes: Sizes) -> int:
+    """Activations of the largest batch (about 15 floats a token and channel) and its outputs."""
+    activations = 15 * 4 * header.integer("embedding_length") * sizes.batch
+    return activations + header.vocabulary * 4 * min(sizes.limits.step_tokens, sizes.batch)
+
+
+def require_known(spec: Spec, base: Settings) -> None:
+    """Raise what is wrong with a deployment before anything is begun: its source, its options."""
+    settings.override(base, spec.options)
+    if not spec.source:
+        raise ModelFileError("a deployment needs a model: a catalog id, a path or hf:…")

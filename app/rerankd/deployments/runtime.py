@@ -1,0 +1,256 @@
+"""An open model with all that serves it: engine, prompter, scheduler and facts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from rerankd import __version__
+from rerankd.deployments import applied_tuning as tuned
+from rerankd.domain import Backend, ModelFacts, Observer, Prompt, RankRequest, Scoring, StepFacts
+from rerankd.engine import check, open_engine
+from rerankd.engine.planning.devices import Offload
+from rerankd.engine.planning.sizing import Sizes
+from rerankd.errors import ModelFileError
+from rerankd.lru import digest_of
+from rerankd.prompts import PromptBuilder, TokenizedRequest, Vocabulary, layout_for
+from rerankd.prompts.token_cache import TokenCache
+from rerankd.scheduling.scheduler import Load, OnRows, Scheduler, ScoredRows
+from rerankd.settings import Settings
+from rerankd.sources import gguf as gguf_file
+from rerankd.sources.catalog import Manifest
+from rerankd.sources.gguf import Header, Verdict
+
+logger = logging.getLogger(__name__)
+
+TOKENIZER_THREADS = 2
+SCORING: dict[str, Scoring] = {"embedding": "cosine", "late-interaction": "late interaction"}
+TOKEN_CACHE_SHARE = 4
+"""The token cache's bytes are the score cache's by this."""
+HEAD_BYTES = 1 << 20
+
+T = TypeVar("T")
+
+
+class Target(Struct, frozen=True):
+    """A model to serve, its file's header read and judged, nothing loaded."""
+
+    id: str
+    header: Header
+    verdict: Verdict
+    manifest: Manifest | None
+    settings: Settings = Settings()
+    """Those of this model: the server's, its deployment's own, and what tuning found."""
+
+
+class OpenEngine(Protocol):
+    """An open model as it is needed here: `rerankd.engine.Engine`, or a stand-in in tests."""
+
+    @property
+    def tokenizer(self) -> Vocabulary: ...
+
+    @property
+    def backends(self) -> tuple[Backend, ...]: ...
+
+    @property
+    def sizes(self) -> Sizes: ...
+
+    @property
+    def gpu_layers(self) -> int: ...
+
+    @property
+    def offload(self) -> Offload: ...
+
+    def costs(self, prompt: Prompt) -> tuple[int, ...]: ...
+
+    def close(self) -> None: ...
+
+
+Opener = Callable[[Header, Verdict, Settings], OpenEngine]
+
+
+def examine(model_id: str, path: Path, manifest: Manifest | None, settings: Settings) -> Target:
+    """Read and judge a file before it is loaded.
+
+    Raises ModelFileError or SettingsError, one line that says what is wrong and what to do.
+    """
+    header = gguf_file.read(path)
+    verdict = gguf_file.judge(
+        header,
+        bare_head=bool(manifest and manifest.bare_head),
+        overrides=manifest.overrides if manifest else None,
+    )
+    gguf_file.require_reranker(header, verdict, accept_degraded=settings.accept_degraded)
+    check(header, verdict, settings)
+    return Target(model_id, header, verdict, manifest, settings)
+
+
+class Runtime:
+    """A model that is loaded and scores; its threads run until it is closed."""
+
+    def __init__(
+        self,
+        target: Target,
+        engine: OpenEngine,
+        observer: Observer | None = None,
+    ) -> None:
+        """Take over an open engine, which is closed if its vocabulary doesn't do."""
+        settings = target.settings
+        if target.verdict.family is None:
+            raise ModelFileError(f"{target.header.path}: {target.verdict.reason}")
+        try:
+            vocabulary = TokenCache(engine.tokenizer, settings.cache_bytes // TOKEN_CACHE_SHARE)
+            layout = layout_for(target.verdict.family, target.header, vocabulary)
+            # Lengths that are only tried must not push documents out of the cache.
+            trial = layout_for(target.verdict.family, target.header, engine.tokenizer)
+        except ModelFileError:
+            engine.close()
+            raise
+        self.target = target
+        self.facts = _facts(target, engine, takes_instruction=layout.takes_instruction)
+        self.identity = _identity(target, self.facts, settings)
+        """Digest of all of this model and its settings that scores depend on."""
+        self._engine = engine
+        self._tokenizing = ThreadPoolExecutor(TOKENIZER_THREADS, f"tokenizer-{target.id}")
+        self._token_limit = settings.max_request_tokens
+        window = target.manifest.context.window if target.manifest else None
+        self._prompter = PromptBuilder(
+            layout, engine.sizes.limits.pair_tokens, trial, window=window
+        )
+        self._observer = observer
+        self._scheduler = Scheduler(
+            engine.backends, max_tokens=settings.max_queue_tokens, on_step=self._stepped
+        )
+
+    @property
+    def load(self) -> Load:
+        """How busy it is."""
+        return self._scheduler.load
+
+    def _stepped(self, step: StepFacts) -> None:
+        if self._observer:
+            self._observer.stepped(self.target.id, step)
+
+    def instruction_of(self, request: RankRequest) -> str | None:
+        """Return the request's instruction where the model takes one."""
+        return request.instruction if self.facts.takes_instruction else None
+
+    def query_fits(self, request: RankRequest) -> bool:
+        """Tell whether no document can make this request's query be cut."""
+        return self._prompter.query_fits(
+            request.query, self.instruction_of(request), request.truncation
+        )
+
+    def build(self, request: RankRequest, documents: tuple[str, ...]) -> TokenizedRequest:
+        """Tokenise some documents for a request. See `PromptBuilder.build` for what it raises."""
+        built = self._prompter.build(
+            request.query,
+            documents,
+            instruction=self.instruction_of(request),
+            truncation=request.truncation,
+            spans=request.return_passages,
+            token_limit=self._token_limit,
+        )
+        prompt = msgspec.structs.replace(built.prompt, costs=self._engine.costs(built.prompt))
+        return msgspec.structs.replace(built, prompt=prompt)
+
+    async def tokenizing(self, work: Callable[[], T]) -> T:
+        """Do the work before the engine's, such as `build`, off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._tokenizing, work)
+
+    async def score(
+        self,
+        prompt: Prompt,
+        *,
+        priority: int = 0,
+        deadline: float = math.inf,
+        on_rows: OnRows | None = None,
+    ) -> ScoredRows:
+        """Return the logits of all rows. See `Scheduler.score`."""
+        return await self._scheduler.score(
+            prompt, priority=priority, deadline=deadline, on_rows=on_rows
+        )
+
+    def abort(self) -> None:
+        """Fail all that waits with ShuttingDown."""
+        self._scheduler.abort()
+
+    async def close(self, seconds: float) -> None:
+        """Let running work finish within `seconds`, fail the rest, free everything."""
+        ended = await self._scheduler.close(seconds)
+        # Tokenising may still go on for a request that has just been refused.
+        await asyncio.to_thread(self._tokenizing.shutdown)
+        if ended:
+            self._engine.close()
+        else:
+            logger.warning("a step did not end: %s stays in memory", self.facts.id)
+
+
+def open_runtime(
+    target: Target, opener: Opener = open_engine, observer: Observer | None = None
+) -> Runtime:
+    """Load a model. Raises ModelFileError, SettingsError or EngineFailure."""
+    return Runtime(target, opener(target.header, target.verdict, target.settings), observer)
+
+
+def fastest(target: Target) -> Target:
+    """Return a target with what tuning found for it, its weights re-encoded where that is set.
+
+    Raises ModelFileError where they can't be written.
+    """
+    settings = tuned.apply(target.header, target.settings)
+    path = tuned.weights_file(target.header, settings)
+    header = target.header if path == target.header.path else gguf_file.read(path)
+    return msgspec.structs.replace(target, header=header, settings=settings)
+
+
+def _identity(target: Target, facts: ModelFacts, settings: Settings) -> bytes:
+    """Return the digest that keeps scores of different files, layouts and limits apart.
+
+    A file is known by its beginning (all its metadata, templates among it), its size and the
+    time it was last written; hashing gigabytes at each start would cost more than it tells.
+    """
+    path = target.header.path
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    status = path.stat()
+    told = (
+        # Layouts are this program's, and another engine rounds in another way.
+        *(__version__, version("llama-cpp-python")),
+        *(facts.family, facts.context, facts.device, settings.flash_attn, settings.kv_type),
+        *(status.st_size, status.st_mtime_ns, settings.accept_degraded),
+        target.manifest.context.window if target.manifest else None,
+    )
+    return digest_of(head, repr(told))
+
+
+def _facts(target: Target, engine: OpenEngine, *, takes_instruction: bool) -> ModelFacts:
+    header, manifest = target.header, target.manifest
+    return ModelFacts(
+        id=target.id,
+        architecture=header.architecture,
+        family=str(target.verdict.family),
+        parameters=header.parameters,
+        file=header.path.name,
+        file_bytes=header.file_bytes,
+        context=engine.sizes.limits.pair_tokens,
+        trained_context=header.integer("context_length"),
+        languages=manifest.languages if manifest else (),
+        license=manifest.license if manifest else header.metadata.get("general.license"),
+        gpu_layers=engine.gpu_layers,
+        device="gpu" if engine.gpu_layers else "cpu",
+        offload=engine.offload.reason,
+        workers=engine.sizes.workers,
+        threads=engine.sizes.threads,
+        takes_instruction=takes_instruction,
+        scoring=SCORING.get(str(target.verdict.family), "cross-encoder"),
+    )

@@ -1,0 +1,106 @@
+"""DashScope's own dialect: a nested request and a nested reply."""
+
+from __future__ import annotations
+
+from msgspec import UNSET, Struct, UnsetType
+
+from rerankd.dialects.dialect import Body, ParsedRequest, RequestContext
+from rerankd.dialects.reading import Count, Text, documents_of, instruction_of
+from rerankd.dialects.results import Document
+from rerankd.dialects.texts import query_of
+from rerankd.domain import RankRequest
+from rerankd.errors import RerankdError
+
+
+class DashScopeInput(Struct):
+    """The texts of a request."""
+
+    query: Text
+    documents: list[Text] | None = None
+
+
+class DashScopeParameters(Struct):
+    """What to do with them."""
+
+    top_n: Count | None = None
+    return_documents: bool | None = False
+    instruct: str | None = None
+
+
+class DashScopeRequest(Struct):
+    """The body of DashScope's request."""
+
+    input: DashScopeInput
+    model: str | None = None
+    parameters: DashScopeParameters | None = None
+
+
+class DashScopeRow(Struct, kw_only=True):
+    """One ranked document."""
+
+    index: int
+    relevance_score: float
+    document: Document | UnsetType = UNSET
+
+
+class DashScopeOutput(Struct):
+    """The ranking."""
+
+    results: list[DashScopeRow]
+
+
+class DashScopeUsage(Struct):
+    """Tokens the model read."""
+
+    total_tokens: int
+
+
+class DashScopeReply(Struct, kw_only=True):
+    """DashScope's answer."""
+
+    output: DashScopeOutput
+    usage: DashScopeUsage
+    request_id: str
+
+
+class DashScopeError(Struct):
+    """DashScope's error."""
+
+    code: str
+    message: str
+
+
+def read(body: Body, context: RequestContext) -> ParsedRequest:
+    """Read a request."""
+    wire = body.decode(DashScopeRequest)
+    parameters = wire.parameters or DashScopeParameters()
+    request = RankRequest(
+        query=query_of(wire.input.query, where="input.query"),
+        documents=documents_of(wire.input.documents, "input.documents"),
+        model=wire.model,
+        instruction=instruction_of(parameters.instruct),
+        top_n=parameters.top_n or None,
+    )
+    wanted = bool(parameters.return_documents)
+    return ParsedRequest(
+        (request,),
+        lambda results: DashScopeReply(
+            output=DashScopeOutput(
+                [
+                    DashScopeRow(
+                        index=one.index,
+                        relevance_score=one.score,
+                        document=Document(request.documents[one.index]) if wanted else UNSET,
+                    )
+                    for one in results[0].results
+                ]
+            ),
+            usage=DashScopeUsage(results[0].prompt_tokens),
+            request_id=context.id,
+        ),
+    )
+
+
+def failure(error: RerankdError) -> DashScopeError:
+    """Build the body for an error."""
+    return DashScopeError(error.code, error.message)

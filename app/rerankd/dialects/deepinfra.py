@@ -1,0 +1,68 @@
+"""DeepInfra's dialect: pairs in, bare scores out, the model in the path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from rerankd.dialects.dialect import Body, ParsedRequest, RequestContext
+from rerankd.dialects.pairs import Pairs, pairs_of, scores_of
+from rerankd.dialects.reading import Text, instruction_of
+from rerankd.domain import RankedResult, RankRequest
+
+
+class DeepInfraRequest(Struct):
+    """The body of DeepInfra's request: one query, or one a document."""
+
+    queries: list[Text]
+    documents: list[Text] | None = None
+    model: str | None = None
+    """Not DeepInfra's; it weighs more than the path."""
+    instruction: str | None = None
+
+
+class DeepInfraStatus(Struct):
+    """What its clients keep of a request; nothing is billed here."""
+
+    runtime_ms: int
+    tokens_input: int
+    tokens_generated: int = 0
+    cost: float = 0.0
+    status: Literal["succeeded"] = "succeeded"
+
+
+class DeepInfraReply(Struct):
+    """The scores in the order of the pairs."""
+
+    scores: list[float]
+    input_tokens: int
+    request_id: str
+    inference_status: DeepInfraStatus
+
+
+def read(body: Body, context: RequestContext) -> ParsedRequest:
+    """Read a request: pairs of one query are one request of the domain."""
+    wire = body.decode(DeepInfraRequest)
+    pairs = pairs_of(wire.queries, wire.documents, ("queries", "documents"))
+    requests = tuple(
+        RankRequest(
+            query=one.query,
+            documents=one.documents,
+            model=wire.model or context.model or None,
+            instruction=instruction_of(wire.instruction),
+        )
+        for one in pairs
+    )
+    return ParsedRequest(requests, lambda results: _reply(context, pairs, results))
+
+
+def _reply(
+    context: RequestContext, pairs: Sequence[Pairs], results: Sequence[RankedResult]
+) -> DeepInfraReply:
+    tokens = sum(result.prompt_tokens for result in results)
+    spent = round(sum(result.timings.total_ms for result in results))
+    return DeepInfraReply(
+        scores_of(pairs, results), tokens, context.id, DeepInfraStatus(spent, tokens)
+    )

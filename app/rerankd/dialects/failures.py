@@ -1,0 +1,69 @@
+"""What went wrong, in words that clients of every family find where they look."""
+
+from __future__ import annotations
+
+import re
+
+from msgspec import Struct
+
+from rerankd.errors import (
+    EngineFailure,
+    InvalidRequest,
+    ModelFileError,
+    RateLimited,
+    RequestError,
+    RerankdError,
+    SettingsError,
+    Unauthorized,
+    Unavailable,
+)
+
+
+class ErrorBody(Struct):
+    """What went wrong, with a stable `code` and the field it concerns."""
+
+    message: str
+    type: str
+    code: str
+    param: str | None
+
+
+class ErrorReply(Struct):
+    """The body of every answer that is not a success.
+
+    Cohere's clients read `message`, Voyage's, Xinference's and FastAPI's `detail`, OpenAI's
+    `error`. It has no `results` and no `data`: some tell success by them.
+    """
+
+    message: str
+    detail: str
+    error: ErrorBody
+
+
+def error_reply(error: RerankdError) -> ErrorReply:
+    """Build the body for an error."""
+    found = ErrorBody(error.message, error_type(error), error.code, error.param)
+    return ErrorReply(error.message, error.message, found)
+
+
+def error_type(error: RerankdError) -> str:
+    """Return the OpenAI-style class of an error."""
+    if isinstance(error, Unauthorized):
+        return "authentication_error"
+    if isinstance(error, RateLimited):
+        return "rate_limit_error"
+    if isinstance(error, RequestError | SettingsError | ModelFileError):
+        return "invalid_request_error"
+    if isinstance(error, Unavailable):
+        return "unavailable_error"
+    return "engine_error" if isinstance(error, EngineFailure) else "server_error"
+
+
+def invalid(message: str) -> RequestError:
+    """Turn msgspec's message into an error that carries the field's path."""
+    path = re.search(r" - at `\$\.?(.*)`$", message)
+    missing = re.search(r"missing required field `(\w+)`", message)
+    names = [path[1]] if path and path[1] else []
+    if missing:
+        names.append(missing[1])
+    return InvalidRequest(message.replace("`$.", "`"), param=".".join(names) or None)

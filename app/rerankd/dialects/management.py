@@ -1,0 +1,140 @@
+"""The dialect of management: deployments and API keys, to be changed while the server runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from rerankd.auth.keys import Caller
+from rerankd.deployments import Status
+from rerankd.dialects.failures import invalid
+from rerankd.store import Key, Scope, Spec
+
+ID = r"^[\w][\w.:-]{0,127}$"
+
+
+class DeployRequest(Struct, forbid_unknown_fields=True):
+    """The body of POST /v1/deployments."""
+
+    model: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=1024,
+            description="A catalog id, a path on the server, or `hf:owner/repo:file.gguf`",
+        ),
+    ]
+    id: Annotated[
+        str | None, Meta(description="The name requests use; default: the model's own")
+    ] = None
+    pinned: Annotated[bool, Meta(description="Never unload it for idle time or memory")] = False
+    options: Annotated[
+        dict[str, str | int | bool],
+        Meta(description="Settings of its own, such as `gpu_layers`, `context` or `workers`"),
+    ] = field(default_factory=dict)
+
+
+class _Id(Struct):
+    id: Annotated[str, Meta(pattern=ID)]
+
+
+class DeploymentList(Struct, kw_only=True):
+    """All deployments."""
+
+    object: Literal["list"] = "list"
+    data: list[Status]
+
+
+class Deleted(Struct, kw_only=True):
+    """The answer to a stop, and to a revocation."""
+
+    id: str
+    deleted: Literal[True] = True
+
+
+Moment = Annotated[int, Meta(ge=0, le=10**11)]
+Amount = Annotated[int, Meta(ge=0, le=10**12)]
+Limit = Annotated[
+    Amount | None, Meta(description="null: what the server's settings say; 0: no limit")
+]
+Models = Annotated[list[Annotated[str, Meta(pattern=ID)]], Meta(min_length=1, max_length=100)]
+
+
+class KeyRequest(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The body of POST /v1/keys."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100, description="To tell keys apart")]
+    expires: Annotated[Moment | None, Meta(description="Unix time in seconds; null: never")] = None
+    scopes: Annotated[
+        list[Scope], Meta(min_length=1, max_length=2, description="What it may be used for")
+    ] = field(default_factory=lambda: ["inference"])
+    models: Annotated[Models | None, Meta(description="Models it may rank with; null: all")] = None
+    requests_per_minute: Limit = None
+    tokens_per_minute: Limit = None
+    concurrent_requests: Limit = None
+
+
+class KeyReply(Struct, kw_only=True):
+    """An API key, without the key itself. Times are Unix seconds."""
+
+    id: str
+    name: str
+    prefix: Annotated[str, Meta(description="How it begins; empty for one from the settings")]
+    created: int
+    expires: int | None
+    scopes: tuple[Scope, ...]
+    models: tuple[str, ...] | None
+    last_used: int | None
+    revoked: int | None
+    requests_per_minute: Limit
+    tokens_per_minute: Limit
+    concurrent_requests: Limit
+
+
+class NewKeyReply(KeyReply, kw_only=True):
+    """A new API key."""
+
+    key: Annotated[str, Meta(description="The key itself, told this once")]
+
+
+class KeyList(Struct, kw_only=True):
+    """All API keys, the revoked ones for 30 days."""
+
+    object: Literal["list"] = "list"
+    data: list[KeyReply]
+
+
+class Me(Struct, kw_only=True):
+    """Who calls; without keys, what anybody at the caller's place may do."""
+
+    id: str
+    name: str
+    scopes: tuple[Scope, ...]
+    models: tuple[str, ...] | None
+    keyed: bool
+
+
+def spec(wire: DeployRequest, name: str) -> Spec:
+    """Build what to deploy; `name` is the model's own. Raises InvalidRequest for a bad id."""
+    try:
+        chosen = msgspec.convert({"id": wire.id or name}, _Id).id
+    except msgspec.ValidationError as error:
+        raise invalid(str(error)) from error
+    return Spec(id=chosen, source=wire.model, pinned=wire.pinned, options=wire.options)
+
+
+def key_reply(key: Key) -> KeyReply:
+    """Say of a key what may be told."""
+    return msgspec.convert(key, KeyReply, from_attributes=True)
+
+
+def new_key_reply(key: Key, text: str) -> NewKeyReply:
+    """Say it of a new one, with the key itself."""
+    return NewKeyReply(**msgspec.structs.asdict(key_reply(key)), key=text)
+
+
+def me(caller: Caller) -> Me:
+    """Say who calls."""
+    return msgspec.convert(caller, Me, from_attributes=True)

@@ -1,0 +1,128 @@
+"""What is served, as clients of several families ask for it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from rerankd.deployments import Status
+from rerankd.domain import ModelFacts
+from rerankd.scheduling.scheduler import Load
+from rerankd.settings import Settings
+
+
+class Model(Struct, kw_only=True):
+    """A model as OpenAI's list shows it, and the facts we add once it is loaded."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str = "rerankd"
+    model_type: Annotated[
+        Literal["rerank"], Meta(description="Xinference's clients choose their methods by it")
+    ] = "rerank"
+    model_name: str
+    max_model_len: Annotated[
+        int | None, Meta(description="Tokens of the longest pair, by vLLM's name")
+    ]
+    state: str
+    load: Load
+    facts: ModelFacts | None
+
+
+class ModelList(Struct, kw_only=True):
+    """All models this server answers for."""
+
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+class ClusterAuth(Struct):
+    """Whether keys are asked for: Xinference's clients want to know before they send theirs."""
+
+    auth: bool
+
+
+class Labels(Struct):
+    """A reranker has one label."""
+
+    id2label: dict[str, str] = field(default_factory=lambda: {"0": "LABEL_0"})
+    label2id: dict[str, int] = field(default_factory=lambda: {"LABEL_0": 0})
+
+
+class RerankerType(Struct):
+    """What TEI's clients choose their methods by."""
+
+    reranker: Labels = field(default_factory=Labels)
+
+
+class Info(Struct, kw_only=True):
+    """The served model as TEI tells of it."""
+
+    model_id: str
+    model_sha: None = None
+    model_dtype: str
+    model_type: RerankerType = field(default_factory=RerankerType)
+    max_concurrent_requests: int
+    max_input_length: int
+    max_batch_tokens: int
+    max_batch_requests: None = None
+    max_client_batch_size: int
+    auto_truncate: bool = True
+    tokenization_workers: int
+    version: str
+    sha: None = None
+    docker_label: None = None
+
+
+class GenerationSettings(Struct):
+    """Tokens of the longest pair, where llama.cpp's clients look for it."""
+
+    n_ctx: int
+
+
+class Props(Struct, kw_only=True):
+    """The served model as llama.cpp tells of it."""
+
+    model_alias: str
+    build_info: str
+    total_slots: int
+    default_generation_settings: GenerationSettings
+
+
+def model(status: Status) -> Model:
+    """Build a model's entry in the list."""
+    return Model(
+        id=status.id,
+        created=int(status.created),
+        model_name=status.id,
+        max_model_len=status.facts.context if status.facts else None,
+        state=status.state,
+        load=status.load,
+        facts=status.facts,
+    )
+
+
+def info(facts: ModelFacts, settings: Settings, version: str) -> Info:
+    """Tell of the served model as TEI does."""
+    return Info(
+        model_id=facts.id,
+        model_dtype="gguf",
+        max_concurrent_requests=settings.max_requests,
+        max_input_length=facts.context,
+        max_batch_tokens=settings.max_request_tokens,
+        max_client_batch_size=settings.max_documents,
+        tokenization_workers=facts.threads,
+        version=version,
+    )
+
+
+def props(facts: ModelFacts, settings: Settings, version: str) -> Props:
+    """Tell of the served model as llama.cpp does."""
+    return Props(
+        model_alias=facts.id,
+        build_info=f"rerankd {version}",
+        total_slots=settings.max_requests,
+        default_generation_settings=GenerationSettings(facts.context),
+    )

@@ -1,0 +1,59 @@
+"""Pairs of queries and documents, as the families that score pairs send them: grouped by query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from msgspec import Struct
+
+from rerankd.dialects.reading import Text, documents_of
+from rerankd.domain import RankedResult
+from rerankd.errors import InvalidRequest
+
+Side: TypeAlias = str | dict[str, Any] | list[str | dict[str, Any]]
+"""One text, or a list of them."""
+
+
+class Pairs(Struct, frozen=True):
+    """The pairs of one query: its documents, and their places among all pairs."""
+
+    query: str
+    documents: tuple[str, ...]
+    places: tuple[int, ...]
+
+
+def pairs_of(left: Text | None, right: Text | None, names: tuple[str, str]) -> tuple[Pairs, ...]:
+    """Return one query with many documents, or each with its own; errors use the `names`.
+
+    Raises what `documents_of` raises, and InvalidRequest where the two sides don't fit.
+    """
+    queries = documents_of(_listed(left), names[0])
+    documents = documents_of(_listed(right), names[1])
+    if len(queries) not in {1, len(documents)}:
+        raise InvalidRequest(
+            f"{names[0]} must hold one text, or as many as {names[1]}: "
+            f"{len(queries)} and {len(documents)}",
+            param=names[0],
+        )
+    places: dict[str, list[int]] = {}
+    for place in range(len(documents)):
+        places.setdefault(queries[place if len(queries) > 1 else 0], []).append(place)
+    return tuple(
+        Pairs(query, tuple(documents[place] for place in found), tuple(found))
+        for query, found in places.items()
+    )
+
+
+def _listed(side: Text | None) -> list[Any] | None:
+    return side if isinstance(side, list) or side is None else [side]
+
+
+def scores_of(pairs: Sequence[Pairs], results: Sequence[RankedResult]) -> list[float]:
+    """Return the scores in the order of the pairs; `results` has a ranking of each query."""
+    scores = {
+        group.places[one.index]: one.score
+        for group, result in zip(pairs, results, strict=True)
+        for one in result.results
+    }
+    return [scores[place] for place in sorted(scores)]

@@ -1,0 +1,59 @@
+"""What the requests of most families share: documents, counts, instructions, booleans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from rerankd.dialects.texts import text_of
+from rerankd.domain import TruncationSide
+from rerankd.errors import InvalidRequest, MissingDocuments
+
+Text: TypeAlias = str | dict[str, Any] | list[Any]
+"""A query or document: a string, an object with `text`, or content parts."""
+
+Count: TypeAlias = Annotated[int, Meta(ge=0)]
+
+
+def documents_of(
+    values: Sequence[Text] | None, name: str, rank_fields: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """Return the texts of a list of documents, which errors call `name`.
+
+    Raises MissingDocuments where there are none, and what `text_of` raises.
+    """
+    if not values:
+        raise MissingDocuments(f"{name} must hold at least one document", param=name)
+    return tuple(
+        text_of(value, rank_fields=rank_fields, where=f"{name}[{number}]")
+        for number, value in enumerate(values)
+    )
+
+
+def instruction_of(*places: object) -> str | None:
+    """Return the first of the values that is a text, None where none is."""
+    return next((text for text in places if isinstance(text, str) and text.strip()), None)
+
+
+def options_of(value: str | Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return options that are an object or, as Xinference's clients send them, one in JSON."""
+    if not isinstance(value, str):
+        return value or {}
+    try:
+        return msgspec.json.decode(value, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+
+
+def side_of(value: str | None, name: str) -> TruncationSide:
+    """Return a side in any case, right where there is none. Raises InvalidRequest."""
+    match (value or "right").lower():
+        case "right":
+            return "right"
+        case "left":
+            return "left"
+        case _:
+            raise InvalidRequest(f"{name} must be right or left", param=name)

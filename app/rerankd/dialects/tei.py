@@ -1,0 +1,116 @@
+"""The dialect of Text Embeddings Inference: `texts` in, a bare list out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from msgspec import UNSET, Struct, UnsetType
+
+from rerankd.dialects.dialect import Body, ParsedRequest, RequestContext
+from rerankd.dialects.reading import Count, Text, documents_of, instruction_of, side_of
+from rerankd.dialects.texts import query_of
+from rerankd.domain import RankedResult, RankRequest, Truncation
+from rerankd.errors import (
+    MissingDocuments,
+    ModelFailed,
+    ModelLoading,
+    QueueFull,
+    RateLimited,
+    RequestError,
+    RerankdError,
+    ShuttingDown,
+)
+
+ErrorType = Literal["Unhealthy", "Backend", "Overloaded", "Validation", "Empty"]
+
+
+class TeiRequest(Struct):
+    """The body of TEI's request, and the limit that its clients in other libraries send."""
+
+    query: Text
+    texts: list[Text] | None = None
+    model: str | None = None
+    top_n: Count | None = None
+    raw_scores: bool | None = False
+    return_text: bool | None = False
+    truncate: bool | None = True
+    truncation_direction: str | None = None
+    instruction: str | None = None
+
+
+class Rank(Struct):
+    """One ranked text."""
+
+    index: int
+    text: str | UnsetType = UNSET
+    score: float = 0.0
+
+
+class TeiError(Struct):
+    """TEI's error: a sentence and a class."""
+
+    error: str
+    error_type: ErrorType
+
+
+def read(body: Body, context: RequestContext) -> ParsedRequest:
+    """Read a request."""
+    del context
+    wire = body.decode(TeiRequest)
+    request = RankRequest(
+        query=query_of(wire.query),
+        documents=documents_of(wire.texts, "texts"),
+        model=wire.model,
+        instruction=instruction_of(wire.instruction),
+        top_n=wire.top_n or None,
+        truncation=Truncation(
+            overflow="error" if wire.truncate is False else None,
+            truncation_side=side_of(wire.truncation_direction, "truncation_direction"),
+        ),
+        raw_scores=bool(wire.raw_scores),
+    )
+    with_text = bool(wire.return_text)
+    return ParsedRequest(
+        (request,),
+        lambda results: [
+            Rank(one.index, request.documents[one.index] if with_text else UNSET, one.score)
+            for one in results[0].results
+        ],
+    )
+
+
+def headers(parsed: ParsedRequest, results: Sequence[RankedResult]) -> dict[str, str]:
+    """Return what TEI tells in headers: its reply has no room for it. Times are milliseconds."""
+    request, result = parsed.requests[0], results[0]
+    characters = sum(map(len, request.documents)) + len(request.query) * len(request.documents)
+    timings = result.timings
+    return {
+        "x-compute-type": result.device,
+        "x-compute-time": str(round(timings.total_ms)),
+        "x-compute-characters": str(characters),
+        "x-compute-tokens": str(result.prompt_tokens),
+        "x-total-time": str(round(timings.total_ms)),
+        "x-queue-time": str(round(timings.queue_ms)),
+        "x-tokenization-time": str(round(timings.tokenize_ms)),
+        "x-inference-time": str(round(timings.engine_ms)),
+    }
+
+
+def failure(error: RerankdError) -> TeiError:
+    """Build the body for an error: `error` is a plain string here."""
+    return TeiError(error.message, _error_type(error))
+
+
+def _error_type(error: RerankdError) -> ErrorType:
+    match error:
+        case MissingDocuments():
+            return "Empty"
+        case QueueFull() | RateLimited():
+            return "Overloaded"
+        case RequestError():
+            return "Validation"
+        case ModelLoading() | ModelFailed() | ShuttingDown():
+            return "Unhealthy"
+        case _:
+            return "Backend"

@@ -1,0 +1,192 @@
+"""Offline ranking of sets larger than memory: pairs in, scores out, on a pool of actors.
+
+Imports Ray. Ray Data hands parts to actors, each with a model of its own, and hands a part out
+again when its actor died. A part's file comes into being whole, so a run that was killed goes on
+where it stopped, no row is lost and none is there twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import ray.data
+from msgspec import Struct
+from ray.exceptions import RayError
+
+from rerankd.distributed import shards as parts
+from rerankd.distributed import tables
+from rerankd.distributed.cluster import connect, reason_in, room, share_of_cores
+from rerankd.distributed.scoring import score, without_limits
+from rerankd.distributed.shards import Manifest, Part, Source
+from rerankd.domain import RankRequest
+from rerankd.errors import ModelFailed, StateError
+from rerankd.service import build, preflight
+from rerankd.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+MOST_BLOCKS = 2000
+"""Tasks that Ray Data keeps account of; each may have several parts."""
+SCORE_SETTINGS = ("model", "context", "accept_degraded", "weights")
+"""Settings that scores depend on."""
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """What is read and written."""
+
+    query: str = "query"
+    """Column of the query."""
+    document: str = "document"
+    """Column of the document."""
+    part_rows: int = 5000
+    """Rows of a part, about; what is lost of a part that was not done is done again."""
+    raw_scores: bool = False
+    instruction: str | None = None
+    keep_texts: bool = False
+    """Write the query and the document beside the score; other columns always are."""
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """What a run came to."""
+
+    parts: int
+    """Parts in all."""
+    done_before: int
+    """Parts that an earlier run had done."""
+    rows: int
+    """Rows that this run wrote."""
+    failed: int
+    """Rows among them that have an error in place of a score."""
+
+
+Tell = Callable[[int, int, int], None]
+"""Is told parts done, parts in all and rows written, after each part."""
+
+
+def rank_pairs(
+    inputs: Sequence[Path],
+    output: Path,
+    settings: Settings,
+    options: Options = Options(),  # noqa: B008 - frozen
+    tell: Tell = lambda *_: None,
+) -> Summary:
+    """Score every (query, document) of Parquet and JSONL files into files in a folder.
+
+    Every node must see both under these paths. The same call again does what is still missing.
+    Raises SettingsError, InvalidRequest, StateError when the folder holds another run, and
+    ModelFailed with the reason when the model can't be served.
+    """
+    preflight(settings)
+    connect(settings)
+    sources = [_source(path, options) for path in parts.files_of(inputs)]
+    output = output.resolve()
+    parts.begin(output, Manifest(tuple(sources), _options(settings, options)))
+    every = sum(1 for _ in parts.parts_of(sources))
+    left = parts.missing(output, parts.parts_of(sources))
+    rows = failed = 0
+    for done, (more, bad) in enumerate(_scored(left, output, settings, options), start=1):
+        rows, failed = rows + more, failed + bad
+        tell(every - len(left) + done, every, rows)
+    _finish(output, parts.missing(output, parts.parts_of(sources)))
+    return Summary(parts=every, done_before=every - len(left), rows=rows, failed=failed)
+
+
+def _source(path: Path, options: Options) -> Source:
+    rows = None
+    if parts.form_of(path) == "parquet":
+        rows = tables.rows_of(path)
+        tables.require_columns(path, (options.query, options.document))
+    return parts.source_of(path, rows, options.part_rows)
+
+
+def _options(settings: Settings, options: Options) -> dict[str, str]:
+    own = {name: str(getattr(settings, name)) for name in SCORE_SETTINGS}
+    return own | {name: str(value) for name, value in msgspec.structs.asdict(options).items()}
+
+
+def _scored(left: Sequence[Part], output: Path, settings: Settings, options: Options) -> Any:
+    """Yield the rows and the failed rows of each part as it is done."""
+    if not left:
+        return
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it logs it raises as well
+    there = room()
+    own = msgspec.structs.replace(without_limits(settings), cores=share_of_cores(settings, there))
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    items = [{"part": msgspec.json.encode(part)} for part in left]
+    pairs = ray.data.from_items(items, override_num_blocks=min(len(left), MOST_BLOCKS))
+    done = pairs.map_batches(
+        Scorer,
+        fn_constructor_args=(own, options, str(output)),
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(
+            min_size=1, initial_size=min(there.fitting(own.cores), len(left)), max_size=len(left)
+        ),
+        num_cpus=own.cores,
+        num_gpus=settings.replica_gpus,
+    )
+    try:
+        for row in done.iter_rows():
+            yield int(row["rows"]), int(row["failed"])
+    except RayError as error:
+        raise ModelFailed(reason_in(str(error))) from error
+
+
+def _finish(output: Path, missing: Sequence[Part]) -> None:
+    if missing:
+        raise StateError(
+            f"{len(missing)} parts are not in {output}: does every node see that folder?"
+        )
+    for half in output.glob(".*.half"):
+        half.unlink(missing_ok=True)
+
+
+class Scorer:
+    """An actor of the pool: a model and the loop that it runs on."""
+
+    def __init__(self, settings: Settings, options: Options, output: str) -> None:
+        """Load the model. Raises ModelFailed."""
+        self._options = options
+        self._output = Path(output)
+        self._runner = asyncio.Runner()
+        self._service = build(settings)
+        self._runner.run(self._service.start())
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:
+        """Do the parts of a batch; one whose file is there was done by an actor that died."""
+        rows, failed = [], []
+        for encoded in batch["part"]:
+            part = msgspec.json.decode(bytes(encoded), type=Part)
+            file = self._output / part.name
+            if not file.exists():
+                self._write(part, file)
+            more, bad = tables.tally(file, part.form)
+            rows.append(more)
+            failed.append(bad)
+        return {"rows": rows, "failed": failed}
+
+    def _write(self, part: Part, file: Path) -> None:
+        texts = () if self._options.keep_texts else (self._options.query, self._options.document)
+        reading: Any = tables.read_parquet if part.form == "parquet" else tables.read_jsonl
+        writing: Any = tables.ParquetWriter if part.form == "parquet" else tables.JsonWriter
+        writer = writing(file, part.source, texts)
+        for rows in reading(part):
+            writer.write(rows, self._score(rows))
+        writer.close()
+
+    def _score(self, rows: tables.Batch) -> Any:
+        asking = RankRequest(
+            query="",
+            documents=(),
+            raw_scores=self._options.raw_scores,
+            instruction=self._options.instruction,
+        )
+        texts = zip(
+            rows.column(self._options.query), rows.column(self._options.document), strict=True
+        )
+        return self._runner.run(score(self._service, asking, list(texts)))

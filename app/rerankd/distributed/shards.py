@@ -1,0 +1,156 @@
+"""How a large set of pairs is cut into parts, and what says which of them are done.
+
+A part is done when its file is there: files come into being whole, by renaming. The manifest
+beside them holds what the run is over; with other files or other settings it is another run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from rerankd.errors import InvalidRequest, StateError
+
+MANIFEST = "manifest.json"
+SAMPLE_BYTES = 1 << 20
+LINE_BYTES = 1024
+"""Taken for a line's where a file has none."""
+
+Form = Literal["parquet", "jsonl"]
+
+
+class Source(Struct, frozen=True):
+    """A file of pairs."""
+
+    path: str
+    form: Form
+    bytes: int
+    modified_ns: int
+    end: int
+    """Rows of a Parquet file, bytes of a JSONL file."""
+    step: int
+    """Rows or bytes of a part."""
+
+
+class Part(Struct, frozen=True):
+    """A piece of a file: rows of Parquet, or the lines of JSONL that begin in these bytes."""
+
+    number: int
+    source: str
+    form: Form
+    start: int
+    end: int
+
+    @property
+    def name(self) -> str:
+        return f"part-{self.number:08d}.{self.form}"
+
+
+class Manifest(Struct, frozen=True):
+    """What a run is over: it goes on only where this is the same."""
+
+    sources: tuple[Source, ...]
+    options: dict[str, str]
+
+
+def form_of(path: Path) -> Form:
+    """Return a file's format by its name. Raises InvalidRequest."""
+    if path.suffix == ".parquet":
+        return "parquet"
+    if path.suffix in {".jsonl", ".ndjson"}:
+        return "jsonl"
+    raise InvalidRequest(f"{path}: pairs are read from .parquet, .jsonl and .ndjson files")
+
+
+def files_of(inputs: Sequence[Path]) -> list[Path]:
+    """Return the files of pairs, those of a folder by name. Raises InvalidRequest."""
+    found: list[Path] = []
+    for one in inputs:
+        if one.is_dir():
+            inside = [*one.glob("*.parquet"), *one.glob("*.jsonl"), *one.glob("*.ndjson")]
+            found += sorted(path.resolve() for path in inside)
+        elif one.is_file():
+            found.append(one.resolve())
+        else:
+            raise InvalidRequest(f"{one}: no such file or folder")
+    if not found:
+        raise InvalidRequest("there are no files of pairs")
+    return found
+
+
+def source_of(path: Path, rows: int | None, part_rows: int) -> Source:
+    """Describe a file; `rows` are those of Parquet, None for JSONL, which is cut by bytes."""
+    facts = path.stat()
+    step = part_rows if rows is not None else part_rows * _line_bytes(path)
+    return Source(
+        path=str(path),
+        form=form_of(path),
+        bytes=facts.st_size,
+        modified_ns=facts.st_mtime_ns,
+        end=facts.st_size if rows is None else rows,
+        step=step,
+    )
+
+
+def _line_bytes(path: Path) -> int:
+    with path.open("rb") as file:
+        sample = file.read(SAMPLE_BYTES)
+    return max(1, len(sample) // lines) if (lines := sample.count(b"\n")) else LINE_BYTES
+
+
+def parts_of(sources: Sequence[Source]) -> Iterator[Part]:
+    """Yield the parts of all files, the same ones every time."""
+    number = 0
+    for one in sources:
+        for start in range(0, one.end, one.step):
+            end = min(start + one.step, one.end)
+            yield Part(number, one.path, one.form, start, end)
+            number += 1
+
+
+def begin(output: Path, manifest: Manifest) -> None:
+    """Keep the manifest, or find that it is the one that is there. Raises StateError."""
+    output.mkdir(parents=True, exist_ok=True)
+    file = output / MANIFEST
+    if not file.exists():
+        if any(output.iterdir()):
+            raise StateError(f"{output} is not empty and holds no run of this kind")
+        write_whole(file, msgspec.json.encode(manifest))
+        return
+    try:
+        kept = msgspec.json.decode(file.read_bytes(), type=Manifest)
+    except (OSError, msgspec.DecodeError) as error:
+        raise StateError(f"{file} can't be read: {error}") from error
+    if kept != manifest:
+        raise StateError(
+            f"{output} holds a run over other files or with other settings "
+            f"({_change(kept, manifest)}); choose another folder"
+        )
+
+
+def _change(kept: Manifest, wanted: Manifest) -> str:
+    if kept.sources != wanted.sources:
+        return "the files of pairs changed"
+    names = sorted(kept.options.keys() | wanted.options.keys())
+    return ", ".join(
+        f"{name} was {kept.options.get(name)!r}, is {wanted.options.get(name)!r}"
+        for name in names
+        if kept.options.get(name) != wanted.options.get(name)
+    )
+
+
+def missing(output: Path, parts: Iterator[Part]) -> list[Part]:
+    """Return the parts whose file is not there yet."""
+    there = {path.name for path in output.glob("part-*")}
+    return [part for part in parts if part.name not in there]
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    half = file.with_name(f".{file.name}.half")
+    half.write_bytes(content)
+    half.replace(file)

@@ -1,0 +1,1 @@
+"""One step through one llama context, for each way of scoring."""

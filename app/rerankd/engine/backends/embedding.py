@@ -1,0 +1,138 @@
+"""Embedding models as rerankers: every text decoded once and alone, then compared.
+
+What was decoded stays in a store that all workers of a model share, under a digest of its ids,
+so that a document that comes again with another query costs no decode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from rerankd.domain import Prompt, StepLimits, TokenIds
+from rerankd.engine.backends.vectors import Similarity
+from rerankd.engine.llama.binding import LlamaContext
+from rerankd.engine.llama.output_pages import OutputPages
+from rerankd.errors import EngineFailure
+from rerankd.lru import LRUCache, digest_of
+
+KNOWN_COST = 1
+"""Tokens that a document whose vectors are known counts as in a step."""
+
+
+class VectorStore:
+    """Vectors of texts of one model, the least recently used dropped first."""
+
+    def __init__(self, max_bytes: int) -> None:
+        """`max_bytes` 0 keeps nothing."""
+        self._known = LRUCache(max_bytes)
+        self._enabled = max_bytes > 0
+
+    def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the vectors under each key, where they are known."""
+        return self._known.get(keys) if self._enabled else [None] * len(keys)
+
+    def put(self, entries: Iterable[tuple[bytes, bytes]]) -> None:
+        """Keep vectors."""
+        if self._enabled:
+            self._known.put(entries)
+
+    def costs(self, prompt: Prompt) -> tuple[int, ...]:
+        """Return the tokens that are still to be decoded for each row of a prompt."""
+        if not self._enabled:
+            return ()
+        found = self.get([key_of(row) for row in prompt.rows])
+        return tuple(
+            len(row) if known is None else KNOWN_COST
+            for row, known in zip(prompt.rows, found, strict=True)
+        )
+
+
+def key_of(ids: TokenIds) -> bytes:
+    """Return what a text's vectors are kept under."""
+    return digest_of(np.ascontiguousarray(ids, dtype=np.int32).tobytes())
+
+
+class EmbeddingBackend:
+    """Scores documents by their vectors and the query's."""
+
+    def __init__(
+        self, context: LlamaContext, limits: StepLimits, measure: Similarity, store: VectorStore
+    ) -> None:
+        """`context` gives hidden states; `store` may be shared with other backends."""
+        self._context = context
+        self._limits = limits
+        self._measure = measure
+        self._store = store
+        self._pages = OutputPages(context)
+
+    @property
+    def limits(self) -> StepLimits:
+        return self._limits
+
+    def run(self, step: Sequence[Prompt]) -> list[list[float]]:
+        """Return one logit a row. See `domain.Backend.run`."""
+        texts = {key_of(ids): ids for prompt in step for ids in (prompt.prefix, *prompt.rows)}
+        known = self._vectors(texts)
+        return [
+            self._measure.logits(
+                prompt.prefix,
+                known[key_of(prompt.prefix)],
+                [(row, known[key_of(row)]) for row in prompt.rows],
+            )
+            for prompt in step
+        ]
+
+    def close(self) -> None:
+        self._context.close()
+
+    def _vectors(self, texts: dict[bytes, TokenIds]) -> dict[bytes, bytes]:
+        keys = list(texts)
+        found = dict(zip(keys, self._store.get(keys), strict=True))
+        known = {key: vectors for key, vectors in found.items() if vectors is not None}
+        missing = {key: ids for key, ids in texts.items() if key not in known}
+        fresh: dict[bytes, bytes] = {}
+        for part in self._decodes(missing):
+            fresh |= self._decode(part)
+        self._store.put(fresh.items())
+        return known | fresh
+
+    def _decodes(self, texts: dict[bytes, TokenIds]) -> Iterator[dict[bytes, TokenIds]]:
+        """Split texts into decodes: more than one where vectors were dropped since planning."""
+        part: dict[bytes, TokenIds] = {}
+        tokens = 0
+        for key, ids in texts.items():
+            full = tokens + len(ids) > self._context.batch or len(part) == self._limits.step_rows
+            if part and full:
+                yield part
+                part, tokens = {}, 0
+            part[key] = ids
+            tokens += len(ids)
+        if part:
+            yield part
+
+    def _decode(self, texts: dict[bytes, TokenIds]) -> dict[bytes, bytes]:
+        rows = list(texts.values())
+        lengths = [len(row) for row in rows]
+        if not all(lengths):
+            raise EngineFailure("a text without tokens")
+        total = sum(lengths)
+        if total > self._context.batch:
+            raise EngineFailure(f"{total} tokens for a batch of {self._context.batch}")
+        self._context.decode(
+            np.concatenate(rows),
+            np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]),
+            np.repeat(np.arange(len(rows), dtype=np.int32), lengths),
+            np.ones(total, dtype=np.int8),
+        )
+        states = self._context.hidden_states(total)
+        if not np.isfinite(states).all():  # kept, it would spoil the text for every query to come
+            raise EngineFailure("llama.cpp gave hidden states that are not numbers")
+        self._context.forget_all()
+        self._pages.release(total)
+        ends = np.cumsum(lengths)
+        return {
+            key: self._measure.vectors(ids, states[end - len(ids) : end])
+            for (key, ids), end in zip(texts.items(), ends, strict=True)
+        }

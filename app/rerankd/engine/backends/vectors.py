@@ -1,0 +1,191 @@
+"""How an embedding model's hidden states become vectors, and two texts' vectors a logit.
+
+Pure arithmetic on arrays. The late interaction is ColBERT's (Khattab and Zaharia, 2020): each
+token of the query looks for its best match among the document's tokens. `models/train` computes
+the same in PyTorch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from rerankd.domain import TokenIds
+from rerankd.errors import ModelFileError
+from rerankd.sources import gguf as gguf_file
+from rerankd.sources.gguf import Header
+
+Floats = NDArray[np.float32]
+
+TOKEN_DIM = 64
+"""Numbers that a token's vector is reduced to."""
+MEAN, CLS, LAST = 1, 2, 3
+"""llama.cpp's numbers of the ways to pool."""
+RELATED = (
+    ("what is the capital of France", "Paris is the capital and largest city of France."),
+    ("how do plants make food", "Photosynthesis turns light, water and carbon dioxide into sugar."),
+    ("symptoms of the flu", "Influenza brings fever, cough, a sore throat and aching muscles."),
+    ("reset a forgotten password", "Click on 'Forgot password' to get a link for a new password."),
+    ("who painted the Mona Lisa", "Leonardo da Vinci painted the Mona Lisa around 1503."),
+    ("boiling point of water", "At sea level water boils at 100 degrees Celsius."),
+)
+"""Questions and answers by which cosines of a model without a calibration of its own are read."""
+ANSWERED, UNRELATED = math.log(0.9 / 0.1), math.log(0.02 / 0.98)
+"""Logits that a median answer and a median text on something else get."""
+
+
+class Similarity(Protocol):
+    """What makes vectors of texts and compares them. Called from many threads."""
+
+    def vectors(self, ids: TokenIds, states: Floats) -> bytes:
+        """Return a text's vectors from its `[tokens, width]` hidden states."""
+        ...
+
+    def logits(
+        self, query: TokenIds, vectors: bytes, documents: Sequence[tuple[TokenIds, bytes]]
+    ) -> list[float]:
+        """Return one logit a document."""
+        ...
+
+
+def normalized(vectors: Floats) -> Floats:
+    """Return vectors of length 1 along the last axis; a vector of zeros stays one."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+
+class Cosine:
+    """One vector a text, compared by its cosine, which `scale` and `bias` make a logit."""
+
+    def __init__(self, pooling: int, *, scale: float = 1.0, bias: float = 0.0) -> None:
+        """`pooling` is llama.cpp's number."""
+        self._pooling = pooling
+        self._scale, self._bias = scale, bias
+
+    def vectors(self, ids: TokenIds, states: Floats) -> bytes:
+        """See Measure."""
+        del ids
+        if self._pooling == CLS:
+            pooled = states[0]
+        elif self._pooling == LAST:
+            pooled = states[-1]
+        else:
+            pooled = states.mean(axis=0)
+        return normalized(pooled).tobytes()
+
+    def logits(
+        self, query: TokenIds, vectors: bytes, documents: Sequence[tuple[TokenIds, bytes]]
+    ) -> list[float]:
+        """See Measure."""
+        del query
+        asked = np.frombuffer(vectors, np.float32)
+        told = np.stack([np.frombuffer(one, np.float32) for _, one in documents])
+        return [float(cosine) * self._scale + self._bias for cosine in told @ asked]
+
+    def calibrate(self, cosines: Floats) -> None:
+        """Choose scale and bias by the `[queries, documents]` cosines of RELATED.
+
+        Answers stand on the diagonal; everything else is on something else. Cosines of some
+        models lie between 0.7 and 0.9 whatever the texts, those of others between 0 and 0.8.
+        """
+        answer = float(np.median(np.diagonal(cosines)))
+        other = float(np.median(cosines[~np.eye(len(cosines), dtype=bool)]))
+        # A model that can't tell them apart keeps the order, on a scale that promises nothing.
+        self._scale = (ANSWERED - UNRELATED) / max(answer - other, 0.01)
+        self._bias = ANSWERED - self._scale * answer
+
+
+class LateWeights(Struct, frozen=True, kw_only=True):
+    """What a file says of its late interaction: `logit = scale · (parts · weights) + bias`."""
+
+    cosine: float
+    match: float
+    lexical: float
+    scale: float
+    bias: float
+
+    @classmethod
+    def of(cls, header: Header) -> LateWeights:
+        """Read them. Raises ModelFileError where one is missing or no number."""
+        found = {}
+        for name in cls.__struct_fields__:
+            value = header.metadata.get(f"{gguf_file.NUMBERS_PREFIX}{name}")
+            if not isinstance(value, float) or not math.isfinite(value):
+                raise ModelFileError(f"{header.path}: it has no {gguf_file.NUMBERS_PREFIX}{name}")
+            found[name] = value
+        return cls(**found)
+
+
+class LateInteraction:
+    """A mean vector and one reduced vector a token.
+
+    Parts of a score: the mean vectors' cosine; for each token of the query the cosine of its best
+    match in the document; and the same for tokens that occur in both as they are. The latter two
+    are means over the query's tokens, weighted by how rare each is.
+    """
+
+    def __init__(self, header: Header, width: int, special: frozenset[int]) -> None:
+        """Read the arrays; `special` are the ids around texts. Raises ModelFileError."""
+        self._weights = LateWeights.of(header)
+        self._rarity = gguf_file.numbers(header, "rarity", header.vocabulary)
+        self._centre = gguf_file.numbers(header, "centre", width)
+        projection = gguf_file.numbers(header, "projection", TOKEN_DIM * width)
+        self._projection = projection.reshape(TOKEN_DIM, width)
+        self._special = np.array(sorted(special), dtype=np.int32)
+        self._width = width
+
+    def vectors(self, ids: TokenIds, states: Floats) -> bytes:
+        """See Measure: the mean as F16, then TOKEN_DIM signed bytes for each token that counts."""
+        mean = normalized(states.mean(axis=0)).astype(np.float16)
+        words = states[self._counts(ids)]
+        off_centre = normalized(words) - self._centre
+        narrow = normalized(np.asarray(off_centre @ self._projection.T, dtype=np.float32))
+        # Rounded to a byte each: a token's largest number becomes 127.
+        largest = np.maximum(np.abs(narrow).max(axis=1, keepdims=True, initial=0.0), 1e-12)
+        rounded = np.rint(narrow * (127 / largest)).astype(np.int8)
+        return bytes(mean.tobytes() + rounded.tobytes())
+
+    def logits(
+        self, query: TokenIds, vectors: bytes, documents: Sequence[tuple[TokenIds, bytes]]
+    ) -> list[float]:
+        """See Measure."""
+        asked = query[self._counts(query)]
+        mean, tokens = self._unpack(vectors)
+        weights = self._rarity[asked]
+        shares = weights / max(float(weights.sum()), 1e-6)
+        found: list[float] = []
+        for ids, one in documents:
+            words = ids[self._counts(ids)]
+            other_mean, other_tokens = self._unpack(one)
+            parts = (
+                float(mean @ other_mean),
+                _best_matches(tokens, other_tokens, shares),
+                float(shares @ np.isin(asked, words)),
+            )
+            found.append(self._logit(*parts))
+        return found
+
+    def _logit(self, cosine: float, match: float, lexical: float) -> float:
+        told = self._weights
+        parts = told.cosine * cosine + told.match * match + told.lexical * lexical
+        return told.scale * parts + told.bias
+
+    def _counts(self, ids: TokenIds) -> NDArray[np.bool_]:
+        return ~np.isin(ids, self._special)
+
+    def _unpack(self, vectors: bytes) -> tuple[Floats, Floats]:
+        mean = np.frombuffer(vectors, np.float16, self._width).astype(np.float32)
+        rest = np.frombuffer(vectors, np.int8, offset=2 * self._width)
+        return normalized(mean), normalized(rest.reshape(-1, TOKEN_DIM).astype(np.float32))
+
+
+def _best_matches(query: Floats, document: Floats, shares: Floats) -> float:
+    """Return the mean of each query token's best cosine; −1 for each where nothing is there."""
+    if not len(query) or not len(document):
+        return -1.0
+    return float(shares @ (query @ document.T).max(axis=1))

@@ -1,0 +1,67 @@
+"""A model's weights written anew in the type that this machine multiplies fastest.
+
+A quantised file's values are exact in F32: nothing is lost, and activations are no longer rounded
+to 8 bits beside them. F16 and BF16 round the weights themselves, by 2^-11 and 2^-8.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import llama_cpp.llama_cpp as lib
+from gguf import GGMLQuantizationType
+
+from rerankd.engine.llama import binding as llama
+from rerankd.engine.llama import llama_log as said
+from rerankd.errors import ModelFileError
+from rerankd.sources.gguf import Header
+
+FILE_TYPES = {"f32": 0, "f16": 1, "bf16": 32}
+"""llama_ftype of the types that weights may be written in."""
+BYTES_A_WEIGHT = {"f32": 4, "f16": 2, "bf16": 2}
+LOSSLESS = frozenset({"f32"})
+EMBEDDINGS = "token_embd.weight"
+SPARE_BYTES = 256 * 1024**2
+"""Disk space to leave free."""
+
+
+def bytes_as(header: Header, kind: str) -> int:
+    """Return about how large a file's weights are in another type."""
+    return header.parameters * BYTES_A_WEIGHT[kind]
+
+
+def reencode(header: Header, target: Path, kind: str, *, threads: int) -> None:
+    """Write a file's weights to `target` in `kind`, whole or not at all.
+
+    Word embeddings keep their type: their rows are looked up, not multiplied. Raises
+    ModelFileError where it can't be done, with the reason.
+    """
+    source = header.path
+    llama.start()
+    params = lib.llama_model_quantize_default_params()
+    params.nthread = threads
+    params.ftype = FILE_TYPES[kind]
+    params.allow_requantize = True
+    embeddings = header.tensors.get(EMBEDDINGS)
+    if embeddings:
+        params.token_embedding_type = GGMLQuantizationType[embeddings.type].value
+    made = target.with_name(f".{os.getpid()}-{target.name}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        needed, free = bytes_as(header, kind), shutil.disk_usage(target.parent).free
+        if free < needed + SPARE_BYTES:
+            raise ModelFileError(f"{kind} weights need {needed} bytes, {free} are free")
+        said.forget()
+        paths = str(source).encode(), str(made).encode()
+        if lib.llama_model_quantize(*paths, ctypes.byref(params)) != 0:
+            raise ModelFileError(f"{source.name} can't be written as {kind}: {said.last_words()}")
+        made.replace(target)
+    except OSError as error:
+        raise ModelFileError(f"{source.name} can't be written as {kind}: {error}") from error
+    finally:
+        with suppress(OSError):
+            made.unlink()

@@ -1,0 +1,1 @@
+"""Workers, limits and GPU layers, planned from a file's header."""

@@ -1,0 +1,115 @@
+"""How many workers, threads and tokens a model gets: pure arithmetic on its header."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from msgspec import Struct
+
+from rerankd.domain import StepLimits
+from rerankd.errors import SettingsError
+from rerankd.settings import Settings
+from rerankd.sources.gguf import Header, Verdict
+
+CAUSAL = frozenset({"qwen3"})
+
+OUTPUT_BUDGET = 2 * 1024**3
+"""Bytes that the pooled output buffers of all workers may come to, if nothing else is set."""
+ENCODER_PAIR = 2048
+CAUSAL_PAIR = 4096
+SMALL_MODEL = 100_000_000
+"""Parameters below which one thread a worker beats several (docs/performance.md)."""
+MOST_WORKERS = 16
+LARGE_VOCABULARY = 100_000
+
+
+class Sizes(Struct, frozen=True, kw_only=True):
+    """A plan for one model: `workers` contexts of `threads` cores and these limits each."""
+
+    workers: int
+    threads: int
+    batch: int
+    """Tokens that one decode may hold (n_batch = n_ubatch)."""
+    sequences: int
+    limits: StepLimits
+
+
+def available_cores(cpu_max: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return the cores this process may use: its affinity, less a container's CPU quota."""
+    allowed = len(os.sched_getaffinity(0))
+    try:
+        quota, period = cpu_max.read_text().split()
+    except (OSError, ValueError):
+        return allowed
+    if not quota.isdigit() or not period.isdigit() or not int(period):
+        return allowed
+    return max(1, min(allowed, round(int(quota) / int(period))))
+
+
+def plan(
+    header: Header, verdict: Verdict, settings: Settings, *, cores: int, on_gpu: bool = False
+) -> Sizes:
+    """Size a model. Raises SettingsError when the context asked for is longer than it has."""
+    trained = header.integer("context_length")
+    if settings.context > trained:
+        raise SettingsError(
+            f"context {settings.context} is more than the {trained} tokens of {header.path.name}",
+            param="context",
+        )
+    if verdict.family in CAUSAL:
+        return _plan_causal(settings, trained, cores)
+    return _plan_encoder(header, settings, trained, cores, on_gpu=on_gpu)
+
+
+def _plan_encoder(
+    header: Header, settings: Settings, trained: int, cores: int, *, on_gpu: bool
+) -> Sizes:
+    row_bytes = max(header.vocabulary, 1) * 4
+    affordable = max(512, OUTPUT_BUDGET // 2 // row_bytes // 64 * 64)
+    pair = settings.context or min(trained, ENCODER_PAIR, affordable)
+    workers, threads = _share_cores(header, settings, cores, on_gpu=on_gpu)
+    if not settings.workers:
+        workers = max(1, min(workers, OUTPUT_BUDGET // (row_bytes * pair)))
+        threads = settings.threads or max(1, cores // workers)
+    step = min(settings.step_tokens or (2048 if on_gpu else 128), max(pair, 1))
+    rows = 16 if header.vocabulary > LARGE_VOCABULARY else 32
+    limits = StepLimits(
+        pair_tokens=pair, step_tokens=step, step_rows=rows, step_prefixes=rows, cells=pair
+    )
+    # llama.cpp aborts when a context has more sequences than tokens a batch.
+    return Sizes(
+        workers=workers, threads=threads, batch=max(pair, rows), sequences=rows, limits=limits
+    )
+
+
+def _share_cores(
+    header: Header, settings: Settings, cores: int, *, on_gpu: bool
+) -> tuple[int, int]:
+    if settings.workers:
+        return settings.workers, settings.threads or max(1, cores // settings.workers)
+    if settings.threads:
+        return max(1, cores // settings.threads), settings.threads
+    if on_gpu or header.parameters >= SMALL_MODEL:
+        return 1, cores
+    workers = min(cores, MOST_WORKERS)
+    return workers, max(1, cores // workers)
+
+
+def _plan_causal(settings: Settings, trained: int, cores: int) -> Sizes:
+    # One worker: a second one would decode every prefix again and hold a second KV cache.
+    workers = settings.workers or 1
+    threads = settings.threads or max(1, cores // workers)
+    pair = settings.context or min(trained, CAUSAL_PAIR)
+    step = min(settings.step_tokens or 512, pair)
+    limits = StepLimits(
+        pair_tokens=pair, step_tokens=step, step_rows=32, step_prefixes=4, cells=pair + step
+    )
+    sequences = limits.step_rows + limits.step_prefixes
+    return Sizes(
+        workers=workers,
+        threads=threads,
+        batch=max(step, sequences),
+        sequences=sequences,
+        limits=limits,
+    )

@@ -1,0 +1,81 @@
+"""The Litestar application over a service."""
+
+from __future__ import annotations
+
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+
+from rerankd.auth.keys import KeyStore, ring_of
+from rerankd.auth.rate_limits import Rates
+from rerankd.errors import RerankdError
+from rerankd.http import catalog, deployments, keys, metrics, models, pages, routes, usage
+from rerankd.http.compression import Compression, tell_variants
+from rerankd.http.guard import KeyGuard, cors_of, is_open_without_keys
+from rerankd.http.limits import tell_limits
+from rerankd.http.statuses import answer_error, answer_framework, answer_unexpected
+from rerankd.logs import recent_lines
+from rerankd.service import Service
+from rerankd.telemetry.observers import Telemetry
+
+
+def create_app(
+    service: Service, ring: KeyStore | None = None, *, replica: bool = False
+) -> Litestar:
+    """Return the application; the service is started and closed by whoever made it.
+
+    Without a `ring`, only the settings' keys are known, and new ones last as long as this. One
+    `replica` of many can't be asked for what is true of them all: it is neither managed nor
+    measured over HTTP.
+    """
+    settings = service.settings
+    known = ring or ring_of(settings)
+    cors = cors_of(settings)
+    is_open = is_open_without_keys(settings)
+    guard = KeyGuard(known, Rates(), cors, open_without_keys=is_open, manageable=not replica)
+    telemetry = service.observer if isinstance(service.observer, Telemetry) else Telemetry()
+    recent_lines()
+    return Litestar(
+        route_handlers=[
+            routes.rerank,
+            *models.ROUTES,
+            routes.live,
+            routes.ready,
+            catalog.list_catalog,
+            deployments.list_deployments,
+            deployments.deploy,
+            deployments.show_deployment,
+            deployments.restart,
+            deployments.stop,
+            deployments.watch,
+            keys.me,
+            keys.list_keys,
+            keys.create_key,
+            keys.revoke_key,
+            usage.usage,
+            usage.logs,
+            *([] if replica else [metrics.metrics_route(public=settings.metrics_public)]),
+            pages.console,
+            pages.api_page,
+            pages.openapi,
+            pages.static_files(),
+        ],
+        dependencies={
+            "service": Provide(lambda: service, sync_to_thread=False),
+            "ring": Provide(lambda: known, sync_to_thread=False),
+            "telemetry": Provide(lambda: telemetry, sync_to_thread=False),
+        },
+        guards=[guard],
+        before_send=[tell_limits, tell_variants],
+        cors_config=cors,
+        middleware=[Compression],
+        exception_handlers={
+            RerankdError: answer_error,
+            HTTPException: answer_framework,
+            Exception: answer_unexpected,
+        },
+        request_max_body_size=settings.max_body_bytes,
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+    )

@@ -1,0 +1,64 @@
+"""The routes of API keys: make, list and revoke them, and tell a caller who it is."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from rerankd.auth import keys
+from rerankd.auth.keys import KeyStore
+from rerankd.dialects import management
+from rerankd.errors import InvalidRequest
+from rerankd.http.guard import MANAGEMENT, caller_of
+from rerankd.http.routes import as_json
+from rerankd.http.wire import Encoded, body_of, decode
+from rerankd.service import Service
+
+MOST_BYTES = 64 * 1024
+
+
+@get("/v1/me", sync_to_thread=False)
+def me(request: Request[Any, Any, Any]) -> Response[Any]:
+    """Tell the caller what it may do."""
+    return as_json(management.me(caller_of(request)))
+
+
+@get("/v1/keys", opt=MANAGEMENT)
+async def list_keys(ring: NamedDependency[KeyStore]) -> Response[Any]:
+    """List all keys, the revoked ones for some time as well."""
+    return as_json(management.KeyList(data=[management.key_reply(key) for key in ring.keys]))
+
+
+@post("/v1/keys", status_code=201, opt=MANAGEMENT, request_max_body_size=MOST_BYTES)
+async def create_key(
+    request: Request[Any, Any, Any],
+    service: NamedDependency[Service],
+    ring: NamedDependency[KeyStore],
+) -> Response[Any]:
+    """Make a key, and tell it this once."""
+    body = await body_of(request, service.settings.read_timeout)
+    wire = decode(body, request.headers.get("content-type", ""), management.KeyRequest)
+    now = time.time()
+    if wire.expires is not None and wire.expires <= now:
+        raise InvalidRequest("expires must be in the future", param="expires")
+    if not ring.asks and "manage" not in wire.scopes:
+        raise InvalidRequest(
+            "the first key needs the scope manage: from then on managing asks for a key",
+            param="scopes",
+        )
+    key, text = keys.create(now=now, **msgspec.structs.asdict(wire))
+    await ring.add(key)
+    told = management.new_key_reply(key, text)
+    return Encoded(told, status_code=201, headers={"Cache-Control": "no-store"})
+
+
+@delete("/v1/keys/{key_id:str}", status_code=200, opt=MANAGEMENT)
+async def revoke_key(key_id: FromPath[str], ring: NamedDependency[KeyStore]) -> Response[Any]:
+    """Refuse a key from now on."""
+    await ring.revoke(key_id)
+    return as_json(management.Deleted(id=key_id))

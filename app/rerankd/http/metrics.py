@@ -1,0 +1,35 @@
+"""GET /metrics: what Prometheus scrapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request, Response, get
+from litestar.di import NamedDependency
+from litestar.handlers import HTTPRouteHandler
+
+from rerankd.http.guard import PUBLIC
+from rerankd.service import Service
+from rerankd.telemetry.metrics import Snapshot
+from rerankd.telemetry.observers import Telemetry
+
+
+def metrics_route(*, public: bool) -> HTTPRouteHandler:
+    """Return the route; unless `public`, it asks for an API key where there are any."""
+    return get("/metrics", opt={PUBLIC: public}, sync_to_thread=False)(metrics)
+
+
+def metrics(
+    request: Request[Any, Any, Any],
+    service: NamedDependency[Service],
+    telemetry: NamedDependency[Telemetry],
+) -> Response[bytes]:
+    """Tell all metrics in the format that the scraper prefers."""
+    now = Snapshot(
+        deployments=service.deployments.statuses,
+        cache=service.cache,
+        cache_limit=service.settings.cache_bytes,
+        queue_limit=service.settings.max_queue_tokens,
+    )
+    body, media_type = telemetry.metrics.render(now, request.headers.get("accept", ""))
+    return Response(body, headers={"Content-Type": media_type})

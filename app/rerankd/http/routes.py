@@ -1,0 +1,150 @@
+"""The routes that rank, for every dialect. They read, ask and write; decisions live below."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
+
+from rerankd.deployments import LOADING_RETRY
+from rerankd.dialects import table
+from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
+from rerankd.domain import RankedResult
+from rerankd.errors import ModelLoading, RerankdError, ShuttingDown, TooManyDocuments
+from rerankd.http import limits, negotiation
+from rerankd.http.access_log import request_id
+from rerankd.http.guard import PUBLIC
+from rerankd.http.statuses import path_of, speak
+from rerankd.http.streaming import ScoreStream, Wording
+from rerankd.http.wire import Encoded, body_of, unless_gone
+from rerankd.service import Service
+
+CLIENT_CLOSED = 499
+QUERIES_AT_ONCE = 32
+"""Queries of one request that run together, so that the engine may batch them."""
+WARNING = "X-Rerankd-Warning"
+"""Tells what a dialect's reply has no place for."""
+
+
+@post([re.sub(r"\{(\w+)\}", r"{\1:str}", path) for path in table.PATHS], status_code=200)
+async def rerank(
+    request: Request[Any, Any, Any], service: NamedDependency[Service]
+) -> Response[Any]:
+    """Rank documents for a query, in the dialect that the request speaks."""
+    context = RequestContext(
+        id=request_id(request.scope),
+        path=path_of(request),
+        model="/".join(request.path_params.values()),
+        source=request.headers.get("request-source", ""),
+        agent=request.headers.get("user-agent", ""),
+        created=int(time.time()),
+    )
+    content = await body_of(request, service.settings.read_timeout)
+    kind = negotiation.bare(request.headers.get("content-type", ""))
+    body = Body(content, packed=kind in negotiation.MSGPACK_NAMES)
+    dialect = table.detect(context.path, body)
+    speak(request, dialect)
+    return await _answer(request, service, dialect, dialect.read(body, context))
+
+
+async def _answer(
+    request: Request[Any, Any, Any], service: Service, dialect: Dialect, parsed: ParsedRequest
+) -> Response[Any]:
+    """Rank, and answer with the whole or, if the client wants that, with scores as they come."""
+    accepted = negotiation.media_type(request.headers.get("accept", ""), streams=True)
+    if accepted in negotiation.NDJSON_NAMES and len(parsed.requests) == 1:
+        (only,) = parsed.requests
+        told = Wording(lambda result: parsed.reply([result]), dialect.failure)
+        stream = ScoreStream(
+            lambda scored: limits.rank(request, service, only, scored), told, accepted
+        )
+        return stream if await stream.begin(request) else _closed()
+    results = await unless_gone(request, _rank_all(request, service, parsed))
+    if results is None:
+        return _closed()
+    return Encoded(parsed.reply(results), headers=_headers(dialect, parsed, results))
+
+
+async def _rank_all(
+    request: Request[Any, Any, Any], service: Service, parsed: ParsedRequest
+) -> Sequence[RankedResult]:
+    """Rank a few requests at a time; the first error ends them all."""
+    most = service.settings.max_documents
+    if parsed.documents > most:
+        raise TooManyDocuments(
+            f"{parsed.documents} documents, the limit is {most} (max_documents)", param="documents"
+        )
+    if len(parsed.requests) == 1:
+        return [await limits.rank(request, service, parsed.requests[0])]
+    # A key's limit counts what runs at once, and this is one request of it.
+    together = asyncio.Semaphore(1 if limits.is_limited(request) else QUERIES_AT_ONCE)
+
+    async def one(number: int) -> RankedResult:
+        async with together:
+            return await limits.rank(request, service, parsed.requests[number])
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(number)) for number in range(len(parsed.requests))]
+    except* RerankdError as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+def _closed() -> Response[Any]:
+    return Response(b"", status_code=CLIENT_CLOSED)
+
+
+def _headers(
+    dialect: Dialect, parsed: ParsedRequest, results: Sequence[RankedResult]
+) -> dict[str, str]:
+    headers = {"Server-Timing": _server_timing(results)}
+    warnings = [] if dialect.tells_warnings else _warnings(results)
+    if warnings:
+        headers[WARNING] = "; ".join(warnings).encode("ascii", "replace").decode()
+    if dialect.headers:
+        headers |= dialect.headers(parsed, results)
+    return headers
+
+
+def _warnings(results: Sequence[RankedResult]) -> list[str]:
+    found = dict.fromkeys(text for result in results for text in result.warnings)
+    cut = sum(len(result.truncated) for result in results)
+    return [*found, *([f"documents that were cut to fit: {cut}"] if cut else [])]
+
+
+def _server_timing(results: Sequence[RankedResult]) -> str:
+    timings = [result.timings for result in results]
+    spent = {
+        "tokenize": sum(one.tokenize_ms for one in timings),
+        "queue": sum(one.queue_ms for one in timings),
+        "engine": sum(one.engine_ms for one in timings),
+        "total": sum(one.total_ms for one in timings),
+    }
+    return ", ".join(f"{name};dur={round(ms, 3)}" for name, ms in spent.items())
+
+
+@get(["/health/live", "/health"], opt={PUBLIC: True}, sync_to_thread=False)
+def live() -> Response[Any]:
+    """Tell that the process answers."""
+    return as_json({"status": "live"})
+
+
+@get("/health/ready", opt={PUBLIC: True}, sync_to_thread=False)
+def ready(service: NamedDependency[Service]) -> Response[Any]:
+    """Tell whether a rerank request would be served now."""
+    if service.draining:
+        raise ShuttingDown("the server is stopping", retry_after=1)
+    if not service.ready:
+        raise ModelLoading("no model is ready yet", retry_after=LOADING_RETRY)
+    return as_json({"status": "ready"})
+
+
+def as_json(value: Any, status_code: int | None = None) -> Response[Any]:
+    """Answer with a struct."""
+    return Encoded(value, status_code=status_code)

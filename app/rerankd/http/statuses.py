@@ -1,0 +1,133 @@
+"""The one table that maps errors to HTTP statuses, and their answers."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.exceptions.http_exceptions import (
+    MethodNotAllowedException,
+    NotFoundException,
+    RequestEntityTooLarge,
+)
+
+from rerankd import errors
+from rerankd.dialects import table
+from rerankd.dialects.dialect import Dialect
+from rerankd.dialects.failures import error_reply
+from rerankd.http.content_encoding import READABLE
+from rerankd.http.wire import Encoded
+from rerankd.logs import note_error
+
+logger = logging.getLogger(__name__)
+
+DIALECT = "rerankd_dialect"
+RETRIED = (429, 503)
+"""Statuses that clients retry; without a time to wait, some wait none."""
+
+STATUSES: dict[type[errors.RerankdError], int] = {
+    errors.RerankdError: 500,
+    errors.RequestError: 400,
+    errors.MalformedJson: 400,
+    errors.InvalidRequest: 400,
+    errors.MissingDocuments: 400,
+    errors.NotFound: 404,
+    errors.MethodNotAllowed: 405,
+    errors.ModelNotFound: 404,
+    errors.Unauthorized: 401,
+    errors.Forbidden: 403,
+    errors.Conflict: 409,
+    errors.TextOnly: 422,
+    errors.RateLimited: 429,
+    errors.RequestTimeout: 408,
+    errors.BodyTooLarge: 413,
+    errors.UnsupportedMedia: 415,
+    errors.TooManyDocuments: 422,
+    errors.TooManyTokens: 422,
+    errors.PairTooLong: 422,
+    errors.Unavailable: 503,
+    errors.QueueFull: 429,
+    errors.ModelLoading: 503,
+    errors.ModelFailed: 503,
+    errors.OutOfMemory: 503,
+    errors.DeadlineExceeded: 504,
+    errors.ShuttingDown: 503,
+    errors.EngineFailure: 500,
+    errors.ModelFileError: 422,
+    errors.LoadCheckFailed: 422,
+    errors.DownloadError: 502,
+    errors.ServerRefused: 502,
+    errors.StateError: 500,
+    errors.SettingsError: 422,
+}
+
+
+def answer(error: errors.RerankdError, dialect: Dialect | None = None) -> Response[Any]:
+    """Return an error as its status, body and headers, in a dialect's words."""
+    note_error(error.code)
+    statuses = STATUSES | (dict(dialect.statuses) if dialect else {})
+    status = statuses[type(error)]
+    body = dialect.failure(error) if dialect else error_reply(error)
+    return Encoded(body, status_code=status, headers=_headers(error, status))
+
+
+def _headers(error: errors.RerankdError, status: int) -> dict[str, str]:
+    headers = {}
+    if error.retry_after is not None or status in RETRIED:
+        headers["Retry-After"] = str(max(error.retry_after or 0, 1))
+    if isinstance(error, errors.Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, errors.UnsupportedMedia):
+        headers["Accept-Encoding"] = ", ".join(READABLE)
+    if isinstance(error, errors.ShuttingDown):
+        headers["Connection"] = "close"
+    return headers
+
+
+def speak(request: Request[Any, Any, Any], dialect: Dialect) -> None:
+    """Have the errors of a request told in a dialect from now on."""
+    request.state[DIALECT] = dialect
+
+
+def _dialect_of(request: Request[Any, Any, Any]) -> Dialect | None:
+    known: Dialect | None = request.state.get(DIALECT)
+    return known or table.only_one(path_of(request))
+
+
+def path_of(request: Request[Any, Any, Any]) -> str:
+    """Return the path of a request as the routes have it."""
+    return str(request.scope.get("path_template") or request.url.path)
+
+
+def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Answer our own errors."""
+    if not isinstance(error, errors.RerankdError):
+        return answer_unexpected(request, error)
+    return answer(error, _dialect_of(request))
+
+
+def answer_framework(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Answer what Litestar refuses by itself, in our own words and shape."""
+    dialect = _dialect_of(request)
+    if isinstance(error, RequestEntityTooLarge):
+        return answer(errors.BodyTooLarge("the body is larger than max_body_bytes"), dialect)
+    if isinstance(error, NotFoundException):
+        return answer(errors.NotFound(f"no such path: {request.url.path}"))
+    if isinstance(error, MethodNotAllowedException):
+        refused = answer(errors.MethodNotAllowed(f"{request.method} is not allowed here"), dialect)
+        refused.headers.update(error.headers or {})
+        return refused
+    if isinstance(error, HTTPException) and error.status_code < 500:  # noqa: PLR2004
+        refused = answer(errors.InvalidRequest(error.detail), dialect)
+        refused.status_code = error.status_code
+        return refused
+    return answer_unexpected(request, error)
+
+
+def answer_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Answer a fault of ours without telling its insides; the log has them."""
+    logger.error("unexpected error", exc_info=error)
+    hidden = errors.RerankdError("internal error; the server's log says more")
+    return answer(hidden, _dialect_of(request))

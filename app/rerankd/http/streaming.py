@@ -1,0 +1,138 @@
+"""Scores as lines of JSON while they are computed, then the ranking as the last line."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.response.streaming import ASGIStreamingResponse
+from litestar.types import Receive, Send
+from msgspec import Struct
+
+from rerankd.domain import RankedDocument
+from rerankd.errors import RerankdError
+from rerankd.http.wire import unless_gone
+from rerankd.ranking.ranker import OnScored
+
+logger = logging.getLogger(__name__)
+
+Rank = Callable[[OnScored], Coroutine[Any, Any, Any]]
+"""Ranks, and tells scores on the way."""
+
+HEADERS = {"X-Accel-Buffering": "no"}
+"""A proxy in between is asked not to hold lines back."""
+
+_lines = msgspec.json.Encoder().encode_lines
+
+
+class Line(Struct, frozen=True):
+    """A score that is final; the document keeps it in the ranking."""
+
+    index: int
+    relevance_score: float
+
+
+class Wording(Struct, frozen=True):
+    """How a dialect says what comes last: the ranking, or why there is none."""
+
+    reply: Callable[[Any], Any]
+    """Takes what ranking returned."""
+    failure: Callable[[RerankdError], Any]
+
+
+class ScoreStream(Response[Any]):
+    """A ranking that is told line by line.
+
+    Scores wait for a slow client as numbers, at most one a document: a line is made when it is
+    sent. Ranking ends when the client leaves.
+    """
+
+    def __init__(self, rank: Rank, wording: Wording, media_type: str) -> None:
+        """Ranking begins at once, and needs a running event loop."""
+        super().__init__(None, status_code=200, headers=HEADERS, media_type=media_type)
+        self._wording = wording
+        self._scores: list[RankedDocument] = []
+        self._news = asyncio.Event()
+        self._work = asyncio.create_task(rank(self._take))
+        self._work.add_done_callback(lambda _: self._news.set())
+
+    def _take(self, scored: Sequence[RankedDocument]) -> None:
+        self._scores.extend(scored)
+        self._news.set()
+
+    async def begin(self, request: Request[Any, Any, Any]) -> bool:
+        """Wait for the first score; tell whether the client has waited as well.
+
+        Raises what ranking raises until then, so that a status can still tell it.
+        """
+        begun = False
+        try:
+            begun = bool(await unless_gone(request, self._first()))
+        finally:
+            if not begun:
+                await self._end()
+        return begun
+
+    async def _first(self) -> bool:
+        await self._news.wait()
+        if self._work.done() and not self._scores:
+            self._work.result()
+        return True
+
+    async def _told(self) -> AsyncIterator[bytes]:
+        """Yield all lines, those that are ready together."""
+        ended = False
+        while not ended:
+            await self._news.wait()
+            self._news.clear()
+            ended = self._work.done()
+            scored, self._scores = self._scores, []
+            if scored:
+                yield _lines([Line(one.index, one.score) for one in scored])
+        yield _lines([self._last()])
+
+    def _last(self) -> Any:
+        try:
+            return self._wording.reply(self._work.result())
+        except RerankdError as error:
+            return self._wording.failure(error)
+        except Exception:
+            logger.exception("unexpected error")
+            return self._wording.failure(RerankdError("internal error; the server's log says more"))
+
+    async def _end(self) -> None:
+        self._work.cancel()
+        await asyncio.wait({self._work})
+        if not self._work.cancelled():
+            self._work.exception()  # whoever could have been told has gone
+
+    def to_asgi_response(
+        self, app: Any, request: Request[Any, Any, Any], **given: Any
+    ) -> ASGIStreamingResponse:
+        """See Response."""
+        del app, request, given
+        return _Ending(
+            self._end,
+            iterator=self._told(),
+            headers=self.headers,
+            media_type=self.media_type,
+            status_code=self.status_code,
+        )
+
+
+class _Ending(ASGIStreamingResponse):
+    """A streaming response that ends what it streams, even when the client leaves at once."""
+
+    def __init__(self, end: Callable[[], Awaitable[None]], **given: Any) -> None:
+        super().__init__(**given)
+        self._end = end
+
+    async def send_body(self, send: Send, receive: Receive) -> None:
+        try:
+            await super().send_body(send, receive)
+        finally:
+            await self._end()

@@ -1,0 +1,96 @@
+"""Bodies in and out: read within a time and a size, as JSON or MessagePack as the client says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import InternalServerException
+from litestar.response.base import ASGIResponse
+
+from rerankd.dialects.dialect import Body
+from rerankd.errors import InvalidRequest, RequestTimeout
+from rerankd.http import content_encoding as codings
+from rerankd.http import negotiation
+
+T = TypeVar("T")
+
+_json_encoder = msgspec.json.Encoder()
+_msgpack_encoder = msgspec.msgpack.Encoder()
+
+
+async def body_of(request: Request[Any, Any, Any], seconds: float) -> bytes:
+    """Return the body, decompressed; what comes out keeps the route's own limit, too.
+
+    Raises RequestTimeout when it takes longer, and what `codings` raises.
+    """
+    coding = codings.coding_of(request.headers.get("content-encoding", ""))
+    try:
+        async with asyncio.timeout(seconds):
+            body = await request.body()
+    except TimeoutError as error:
+        raise RequestTimeout(f"the body did not arrive within {seconds:g} s") from error
+    except InternalServerException as error:  # Litestar's word for a client that left halfway
+        raise InvalidRequest("the connection ended before the body") from error
+    if coding is None:
+        return body
+    limit = request.route_handler.resolve_request_max_body_size()
+    if limit is None:
+        raise TypeError("a route that reads bodies needs a limit")
+    return await asyncio.to_thread(codings.decompressed, body, coding, limit)
+
+
+async def unless_gone(request: Request[Any, Any, Any], work: Coroutine[Any, Any, T]) -> T | None:
+    """Return what the work returns; None, and the work cancelled, as soon as the client has gone.
+
+    The body must have been read. Litestar doesn't cancel handlers by itself.
+    """
+    doing = asyncio.create_task(work)
+    watch = asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait({doing, watch}, return_when=asyncio.FIRST_COMPLETED)
+        return await doing if doing.done() else None
+    finally:
+        for task in (doing, watch):
+            task.cancel()
+        await asyncio.wait({doing, watch})
+
+
+async def _gone(request: Request[Any, Any, Any]) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def packed(content_type: str) -> bool:
+    """Tell whether a body is MessagePack; anything else is read as JSON, which has many names."""
+    return negotiation.bare(content_type) in negotiation.MSGPACK_NAMES
+
+
+def decode(body: bytes, content_type: str, kind: type[T]) -> T:
+    """Return a body as a `kind`. Raises what `Body.decode` raises."""
+    return Body(body, packed(content_type)).decode(kind)
+
+
+class Encoded(Response[Any]):
+    """A value that is answered as JSON, or as MessagePack to a client that wants that."""
+
+    def to_asgi_response(
+        self, app: Any, request: Request[Any, Any, Any], **given: Any
+    ) -> ASGIResponse:
+        """See Response: the type is chosen by the request's Accept."""
+        self.media_type = negotiation.media_type(request.headers.get("accept", ""))
+        return super().to_asgi_response(app, request, **given)
+
+    def render(self, content: Any, media_type: str, enc_hook: Any = None) -> bytes:
+        """Return the value's bytes."""
+        del enc_hook
+        return encode(content, media_type)
+
+
+def encode(value: Any, media_type: str) -> bytes:
+    """Return a value in JSON, or in MessagePack by any of its names."""
+    packed = media_type in negotiation.MSGPACK_NAMES
+    return (_msgpack_encoder if packed else _json_encoder).encode(value)

@@ -1,0 +1,143 @@
+"""Logging: what a line is about, and who keeps it. Documents, queries and keys never reach it.
+
+Every module logs through the standard library; `log_format` renders a server's lines.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+
+from msgspec import Struct
+
+LEVELS = ("debug", "info", "warning", "error")
+
+ASIDE = {"aside": True}
+"""`extra` of lines that are kept for a deployment, but written only at the level debug."""
+
+ROUTINE = ("/health", "/metrics", "/static")
+"""Beginnings of paths that probes, scrapers and pages ask for again and again."""
+
+KEPT_LINES = 200
+KEPT_DEPLOYMENTS = 256
+
+
+class Notes(Struct, kw_only=True):
+    """What is known of a request so far; those who learn more write it here."""
+
+    request_id: str
+    model: str = ""
+    documents: int = 0
+    tokens: int = 0
+    caller: str = ""
+    error: str = ""
+    """Code of the error it was answered with."""
+    ranked: bool = False
+    """Whether an Observer was told of it."""
+
+
+REQUEST: ContextVar[Notes | None] = ContextVar("request", default=None)
+"""The request that the running code works for; set by the access log."""
+
+DEPLOYMENT: ContextVar[str] = ContextVar("deployment", default="")
+"""Id of the deployment that the running code works for."""
+
+TRACE: ContextVar[str] = ContextVar("trace", default="")
+"""Id of the trace that the running code is part of, where there are traces."""
+
+
+@contextmanager
+def about_deployment(deployment_id: str) -> Iterator[None]:
+    """Mark every line of this task, and of the threads it waits for, as about a deployment."""
+    token = DEPLOYMENT.set(deployment_id)
+    try:
+        yield
+    finally:
+        DEPLOYMENT.reset(token)
+
+
+def note_error(code: str) -> None:
+    """Remember for the request's log line what it was answered with; nothing outside of one."""
+    notes = REQUEST.get()
+    if notes:
+        notes.error = code
+
+
+def configure(level: str) -> None:
+    """Send rerankd's and uvicorn's records to stderr, one plain line each, from `level` on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    install(handler, level)
+
+
+def install(handler: logging.Handler, level: str) -> None:
+    """Make `handler` the only one that writes, from `level` on; libraries write warnings."""
+    handler.setLevel(level.upper())
+    if handler.level > logging.DEBUG:
+        handler.addFilter(_is_for_all)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    # The handler chooses what is written; what is kept of deployments doesn't depend on it.
+    logging.getLogger("rerankd").setLevel(min(logging.INFO, handler.level))
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+
+
+def _is_for_all(record: logging.LogRecord) -> bool:
+    return not getattr(record, "aside", False)
+
+
+class Line(Struct, frozen=True):
+    """A kept line; `time` is a Unix time in seconds."""
+
+    time: float
+    level: str
+    message: str
+
+
+class RecentLines(logging.Handler):
+    """Keeps the last lines about each deployment, from `info` on, whatever is written."""
+
+    def __init__(self, lines: int = KEPT_LINES, deployments: int = KEPT_DEPLOYMENTS) -> None:
+        super().__init__(logging.INFO)
+        self._most_lines = lines
+        self._most_deployments = deployments
+        self._kept: OrderedDict[str, deque[Line]] = OrderedDict()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record that is about a deployment."""
+        deployment_id = getattr(record, "deployment", "") or DEPLOYMENT.get()
+        if not deployment_id:
+            return
+        message = record.getMessage()
+        if record.exc_info and record.exc_info[0]:
+            message = f"{message} ({record.exc_info[0].__name__})"
+        kept = self._kept.setdefault(deployment_id, deque(maxlen=self._most_lines))
+        kept.append(Line(round(record.created, 3), record.levelname.lower(), message))
+        self._kept.move_to_end(deployment_id)
+        while len(self._kept) > self._most_deployments:
+            self._kept.popitem(last=False)
+
+    def of(self, deployment_id: str) -> tuple[Line, ...]:
+        """Return the lines about a deployment, oldest first."""
+        self.acquire()
+        try:
+            return tuple(self._kept.get(deployment_id, ()))
+        finally:
+            self.release()
+
+
+@cache
+def recent_lines() -> RecentLines:
+    """Return this process's memory of lines; it listens from the first call on."""
+    kept = RecentLines()
+    ours = logging.getLogger("rerankd")
+    ours.addHandler(kept)
+    if ours.level == logging.NOTSET:
+        ours.setLevel(logging.INFO)
+    return kept

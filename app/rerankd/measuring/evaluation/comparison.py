@@ -1,0 +1,227 @@
+"""Each contender ranks the same queries in turn, and is compared with the first stage's order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from msgspec import Struct
+
+from rerankd.errors import RerankdError
+from rerankd.measuring.evaluation import trial
+from rerankd.measuring.evaluation.bootstrap import RESAMPLES, Interval, Values, intervals
+from rerankd.measuring.evaluation.data import Data
+from rerankd.measuring.evaluation.metrics import Measures
+from rerankd.measuring.evaluation.rankers import Contender
+from rerankd.measuring.evaluation.survey import Listed, Survey
+from rerankd.measuring.evaluation.trial import Trial
+
+FIRST_STAGE = "first stage"
+MEGABYTE = 1_000_000
+FEW = 30
+"""With fewer queries than this, percentiles of a bootstrap are too narrow."""
+P95 = 0.95
+
+Begun = Callable[[str], trial.Tick]
+"""Told which contender has its turn, returns who is told how far it is."""
+
+
+class Task(Struct, frozen=True, kw_only=True, eq=False):
+    """What every contender does."""
+
+    data: Data
+    measures: Measures
+    known: Survey
+    depth: int
+    seed: int
+
+
+class Quality(Struct, frozen=True, kw_only=True):
+    """A measure's mean over the queries, its difference to the first stage, and by query."""
+
+    measure: str
+    mean: float
+    difference: float | None
+    """None for the first stage itself."""
+    interval: Interval | None
+    """Of the difference; None also where there are too few queries for one."""
+    by_query: tuple[float, ...]
+    """In the order of `Comparison.queries`."""
+
+
+class Cost(Struct, frozen=True, kw_only=True):
+    """What ranking took: the time of requests alone, one after the other."""
+
+    documents_per_second: float
+    p95_ms: float
+    """Of one query with all its candidates, by nearest rank."""
+    memory_mb: float | None
+    """The most that was resident; None where the process is not known."""
+    truncated: int
+    """Documents that were cut to the model's context."""
+
+
+class Gap(Struct, frozen=True, kw_only=True):
+    """A contender's mean of the first measure less that of the best contender."""
+
+    best: str
+    difference: float
+    interval: Interval | None
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """How one order of the candidates did; the first stage has no cost."""
+
+    name: str
+    quality: tuple[Quality, ...]
+    cost: Cost | None = None
+    gap: Gap | None = None
+    """None for the best contender as well."""
+    warnings: tuple[str, ...] = ()
+
+
+class Failure(Struct, frozen=True):
+    """A contender that did not come to its end, and why."""
+
+    name: str
+    message: str
+
+
+class Comparison(Struct, frozen=True, kw_only=True):
+    """All that `rerankd eval` found: no texts of queries or documents, only queries' ids."""
+
+    queries: tuple[str, ...]
+    """Those measured."""
+    documents: int
+    depth: int
+    without_relevant: Listed
+    without_candidates: Listed
+    cut: Listed
+    seed: int
+    resamples: int
+    first_stage: Standing
+    contenders: tuple[Standing, ...]
+    failed: tuple[Failure, ...]
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what a reader of the figures has to know, a sentence each."""
+        return [*_data_notes(self), *_contender_notes(self)]
+
+
+async def compare(task: Task, contenders: Sequence[Contender], begun: Begun) -> Comparison:
+    """Let each contender rank all queries, one loaded at a time.
+
+    A contender that fails is reported with its reason, and the others go on.
+    """
+    trials: dict[str, Trial] = {}
+    failed: list[Failure] = []
+    for contender in contenders:
+        try:
+            async with contender.open() as ranker:
+                tick = begun(contender.name)
+                trials[contender.name] = await trial.run(
+                    task.data, task.measures, task.known, ranker, tick
+                )
+        except RerankdError as error:
+            failed.append(Failure(contender.name, error.message))
+    return _compared(task, trials, failed)
+
+
+def _compared(task: Task, trials: Mapping[str, Trial], failed: Sequence[Failure]) -> Comparison:
+    known = task.known
+    return Comparison(
+        queries=known.queries,
+        documents=known.documents,
+        depth=task.depth,
+        without_relevant=known.without_relevant,
+        without_candidates=known.without_candidates,
+        cut=known.cut,
+        seed=task.seed,
+        resamples=RESAMPLES,
+        first_stage=Standing(name=FIRST_STAGE, quality=_quality(task, known.values, None)),
+        contenders=tuple(_standing(name, trials, task) for name in trials),
+        failed=tuple(failed),
+    )
+
+
+def _standing(name: str, trials: Mapping[str, Trial], task: Task) -> Standing:
+    run = trials[name]
+    return Standing(
+        name=name,
+        quality=_quality(task, run.values, task.known.values),
+        cost=Cost(
+            documents_per_second=task.known.documents / sum(run.seconds),
+            p95_ms=1000 * run.percentile(P95),
+            memory_mb=None if run.memory is None else run.memory / MEGABYTE,
+            truncated=run.truncated,
+        ),
+        gap=_gap(name, trials, task),
+        warnings=run.warnings,
+    )
+
+
+def _gap(name: str, trials: Mapping[str, Trial], task: Task) -> Gap | None:
+    best = max(trials, key=lambda one: float(trials[one].values[:, 0].mean()))
+    if best == name:
+        return None
+    differences = trials[name].values[:, :1] - trials[best].values[:, :1]
+    bounds = intervals(differences, seed=task.seed)
+    return Gap(
+        best=best, difference=float(differences.mean()), interval=bounds[0] if bounds else None
+    )
+
+
+def _quality(task: Task, values: Values, baseline: Values | None) -> tuple[Quality, ...]:
+    """Return each measure's figures; without a baseline there is no difference."""
+    names = task.measures.names
+    differences: Sequence[float | None] = [None] * len(names)
+    bounds: Sequence[Interval | None] = [None] * len(names)
+    if baseline is not None:
+        differences = (values - baseline).mean(axis=0).tolist()
+        bounds = intervals(values - baseline, seed=task.seed) or bounds
+    return tuple(
+        Quality(
+            measure=name,
+            mean=float(values[:, at].mean()),
+            difference=differences[at],
+            interval=bounds[at],
+            by_query=tuple(values[:, at].tolist()),
+        )
+        for at, name in enumerate(names)
+    )
+
+
+def _data_notes(found: Comparison) -> list[str]:
+    notes = []
+    if found.without_relevant.queries:
+        notes.append(
+            f"{_queries(found.without_relevant)} without a relevant document: "
+            "left out of every mean"
+        )
+    if found.without_candidates.queries:
+        notes.append(
+            f"{_queries(found.without_candidates)} without candidates: counted as 0 everywhere"
+        )
+    if found.cut.queries:
+        notes.append(
+            f"{_queries(found.cut)} with more than {found.depth} candidates: "
+            f"only the first {found.depth} were ranked"
+        )
+    if len(found.queries) < FEW:
+        notes.append(f"{len(found.queries)} queries are few: intervals are rough")
+    return notes
+
+
+def _queries(listed: Listed) -> str:
+    shown = ", ".join(listed.ids[:3]) + (", …" if listed.queries > 3 else "")  # noqa: PLR2004
+    return f"{listed.queries} {'query' if listed.queries == 1 else 'queries'} ({shown})"
+
+
+def _contender_notes(found: Comparison) -> list[str]:
+    notes = []
+    for one in found.contenders:
+        if one.cost is not None and one.cost.truncated:
+            notes.append(f"{one.name}: {one.cost.truncated} documents were cut to its context")
+        notes += [f"{one.name}: {warning}" for warning in one.warnings]
+    notes += [f"{one.name} failed: {one.message}" for one in found.failed]
+    return notes

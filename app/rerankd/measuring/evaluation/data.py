@@ -1,0 +1,140 @@
+"""Judged queries, read one at a time so that a data set may be larger than memory."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Protocol, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from rerankd.errors import InvalidRequest
+
+MAX_LINE = 64 * 1024 * 1024
+"""Bytes of the longest line of any input file."""
+MAX_CANDIDATES = 10_000
+MAX_GRADE = 1000
+"""The highest grade: the metrics' memory grows with it."""
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+Decoded = TypeVar("Decoded")
+Grade = Annotated[int, Meta(ge=0, le=MAX_GRADE)]
+
+
+class Candidate(Struct, frozen=True):
+    """A document that the first stage found."""
+
+    id: str
+    text: str
+
+
+class JudgedQuery(Struct, frozen=True):
+    """A query with its candidates in first-stage order, and the grades of its judged documents.
+
+    A grade over 0 is relevant. Judged documents need not be among the candidates.
+    """
+
+    id: str
+    text: str
+    candidates: tuple[Candidate, ...]
+    grades: Mapping[str, int]
+    cut: bool = False
+    """Whether candidates beyond the depth were left out, of every order alike."""
+
+    @property
+    def answerable(self) -> bool:
+        """Whether any document is relevant, so that a ranking can be good or bad."""
+        return any(grade > 0 for grade in self.grades.values())
+
+
+class Data(Protocol):
+    """Judged queries that can be read again for each model, in the same order."""
+
+    def __iter__(self) -> Iterator[JudgedQuery]:
+        """Yield each query once. Raises InvalidRequest that names file and line."""
+        ...
+
+
+class Line(Struct, frozen=True):
+    """A line of a file: its 1-based number, and where its content starts, in bytes."""
+
+    number: int
+    offset: int
+    content: bytes
+
+
+def lines_of(path: Path) -> Iterator[Line]:
+    """Yield a file's lines that are not blank.
+
+    Raises InvalidRequest for a file that can't be read and for a line over `MAX_LINE`.
+    """
+    try:
+        with path.open("rb") as file:
+            offset = 0
+            for number in itertools.count(1):
+                content = file.readline(MAX_LINE + 1)
+                if len(content) > MAX_LINE:
+                    raise InvalidRequest(f"{path}:{number}: longer than {MAX_LINE} bytes")
+                if not content:
+                    return
+                text = content.removeprefix(BYTE_ORDER_MARK) if number == 1 else content
+                if text.strip():
+                    yield Line(number, offset + len(content) - len(text), text)
+                offset += len(content)
+    except OSError as error:
+        raise InvalidRequest(f"{path}: {error.strerror}") from error
+
+
+def decode(path: Path, line: Line, form: type[Decoded]) -> Decoded:
+    """Return a line's JSON as a struct. Raises InvalidRequest that names file and line."""
+    try:
+        return msgspec.json.decode(line.content, type=form)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"{path}:{line.number}: {error}") from error
+
+
+class _Document(Struct):
+    text: str
+    relevance: Grade
+    id: str | int | None = None
+
+
+class _Query(Struct):
+    query: str
+    documents: Annotated[list[_Document], Meta(min_length=1, max_length=MAX_CANDIDATES)]
+    id: str | int | None = None
+
+
+class JsonlData(Struct, frozen=True):
+    """A JSONL file: one query a line with its judged documents in first-stage order."""
+
+    path: Path
+    depth: int
+
+    def __iter__(self) -> Iterator[JudgedQuery]:
+        """See `Data`; a query without id is named by its line, a document by its place."""
+        seen: set[str] = set()
+        for line in lines_of(self.path):
+            wire = decode(self.path, line, _Query)
+            name = f"line {line.number}" if wire.id is None else str(wire.id)
+            if name in seen:
+                raise InvalidRequest(f"{self.path}:{line.number}: a second query with this id")
+            seen.add(name)
+            yield self._judged(name, wire, line)
+
+    def _judged(self, name: str, wire: _Query, line: Line) -> JudgedQuery:
+        ids = [
+            f"#{place}" if document.id is None else str(document.id)
+            for place, document in enumerate(wire.documents)
+        ]
+        grades = {key: one.relevance for key, one in zip(ids, wire.documents, strict=True)}
+        if len(grades) < len(ids):
+            raise InvalidRequest(f"{self.path}:{line.number}: two documents have the same id")
+        found = tuple(
+            Candidate(key, one.text)
+            for key, one in zip(ids[: self.depth], wire.documents, strict=False)
+        )
+        return JudgedQuery(name, wire.query, found, grades, cut=len(found) < len(ids))

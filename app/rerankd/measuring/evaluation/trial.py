@@ -1,0 +1,120 @@
+"""One contender's pass over the data: every query ranked, timed and measured."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from msgspec import Struct
+
+from rerankd.errors import InvalidRequest
+from rerankd.measuring.evaluation.bootstrap import Values
+from rerankd.measuring.evaluation.data import Data, JudgedQuery
+from rerankd.measuring.evaluation.metrics import Measures
+from rerankd.measuring.evaluation.rankers import Ranker
+from rerankd.measuring.evaluation.survey import Survey
+
+CHUNK = 128
+"""Documents of one request; a score never depends on its neighbours."""
+WARM_UP = 8
+"""Documents ranked before the clock starts: the first request of a model allocates."""
+
+Tick = Callable[[int], None]
+"""Told how many documents have just been ranked."""
+
+
+class Trial(Struct, frozen=True, kw_only=True, eq=False):
+    """What a contender came to."""
+
+    values: Values
+    """(queries, measures)."""
+    seconds: tuple[float, ...]
+    """Of each query that has candidates."""
+    truncated: int
+    memory: int | None
+    """The most that was resident after any query, in bytes."""
+    warnings: tuple[str, ...]
+
+    def percentile(self, share: float) -> float:
+        """Return the seconds that `share` of the queries kept, by nearest rank."""
+        ordered = sorted(self.seconds)
+        return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+async def run(data: Data, measures: Measures, known: Survey, ranker: Ranker, tick: Tick) -> Trial:
+    """Rank every query of the survey, one after the other.
+
+    Raises what the ranker raises, and InvalidRequest when the data is not what was surveyed.
+    """
+    pass_ = _Pass(ranker, tick)
+    await pass_.warm_up(data)
+    values = [
+        measures.of(query.grades, await pass_.rank(query)) for query in _surveyed(data, known)
+    ]
+    return Trial(
+        values=np.array(values, dtype=np.float64),
+        seconds=tuple(pass_.seconds),
+        truncated=pass_.truncated,
+        memory=max(pass_.memory, default=None),
+        warnings=tuple(pass_.warnings),
+    )
+
+
+def _surveyed(data: Data, known: Survey) -> Iterator[JudgedQuery]:
+    """Yield the queries that are measured, and see that they still are the same."""
+    expected = iter(known.queries)
+    for query in data:
+        if query.answerable:
+            if query.id != next(expected, None):
+                raise InvalidRequest("the data changed while it was read")
+            yield query
+    if next(expected, None) is not None:
+        raise InvalidRequest("the data changed while it was read")
+
+
+class _Pass:
+    """A ranker at work, and what it has cost so far."""
+
+    def __init__(self, ranker: Ranker, tick: Tick) -> None:
+        self._ranker = ranker
+        self._tick = tick
+        self.seconds: list[float] = []
+        self.truncated = 0
+        self.memory: set[int] = set()
+        self.warnings: dict[str, None] = {}
+
+    async def warm_up(self, data: Data) -> None:
+        for query in data:
+            if query.answerable and query.candidates:
+                texts = [one.text for one in query.candidates[:WARM_UP]]
+                await self._ranker.score(query.text, texts)
+                return
+
+    async def rank(self, query: JudgedQuery) -> list[str]:
+        """Return the ids of a query's candidates, best first, ties in first-stage order."""
+        if not query.candidates:
+            return []
+        scores: list[float] = []
+        begun = time.monotonic()
+        for start in range(0, len(query.candidates), CHUNK):
+            scores += await self._score(query, start)
+        self.seconds.append(time.monotonic() - begun)
+        self._remember_memory()
+        order = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
+        return [query.candidates[index].id for index in order]
+
+    async def _score(self, query: JudgedQuery, start: int) -> tuple[float, ...]:
+        texts = [one.text for one in query.candidates[start : start + CHUNK]]
+        scored = await self._ranker.score(query.text, texts)
+        self.truncated += scored.truncated
+        self.warnings |= dict.fromkeys(scored.warnings)
+        self._tick(len(texts))
+        return scored.scores
+
+    def _remember_memory(self) -> None:
+        now = self._ranker.memory()
+        if now is not None:
+            # Only the most is of interest: the set never holds more than that.
+            self.memory = {max(self.memory | {now})}

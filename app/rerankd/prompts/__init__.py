@@ -1,0 +1,28 @@
+"""From texts to token ids: layouts of the families, long texts made to fit, whole requests."""
+
+from rerankd.prompts.layouts import (
+    QWEN3_INSTRUCTION,
+    QWEN3_TEMPLATE,
+    Layout,
+    PairLayout,
+    TemplateLayout,
+    TextLayout,
+    Vocabulary,
+    layout_for,
+    split_template,
+)
+from rerankd.prompts.prompt_builder import PromptBuilder, TokenizedRequest
+
+__all__ = [
+    "QWEN3_INSTRUCTION",
+    "QWEN3_TEMPLATE",
+    "Layout",
+    "PairLayout",
+    "PromptBuilder",
+    "TemplateLayout",
+    "TextLayout",
+    "TokenizedRequest",
+    "Vocabulary",
+    "layout_for",
+    "split_template",
+]

@@ -1,0 +1,182 @@
+"""Whose work goes next: waiting jobs, their order and their admission, without threads.
+
+The policy. Jobs run in the order in which they would finish if the engine were shared equally
+among them. A virtual clock advances by tokens/jobs as tokens are decoded; a job that arrives
+at virtual time V with s tokens gets the tag V + s, and the smallest tag goes first. A small
+request thus passes a large one, and none starves: the clock reaches every tag in the end, and
+from then on whatever arrives gets a larger one.
+
+Priorities. Jobs of a lower number go first, whatever their tags; but every EQUAL_TURN-th step
+is given out as if there were no priorities, so that those of a higher number wait long but not
+for ever.
+
+Deadlines. A job that could not be done in time even if it had all workers to itself is given
+up before more is computed for it.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from rerankd.domain import Prompt, StepLimits
+from rerankd.scheduling.packing import plan
+
+SMALLEST_STEP = 32
+"""Tokens below which spreading work over workers costs more than it gains."""
+
+
+EQUAL_TURN = 8
+
+
+class Job:
+    """One request's rows on their way through the engine."""
+
+    def __init__(self, prompt: Prompt, *, priority: int = 0, deadline: float = math.inf) -> None:
+        """`deadline` is a reading of the clock that `FairQueue.late` is asked with."""
+        self.prompt = prompt
+        self.priority = priority
+        self.deadline = deadline
+        self.tag = 0.0
+        self.number = 0
+        self.pending = sorted((cost, row) for row, cost in enumerate(prompt.row_costs))
+        self.pending_tokens = sum(length for length, _ in self.pending)
+        self.running = 0
+        self.scores = [0.0] * len(prompt.rows)
+        self.missing = len(prompt.rows)
+        self.reserved = prompt.tokens
+        """Tokens this job still holds of the queue's limit."""
+
+    @property
+    def prefix_tokens(self) -> int:
+        return len(self.prompt.prefix)
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether nothing of it waits or runs."""
+        return not self.pending and not self.running
+
+    def fill(self, rows: Sequence[int], scores: Sequence[float]) -> tuple[float, ...] | None:
+        """Write down scores of some rows; return all of them once none is missing."""
+        for row, score in zip(rows, scores, strict=True):
+            self.scores[row] = score
+        self.missing -= len(rows)
+        return None if self.missing else tuple(self.scores)
+
+
+class Share(Struct, frozen=True, eq=False):
+    """The part of a step that belongs to one job: row numbers in running order."""
+
+    job: Job
+    rows: tuple[int, ...]
+    tokens: int
+
+    @property
+    def prompt(self) -> Prompt:
+        """The rows as the engine takes them."""
+        rows = self.job.prompt.rows
+        return Prompt(self.job.prompt.prefix, tuple(rows[row] for row in self.rows))
+
+
+class FairQueue:
+    """Waiting and running jobs. Not thread-safe: the scheduler holds its lock around it."""
+
+    def __init__(self, max_tokens: int, workers: int) -> None:
+        self.max_tokens = max_tokens
+        self.tokens = 0
+        """Tokens reserved by all jobs that wait or run."""
+        self._workers = workers
+        self._running_tokens = 0
+        self._jobs: list[Job] = []
+        self._clock = 0.0
+        self._arrivals = 0
+        self._steps = 0
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        return tuple(self._jobs)
+
+    @property
+    def has_pending(self) -> bool:
+        return any(job.pending for job in self._jobs)
+
+    def fits(self, tokens: int) -> bool:
+        """Tell whether a job of so many tokens may enter, whole."""
+        return self.tokens + tokens <= self.max_tokens
+
+    def add(self, job: Job) -> None:
+        """Let a job in that `fits`, and give it its turn."""
+        self._arrivals += 1
+        job.number = self._arrivals
+        job.tag = self._clock + job.prompt.tokens
+        self.tokens += job.reserved
+        self._jobs.append(job)
+        self._jobs.sort(key=lambda one: (one.tag, one.number))
+
+    def late(self, now: float, tokens_per_second: float) -> list[Job]:
+        """Return the jobs with waiting rows that all workers together can't do in time."""
+        return [
+            job
+            for job in self._jobs
+            if job.pending
+            and job.deadline < math.inf
+            and now + (job.pending_tokens / tokens_per_second if tokens_per_second else 0)
+            > job.deadline
+        ]
+
+    def take(self, limits: StepLimits) -> tuple[Share, ...]:
+        """Choose the next step and mark its rows as running; empty when nothing waits."""
+        waiting = [job for job in self._jobs if job.pending]
+        if (self._steps + 1) % EQUAL_TURN:
+            waiting.sort(key=lambda job: job.priority)  # stable: by tag within a priority
+        # Little work is spread over the workers instead of filling one of them.
+        unfinished = self._running_tokens + sum(job.pending_tokens for job in waiting)
+        even_share = -(-unfinished // self._workers)
+        budget = min(limits.step_tokens, max(SMALLEST_STEP, even_share))
+        shares = [
+            _claim(waiting[picked.job], picked.rows)
+            for picked in plan(waiting, limits, step_tokens=budget)
+        ]
+        if shares:
+            self._steps += 1
+            taken = sum(share.tokens for share in shares)
+            self._running_tokens += taken
+            self._clock += taken / len(self._jobs)
+        return tuple(shares)
+
+    def done(self, share: Share) -> None:
+        """Take note that a share has run, whatever came of it."""
+        share.job.running -= len(share.rows)
+        self._running_tokens -= share.tokens
+        self._release(share.job, share.tokens)
+        self._leave_if_finished(share.job)
+
+    def cancel(self, job: Job) -> int:
+        """Drop what has not run of a job; return how many rows that were."""
+        dropped = len(job.pending)
+        self._release(job, job.pending_tokens)
+        job.pending.clear()
+        job.pending_tokens = 0
+        self._leave_if_finished(job)
+        return dropped
+
+    def _release(self, job: Job, tokens: int) -> None:
+        job.reserved -= tokens
+        self.tokens -= tokens
+
+    def _leave_if_finished(self, job: Job) -> None:
+        if job.finished and job in self._jobs:
+            self._release(job, job.reserved)
+            self._jobs.remove(job)
+
+
+def _claim(job: Job, rows: Sequence[tuple[int, int]]) -> Share:
+    for entry in rows:
+        del job.pending[bisect_left(job.pending, entry)]
+    tokens = sum(length for length, _ in rows)
+    job.pending_tokens -= tokens
+    job.running += len(rows)
+    return Share(job, tuple(row for _, row in rows), tokens)

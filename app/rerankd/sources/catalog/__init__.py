@@ -1,0 +1,67 @@
+"""The models we know: manifests, what they take, what may be done with them.
+
+A manifest is data for people and for the rooms above; nothing here opens weights or the network.
+"""
+
+from rerankd.sources.catalog.license import needs_acceptance, require_license
+from rerankd.sources.catalog.listing import (
+    Entry,
+    Installed,
+    Query,
+    VariantEntry,
+    entries,
+    entry_of,
+    is_beside,
+)
+from rerankd.sources.catalog.lookup import (
+    DEFAULT,
+    digest,
+    find,
+    folder,
+    identify,
+    manifests,
+    own_folder,
+    weights_path,
+)
+from rerankd.sources.catalog.manifest import (
+    Context,
+    Manifest,
+    Quality,
+    Shape,
+    Variant,
+    choose,
+    load,
+    variant_of,
+)
+from rerankd.sources.catalog.memory import available_memory, fits, memory_bytes
+
+__all__ = [
+    "DEFAULT",
+    "Context",
+    "Entry",
+    "Installed",
+    "Manifest",
+    "Quality",
+    "Query",
+    "Shape",
+    "Variant",
+    "VariantEntry",
+    "available_memory",
+    "choose",
+    "digest",
+    "entries",
+    "entry_of",
+    "find",
+    "fits",
+    "folder",
+    "identify",
+    "is_beside",
+    "load",
+    "manifests",
+    "memory_bytes",
+    "needs_acceptance",
+    "own_folder",
+    "require_license",
+    "variant_of",
+    "weights_path",
+]

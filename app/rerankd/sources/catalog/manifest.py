@@ -1,0 +1,222 @@
+"""The keys of a manifest: one TOML file a model, read strictly into structs."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from rerankd.errors import ModelFileError, ModelNotFound
+
+LARGEST_MANIFEST = 64 * 1024
+
+Family = Literal[
+    "bert",
+    "xlm-roberta",
+    "jina-bert-v2",
+    "modern-bert",
+    "neo-bert",
+    "qwen3",
+    "embedding",
+    "late-interaction",
+]
+ScoreKind = Literal["sigmoid", "softmax", "rank-only"]
+
+Id = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}\Z")]
+Alias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][\w./-]{0,199}\Z")]
+VariantName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][\w.-]{0,39}\Z")]
+Repository = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}\Z")]
+Revision = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][\w./-]{0,99}\Z")]
+FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*\.gguf\Z")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Language = Annotated[str, Meta(pattern=r"^[a-z]{2,3}\Z")]
+Text = Annotated[str, Meta(min_length=1, max_length=1000)]
+Count = Annotated[int, Meta(ge=1, le=2**53)]
+
+
+class Variant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One weights file of a model: on the Hub in `repo`, or beside the manifest without one."""
+
+    name: VariantName
+    file: FileName
+    repo: Repository | None = None
+    revision: Revision | None = None
+    """The commit that was looked at; without one the Hub's newest is taken."""
+    bytes: Count | None = None
+    """The exact size, which a download is checked against."""
+    about_bytes: Count | None = None
+    """A published or derived, rounded size, for estimates alone."""
+    sha256: Sha256 | None = None
+    tested: bool = False
+    """True when rerankd has scored with this very file."""
+    unverified: tuple[str, ...] = ()
+    """Keys here whose values were derived rather than seen in a source."""
+
+    def __post_init__(self) -> None:
+        if (self.bytes is None) == (self.about_bytes is None):
+            raise ValueError(f"variant {self.name} needs either `bytes` or `about_bytes`")
+        if self.repo is None and self.revision is not None:
+            raise ValueError(f"variant {self.name} has a `revision` but no `repo`")
+        _check_names(self, self.unverified)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file, as exactly as they are known."""
+        return self.bytes or self.about_bytes or 0
+
+    @property
+    def reference(self) -> str | None:
+        """The file as `hf:owner/repo:file@revision`, None for one beside its manifest."""
+        if self.repo is None:
+            return None
+        pinned = f"@{self.revision}" if self.revision else ""
+        return f"hf:{self.repo}:{self.file}{pinned}"
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What a person should know before trusting this entry; empty when all is verified."""
+        known = {
+            "no sha256": self.sha256 is not None,
+            "size approximate": self.bytes is not None,
+            "revision not pinned": self.repo is None or self.revision is not None,
+            "not run by rerankd yet": self.tested,
+            **{f"{key} not seen in a source": False for key in self.unverified},
+        }
+        return tuple(doubt for doubt, settled in known.items() if not settled)
+
+
+class Context(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Tokens of a pair: what the model was trained for, and what is sensible to serve."""
+
+    trained: Count
+    recommended: Count
+    window: Count | None = None
+    """Tokens of the parts that a longer document is scored in, where a request doesn't say."""
+
+    def __post_init__(self) -> None:
+        if self.recommended > self.trained:
+            raise ValueError("`recommended` is more than `trained`")
+
+
+class Shape(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the memory estimate needs; the last three only for causal models."""
+
+    layers: Count
+    width: Count
+    heads: Count
+    kv_heads: Count | None = None
+    head_width: Count | None = None
+    vocabulary: Count | None = None
+
+
+class Quality(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A published figure, as it was published, and who published it."""
+
+    benchmark: Text
+    metric: Text
+    value: float
+    source: Text
+    note: Text | None = None
+    """What it should be compared with, or how it was got."""
+
+
+class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The keys of a manifest file."""
+
+    id: Id
+    title: Text
+    description: Text
+    license: Text
+    languages: Annotated[tuple[Language, ...], Meta(min_length=1)]
+    """ISO 639 codes; `mul` stands for more languages than the source lists."""
+    parameters: Count
+    context: Context
+    family: Family
+    score: ScoreKind
+    shape: Shape
+    default: VariantName
+    variants: Annotated[tuple[Variant, ...], Meta(min_length=1, max_length=40)]
+    aliases: tuple[Alias, ...] = ()
+    non_commercial: bool = False
+    quality: tuple[Quality, ...] = ()
+    """The figure that compares best with other models first."""
+    warnings: tuple[Text, ...] = ()
+    unverified: tuple[str, ...] = ()
+    overrides: dict[str, int] = {}
+    """Metadata that llama.cpp should read in place of what the file lacks or has wrong."""
+    bare_head: bool = False
+    """True for a cross-encoder trained without pooler and with all segment ids 0."""
+
+    def __post_init__(self) -> None:
+        names = [variant.name.casefold() for variant in self.variants]
+        if len(names) != len(set(names)):
+            raise ValueError("two variants have the same `name`")
+        if self.default.casefold() not in names:
+            raise ValueError(f"`default` {self.default} is none of the variants")
+        needed = (self.shape.kv_heads, self.shape.head_width, self.shape.vocabulary)
+        if self.family == "qwen3" and None in needed:
+            raise ValueError("`shape` of a causal model needs kv_heads, head_width, vocabulary")
+        _check_names(self, self.unverified)
+
+
+class Manifest(Description, frozen=True, kw_only=True):
+    """What we know of a model beyond its file's own header, with one of its variants chosen."""
+
+    folder: Path
+    """Where the manifest lies, and the weights of a variant without `repo`."""
+
+    @property
+    def weights(self) -> Variant:
+        """The chosen variant: the manifest's default, or the one asked for by `id:VARIANT`."""
+        return variant_of(self, self.default)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The id and the aliases."""
+        return (self.id, *self.aliases)
+
+    @property
+    def license_verified(self) -> bool:
+        """Whether the licence was seen in a source."""
+        return "license" not in self.unverified
+
+
+def _check_names(part: Struct, names: Iterable[str]) -> None:
+    for name in names:
+        if name not in part.__struct_fields__:
+            raise ValueError(f"`unverified` names {name}, which is no key here")
+
+
+def load(path: Path) -> Manifest:
+    """Read one manifest. Raises ModelFileError that names the file and the wrong key."""
+    try:
+        if path.stat().st_size > LARGEST_MANIFEST:
+            raise ModelFileError(f"{path.name}: a manifest has at most {LARGEST_MANIFEST} bytes")
+        described = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Description)
+    except OSError as error:
+        raise ModelFileError(f"{path.name}: can't be read: {error.strerror}") from error
+    except (
+        *(msgspec.ValidationError, tomllib.TOMLDecodeError),
+        *(UnicodeDecodeError, RecursionError),
+    ) as error:
+        raise ModelFileError(f"{path.name}: {error}") from error
+    return Manifest(**msgspec.structs.asdict(described), folder=path.parent)
+
+
+def variant_of(manifest: Description, name: str) -> Variant:
+    """Return a variant by its name in any case. Raises ModelNotFound that lists those there are."""
+    wanted = name.casefold()
+    found = next((one for one in manifest.variants if one.name.casefold() == wanted), None)
+    if found is None:
+        names = ", ".join(one.name for one in manifest.variants)
+        raise ModelNotFound(f"{manifest.id} has no variant {name!r}; it has {names}", param="model")
+    return found
+
+
+def choose(manifest: Manifest, variant: str) -> Manifest:
+    """Return the manifest with another variant chosen. Raises ModelNotFound."""
+    return msgspec.structs.replace(manifest, default=variant_of(manifest, variant).name)

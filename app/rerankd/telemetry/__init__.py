@@ -1,0 +1,1 @@
+"""What is observed: metrics, usage, traces and the look of log lines."""

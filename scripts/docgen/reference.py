@@ -1,0 +1,48 @@
+"""Which pages are written from the program, and how; `just docs` writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rerankd import settings
+
+from docgen import api_page, command_page
+from docgen.markdown import codes, put, table
+from docgen.metrics_table import metrics
+from support.places import ROOT
+
+DOCS = ROOT / "docs"
+
+
+def settings_table() -> str:
+    """Return the table of settings."""
+    return table(("setting", "flag", "variable", "default", "meaning"), map(_row, settings.table()))
+
+
+def _row(setting: settings.Setting) -> tuple[str, ...]:
+    flag = "" if setting.name in settings.SECRET else codes([setting.flag])
+    default = "" if setting.default in {(), ""} else setting.default
+    shown = str(default).lower() if isinstance(default, bool) else str(default)
+    return (*map(codes, ([setting.name],)), flag, codes([setting.variable]), shown, setting.help)
+
+
+PAGES: dict[str, Callable[[str], str]] = {
+    "api.md": lambda page: put(page, "errors", api_page.errors()),
+    "api-reference.md": lambda _: api_page.page(),
+    "cli.md": lambda _: command_page.page(),
+    "observability.md": lambda page: put(page, "metrics", metrics()),
+    "settings.md": lambda page: put(page, "settings", settings_table()),
+}
+"""Each page of docs/ that is written, wholly or in part, and what makes the new text of the old."""
+
+
+def read(name: str) -> str:
+    """Return a page as it is, empty if there is none yet."""
+    path = DOCS / name
+    return path.read_text("utf-8") if path.exists() else ""
+
+
+def write() -> None:
+    """Write every page anew."""
+    for name, made in PAGES.items():
+        (DOCS / name).write_text(made(read(name)), "utf-8")

@@ -1,0 +1,186 @@
+"""Measure rerankd beside its peers and print the table of docs/performance.md.
+
+    python tests/integration/peers/compare.py --llama-server PATH
+        [--node DIR] [--onnx PYTHON] [--rounds 5]
+
+Starts each pair of servers, warms both, sends them the same requests in turn, and stops them.
+Peers that are not given are left out. `just bench-peers` builds them all and runs this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import httpx
+
+from rerankd.cli.bench import Line, compare
+from rerankd.measuring.bench.workload import Load, Server
+
+HERE = Path(__file__).parent
+EMBEDDED = HERE.parent / "models" / "rerank-mini-en-0-q8_0.gguf"
+"""The first embedded model: a cross-encoder, which the peers can run as well."""
+PATIENCE = 300
+CORES = "2"
+
+ONE_20 = Load(clients=1, documents=20, words=80, requests=12)
+ONE_200 = Load(clients=1, documents=200, words=80, requests=2)
+MANY_20 = Load(clients=8, documents=20, words=80, requests=24)
+MANY_200 = Load(clients=8, documents=200, words=80, requests=8)
+HALF = Load(clients=1, documents=20, words=80, requests=24, repeated=0.5)
+CAUSAL_60 = Load(clients=1, documents=8, words=60, requests=1)
+CAUSAL_400 = Load(clients=1, documents=3, words=400, requests=1)
+CAUSAL_LONG_QUERY = Load(clients=1, documents=8, words=60, requests=1, query_words=400)
+
+
+def rerankd(model: Path | str, port: int, *options: str) -> list[str]:
+    """Return the command of our server."""
+    whole = ("serve", "--model", str(model), "--port", str(port), "--log-level", "error")
+    return [sys.executable, "-m", "rerankd", *whole, *options]
+
+
+def llama_server(program: str, model: Path, port: int, slots: int, batch: int) -> list[str]:
+    """Return the command of llama.cpp's server."""
+    return [
+        *(program, "-m", str(model), "--reranking", "--port", str(port), "-t", CORES),
+        *("-b", str(batch), "-ub", str(batch), "-fa", "on", "-np", str(slots)),
+        *("-c", str(slots * batch), "--no-webui"),
+    ]
+
+
+@contextmanager
+def running(command: Sequence[str], port: int, folder: Path | None = None) -> Iterator[Server]:
+    """Start a server, wait until it ranks, and stop it."""
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            await_answer(process, url)
+            yield Server(url=url, pid=process.pid)
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)
+
+
+def await_answer(process: subprocess.Popen[bytes], url: str) -> None:
+    """Ask until the server ranks, or has ended: it is a stranger, nothing else tells."""
+    end = time.monotonic() + PATIENCE
+    body = {"query": "ready", "documents": ["yes"]}
+    while time.monotonic() < end:
+        with suppress(httpx.HTTPError):
+            if httpx.post(f"{url}/v1/rerank", json=body, timeout=PATIENCE).is_success:
+                if process.poll() is not None:
+                    break  # a stranger answered at this address
+                return
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.2)
+            break
+    raise SystemExit(f"{process.args!r} did not answer")
+
+
+def rows_for(
+    name: str,
+    ours: Sequence[str],
+    peer: Sequence[str],
+    ports: tuple[int, int],
+    loads: Sequence[Load],
+    rounds: int,
+) -> Iterator[tuple[str, Line, Line]]:
+    """Yield our line and the peer's for each load."""
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(running(command, port))
+            for command, port in zip((ours, peer), ports, strict=True)
+        ]
+        for load in loads:
+            seed = time.time_ns() % 1_000_000
+            own, other = compare(servers, load, rounds, seed)
+            yield name, own, other
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def plan(
+    arguments: argparse.Namespace, one: int, two: int
+) -> Iterator[tuple[str, list[str], list[str], list[Load]]]:
+    """Yield (peer, our command, its command, loads) for servers at two ports."""
+    arguments.options = ["--accept-degraded", *arguments.options]  # no manifest vouches for a path
+    tuned = ("--cache-bytes", "0", *arguments.options)
+    ours = rerankd(EMBEDDED, one, *tuned)
+    if arguments.llama_server:
+        for slots in (1, 4):
+            peer = llama_server(arguments.llama_server, EMBEDDED, two, slots, 512)
+            yield f"llama-server -np {slots}", ours, peer, [ONE_20, ONE_200, MANY_20, MANY_200]
+    if arguments.llama_server and arguments.causal:
+        peer = llama_server(arguments.llama_server, arguments.causal, two, 1, 2048)
+        causal = rerankd(arguments.causal, one, *tuned)
+        yield "llama-server, causal", causal, peer, [CAUSAL_60, CAUSAL_400, CAUSAL_LONG_QUERY]
+    if arguments.node:
+        script = [str(HERE / "node_llama_cpp.mjs"), str(EMBEDDED), str(two), CORES]
+        peer = ["node", str(arguments.node / script[0].rpartition("/")[2]), *script[1:]]
+        yield "node-llama-cpp", ours, peer, [ONE_20]
+    if arguments.onnx:
+        script = [str(HERE / "onnx_server.py"), str(EMBEDDED), str(two), CORES, "int8"]
+        yield "ONNX Runtime int8", ours, [str(arguments.onnx), *script], [ONE_20, MANY_20]
+    without = rerankd(EMBEDDED, two, *tuned)
+    yield "itself without cache", rerankd(EMBEDDED, one, *arguments.options), without, [HALF]
+
+
+def main() -> None:
+    """Run what is asked for; JSONL to --out, the table to stdout."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--llama-server", help="the program")
+    parser.add_argument("--causal", type=Path, help="a file of synthetic.py")
+    parser.add_argument("--node", type=Path, help="folder with node_llama_cpp.mjs and its packages")
+    parser.add_argument("--onnx", type=Path, help="a Python with onnx and onnxruntime")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="peers whose name contains this")
+    parser.add_argument("--out", type=Path, help="file for every line in JSON")
+    parser.add_argument("options", nargs="*", help="after --: options for rerankd serve")
+    arguments = parser.parse_args()
+    print(
+        "| peer | clients | documents | words | query | docs/s | its docs/s | ratio (range) |",
+        end="",
+    )
+    print(" p95 ms | its p95 | MB | its MB |")
+    print("|---" * 12 + "|")
+    ports = free_port(), free_port()
+    for name, ours, peer, loads in plan(arguments, *ports):
+        if arguments.only not in name:
+            continue
+        for label, own, other in rows_for(name, ours, peer, ports, loads, arguments.rounds):
+            print_row(label, own, other)
+            if arguments.out:
+                with arguments.out.open("a") as file:
+                    for line in (own, other):
+                        told = {name: getattr(line, name) for name in line.__struct_fields__}
+                        file.write(json.dumps({"peer": label, **told}) + "\n")
+
+
+def print_row(name: str, own: Line, other: Line) -> None:
+    """Print a row of the table."""
+    low, high = own.ratio_range or (0.0, 0.0)
+    cells = [
+        *(name, own.clients, own.documents, own.words, own.query_words),
+        *(f"{own.documents_per_second:.2f}", f"{other.documents_per_second:.2f}"),
+        f"{own.ratio or 0:.2f} ({low:.2f} to {high:.2f})",
+        *(f"{own.p95_ms:.0f}", f"{other.p95_ms:.0f}"),
+        *(f"{own.memory_mb or 0:.0f}", f"{other.memory_mb or 0:.0f}"),
+    ]
+    print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

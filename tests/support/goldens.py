@@ -1,0 +1,85 @@
+"""Golden files: a request, and what it is answered with, for every dialect.
+
+A file has `path` and `request`, maybe `headers` and `settings`; `python tests/support/goldens.py`
+asks them all and writes `status`, `reply` and the `told` headers anew, for a person to review.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from litestar.testing import TestClient
+
+from support.places import DATA
+from support.serving import client_of, service_of
+
+FOLDER = DATA / "golden"
+TOLD = re.compile(r"x-compute-.*|x-.*-time|x-rerankd-warning|retry-after")
+"""Headers of an answer that a golden file holds."""
+TIMES = re.compile(r"\w+_ms|\w+_latency|created|x-.*-time")
+"""What no two answers have in common."""
+
+
+def files() -> list[Path]:
+    """Return all golden files."""
+    return sorted(FOLDER.glob("*/*.json"))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return a golden file."""
+    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return found
+
+
+@contextmanager
+def client_for(settings: dict[str, Any]) -> Iterator[TestClient[Any]]:
+    """Yield a client of a server with a golden file's settings, which keeps no scores."""
+    with client_of(service_of(**{"cache_bytes": 0} | settings)) as client:
+        yield client
+
+
+def answered(golden: dict[str, Any], client: TestClient[Any]) -> dict[str, Any]:
+    """Ask a golden request, and return the file as it should be."""
+    response = client.post(
+        golden["path"],
+        content=json.dumps(golden["request"], ensure_ascii=False).encode(),
+        headers={"X-Request-Id": "golden"} | golden.get("headers", {}),
+    )
+    told = {name: value for name, value in response.headers.items() if TOLD.fullmatch(name)}
+    asked = {name: golden[name] for name in ASKED if name in golden}
+    found = {"status": response.status_code, "reply": timeless(response.json())}
+    return asked | found | ({"told": timeless(told)} if told else {})
+
+
+ASKED = ("path", "headers", "settings", "request")
+
+
+def timeless(value: Any) -> Any:
+    """Return an answer with all times at nought."""
+    if isinstance(value, list):
+        return [timeless(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: 0 if TIMES.fullmatch(name) and not isinstance(one, dict) else timeless(one)
+        for name, one in value.items()
+    }
+
+
+def main() -> None:
+    """Write all files anew."""
+    for path in files():
+        golden = read(path)
+        with client_for(golden.get("settings", {})) as client:
+            text = json.dumps(answered(golden, client), ensure_ascii=False, indent=2)
+        path.write_text(text + "\n", "utf-8")
+        print(path.relative_to(FOLDER))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,270 @@
+"""`rerankd models`: the list and one model, to a pipe and to a person."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from rich.console import Console, RenderableType
+
+from rerankd.cli import models as command
+from rerankd.cli.models import Bytes, as_table, details, models, serving, show_details
+from rerankd.errors import ModelNotFound, SettingsError
+from rerankd.sources import catalog
+from rerankd.sources.catalog import Manifest, Query, Variant
+
+OWN = """\
+id = "own"
+title = "[bold]Mine[/bold]"
+description = "A model of my own"
+license = "MIT"
+languages = ["de"]
+parameters = 1
+family = "bert"
+score = "sigmoid"
+default = "F16"
+variants = [{ name = "F16", file = "own.gguf", bytes = 4 }]
+context = { trained = 8, recommended = 8 }
+shape = { layers = 1, width = 4, heads = 2 }
+"""
+
+
+def invoke(*arguments: str) -> Result:
+    """Run the command in this process, with its output in a pipe."""
+    return CliRunner().invoke(models, arguments)
+
+
+def rows(*arguments: str) -> list[dict[str, Any]]:
+    """Return the JSON lines a command printed."""
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def printed(*parts: RenderableType, width: int = 200) -> str:
+    """Return what a person would see of these parts."""
+    console = Console(file=io.StringIO(), width=width)
+    console.print(*parts)
+    return str(console.file.getvalue())  # type: ignore[attr-defined]
+
+
+def everything_here(_manifest: Manifest, _variant: Variant) -> bool:
+    return True
+
+
+@pytest.fixture(autouse=True)
+def two_gigabytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have 2 GB of memory free, on any machine."""
+    monkeypatch.setattr(catalog, "available_memory", lambda: 2 * 10**9)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> str:
+    """Return the path of a person's folder of manifests."""
+    (tmp_path / "own.toml").write_text(OWN)
+    return str(tmp_path)
+
+
+# the list
+
+
+def test_a_pipe_gets_a_line_a_model() -> None:
+    """Each model of the catalog is one JSON object with what there is to choose by."""
+    found = rows()
+    assert {one.id for one in catalog.manifests()} == {row["id"] for row in found}
+    bge = next(row for row in found if row["id"] == "bge-reranker-v2-m3")
+    assert (bge["title"], bge["license"], bge["languages"]) == (
+        *("BGE Reranker v2 M3", "Apache-2.0", ["mul"]),
+    )
+    assert (bge["bytes"], bge["fits"], bge["installed"]) == (438_376_864, True, False)
+    assert bge["memory_bytes"] > bge["bytes"]
+    assert bge["quality"][0]["value"] == 0.5526
+
+
+def test_words_and_filters_narrow_the_list() -> None:
+    """Words stand right after the command; every filter holds."""
+    assert [row["id"] for row in rows("baai", "chinese")] == ["bge-reranker-base"]
+    assert [row["id"] for row in rows("--license", "mit")] == ["bge-reranker-base"]
+    korean = [row["id"] for row in rows("--language", "ko", "--max-memory", "320M")]
+    assert korean == ["mmarco-mminilmv2-l12-h384-v1", "bce-reranker-base-v1"]
+    assert {"qwen3-reranker-4b", "qwen3-reranker-8b"}.isdisjoint(
+        row["id"] for row in rows("--fits", "qwen3")
+    )
+    assert rows("list", "baai") == rows("baai")
+    assert rows("nothing-like-it") == []
+
+
+def test_own_manifests_are_listed(own: str) -> None:
+    """The folder of the setting catalog_dir adds its models."""
+    assert [row["id"] for row in rows("--catalog-dir", own, "my", "own")] == ["own"]
+
+
+def test_a_wrong_folder_is_an_error() -> None:
+    """A folder that isn't there ends the command."""
+    assert isinstance(invoke("--catalog-dir", "/no/such").exception, SettingsError)
+
+
+def test_a_person_gets_a_table() -> None:
+    """The table has sizes, memory, licence, languages and what is published, and marks licences."""
+    found = catalog.entries(catalog.manifests(), Query(), 2 * 10**9, everything_here)
+    text = printed(as_table(found))
+    for expected in ("bge-reranker-v2-m3", "438.4 MB", "zh en ja ko", "0.5526 nDCG@10"):
+        assert expected in text
+    assert "CC-BY-NC-4.0 (accept)" in text
+    assert text.count("(accept)") == 2
+
+
+def test_names_are_whole_on_a_narrow_terminal() -> None:
+    """A long id is folded, not cut, where the terminal is narrow."""
+    wanted = "jina-reranker-v2-base-multilingual"
+    found = catalog.entries(catalog.manifests(), Query(search=wanted), None, everything_here)
+    lines = printed(as_table(found), width=80).splitlines()
+    cells = [line.split("│")[1].strip() for line in lines if line.startswith("│")]
+    assert "".join(cells).startswith(wanted)
+
+
+def test_what_is_not_known_is_a_question_mark() -> None:
+    """Where the machine doesn't tell its free memory the table doesn't either."""
+    found = catalog.entries(catalog.manifests(), Query(search="lamar"), None, everything_here)
+    row = next(line for line in printed(as_table(found)).splitlines() if "lamar-600m" in line)
+    assert [cell.strip() for cell in row.split("│")[4:5]] == ["?"]
+    assert row.rstrip(" │").endswith("yes")
+
+
+def test_texts_are_not_markup(own: str) -> None:
+    """What a manifest says is shown as it stands."""
+    manifest = catalog.find("own", Path(own))
+    assert manifest
+    console = Console(file=io.StringIO(), width=120)
+    show_details(details(manifest, 2 * 10**9, catalog.is_beside), console)
+    assert "[bold]Mine[/bold]" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+# numbers of bytes
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0", 0),
+        ("800", 800),
+        ("800M", 800_000_000),
+        ("2.5g", 2_500_000_000),
+        ("2GiB", 2 * 1024**3),
+        ("1 kb", 1000),
+        ("512kib", 524_288),
+        ("1T", 10**12),
+    ],
+)
+def test_bytes_are_read(text: str, expected: int) -> None:
+    """Letters are powers of 1000, with an i powers of 1024."""
+    assert expected == Bytes().convert(text, None, None)
+    assert expected == Bytes().convert(expected, None, None)
+
+
+@pytest.mark.parametrize("text", ["", "M", "-1", "1e9", "2 gold", "1.2.3", "9" * 20])
+def test_other_texts_are_no_bytes(text: str) -> None:
+    """Anything else is refused with an example."""
+    with pytest.raises(click.BadParameter, match="such as 800M"):
+        Bytes().convert(text, None, None)
+    assert invoke("--max-memory", text).exit_code == 2
+
+
+# one model
+
+
+def test_show_gives_a_pipe_everything() -> None:
+    """One JSON object has the variants with their hashes, the sources and the commands."""
+    (found,) = rows("show", "BAAI/bge-reranker-v2-m3:q8_0")
+    assert (found["id"], found["default"]) == ("bge-reranker-v2-m3", "Q8_0")
+    assert found["bytes"] == 635_676_416
+    assert [len(variant["sha256"]) for variant in found["variants"]] == [64] * 3
+    assert all(quality["source"] for quality in found["quality"])
+    assert found["serve"] == [
+        "rerankd pull bge-reranker-v2-m3:Q8_0",
+        "rerankd serve --model bge-reranker-v2-m3:Q8_0",
+    ]
+
+
+def test_show_tells_of_overrides() -> None:
+    """What the engine must be told beyond the file is shown."""
+    (found,) = rows("show", "granite-embedding-reranker-english-r2")
+    assert found["overrides"] == {"modern-bert.classifier.pooling_type": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("nothing", "no model 'nothing' in the catalog"), ("lamar-600m:Q1", "it has Q5_K_M")],
+)
+def test_show_refuses_what_is_not_there(name: str, told: str) -> None:
+    """An unknown model or variant is an error of ours, which the command's group ends."""
+    error = invoke("show", name).exception
+    assert isinstance(error, ModelNotFound)
+    assert told in error.message
+
+
+def shown(model: str) -> str:
+    found = catalog.find(model)
+    assert found is not None
+    console = Console(file=io.StringIO(), width=160)
+    show_details(details(found, 2 * 10**9, catalog.is_beside), console)
+    return str(console.file.getvalue())  # type: ignore[attr-defined]
+
+
+def test_a_person_sees_all_of_a_model() -> None:
+    """Facts, variants, quality with source, warnings and commands are all on the screen."""
+    text = shown("jina-reranker-v2-base-multilingual")
+    for expected in (
+        "Jina Reranker v2 base multilingual",
+        "CC-BY-NC-4.0; needs --accept-license",
+        "1,024 of 1,024 tokens",
+        "Q8_0 *",
+        "57.06 nDCG@10, percent, BEIR (model card of jinaai/jina-reranker-v2-base-multilingual)",
+        "warning: CC-BY-NC-4.0: not for commercial use",
+        "$ rerankd pull jina-reranker-v2-base-multilingual:Q8_0 --accept-license",
+        "no sha256",
+    ):
+        assert expected in text
+    assert "overrides" not in text
+
+
+def test_doubtful_facts_are_shown_as_such() -> None:
+    """Approximate sizes carry a tilde, and unverified keys are listed."""
+    text = shown("granite-embedding-reranker-english-r2")
+    assert "~161.0 MB" in text
+    assert "modern-bert.classifier.pooling_type=2" in text
+    assert re.search(r"^unverified +overrides *$", text, re.MULTILINE)
+
+
+def test_what_is_here_needs_no_download() -> None:
+    """The embedded model is served at once, one from the Hub is pulled first."""
+    embedded, remote = (catalog.find(name) for name in (catalog.DEFAULT, "bge-reranker-base"))
+    assert embedded is not None
+    assert remote is not None
+    assert serving(catalog.entry_of(embedded, None, catalog.is_beside)) == (
+        "rerankd serve --model rerank-mini-en:Q8_0",
+    )
+    assert len(serving(catalog.entry_of(remote, None, catalog.is_beside))) == 2
+    assert len(serving(catalog.entry_of(remote, None, everything_here))) == 1
+
+
+def test_the_command_asks_what_it_is_wired_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both commands take their word for what is here from one function."""
+    monkeypatch.setattr(command, "INSTALLED", everything_here)
+    assert all(row["installed"] for row in rows())
+    (found,) = rows("show", "bge-reranker-base")
+    assert found["serve"] == ["rerankd serve --model bge-reranker-base:Q8_0"]
+
+
+def test_help_names_both() -> None:
+    """The group's help lists its commands instead of the models."""
+    result = invoke("--help")
+    assert result.exit_code == 0
+    assert "show" in result.output
+    assert "list" in result.output

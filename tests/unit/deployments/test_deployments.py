@@ -1,0 +1,515 @@
+"""Deployments with made steps: states, use, memory, idle time, events; no engine, no sleeps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rerankd.deployments import TRANSITIONS, Deployments, Status
+from rerankd.domain import ModelFacts
+from rerankd.errors import (
+    Conflict,
+    DownloadError,
+    ModelFailed,
+    ModelLoading,
+    ModelNotFound,
+    ShuttingDown,
+)
+from rerankd.scheduling.scheduler import Load
+from rerankd.settings import Settings
+from rerankd.sources.catalog import Manifest, find
+from rerankd.sources.resolve import Progress, ResolvedModel
+from rerankd.store import Spec, Store
+
+from support.fakes import PATIENCE
+
+GIGABYTE = 10**9
+
+
+class FakeRuntime:
+    """An open model that remembers how it was closed."""
+
+    def __init__(self, model_id: str) -> None:
+        self.facts = ModelFacts(
+            id=model_id,
+            architecture="bert",
+            family="bert",
+            parameters=1,
+            file="x.gguf",
+            file_bytes=1,
+            context=512,
+            trained_context=512,
+        )
+        self.load = Load(0, 0, 0.0)
+        self.closed: float | None = None
+        self.aborted = False
+
+    async def close(self, seconds: float) -> None:
+        self.closed = seconds
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class FakeSteps:
+    """Steps that wait where a test holds them, and fail where it says so."""
+
+    def __init__(self, memory: int = GIGABYTE) -> None:
+        self.memory = memory
+        self.manifest: Manifest | None = None
+        self.held: dict[str, asyncio.Event] = {}
+        self.fails: dict[str, Exception] = {}
+        self.runtimes: dict[str, list[FakeRuntime]] = {}
+        self.tell: Callable[[Progress], None] | None = None
+        self.reached = {step: asyncio.Event() for step in ("download", "verify", "load")}
+
+    @property
+    def began(self) -> asyncio.Event:
+        """The event that a download has begun."""
+        return self.reached["download"]
+
+    def hold(self, step: str) -> asyncio.Event:
+        """Hold a step until the returned event is set."""
+        return self.held.setdefault(step, asyncio.Event())
+
+    async def _at(self, step: str) -> None:
+        self.reached[step].set()
+        if step in self.held:
+            await self.held[step].wait()
+        if step in self.fails:
+            raise self.fails[step]
+
+    async def download(self, _spec: Spec, tell: Callable[[Progress], None]) -> Any:
+        self.tell = tell
+        await self._at("download")
+        return ResolvedModel(Path("x.gguf"), self.manifest)
+
+    async def verify(self, _spec: Spec, _located: Any) -> tuple[Any, int]:
+        await self._at("verify")
+        return "target", self.memory
+
+    async def load(self, spec: Spec, _target: Any) -> Any:
+        await self._at("load")
+        runtime = FakeRuntime(spec.id)
+        self.runtimes.setdefault(spec.id, []).append(runtime)
+        return runtime
+
+
+class Clock:
+    """A clock that goes when it is told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class House:
+    """Deployments over fakes."""
+
+    def __init__(self, store: Store | None = None, **settings: Any) -> None:
+        self.steps = FakeSteps()
+        self.clock = Clock()
+        self.all = Deployments(Settings(**settings), self.steps, store, self.clock)
+
+    async def ready(self, *names: str, pinned: bool = False) -> None:
+        """Deploy models one after another until they are ready."""
+        for name in names:
+            self.clock.now += 1
+            await settled(self.all.deploy(Spec(id=name, source=name, pinned=pinned)))
+
+    def states(self) -> dict[str, str]:
+        """Return each deployment's state."""
+        return {status.id: status.state for status in self.all.statuses}
+
+
+async def settled(deployment: Any) -> None:
+    """Wait until a deployment's task has ended."""
+    assert deployment.task
+    await asyncio.wait({deployment.task}, timeout=PATIENCE)
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    """Run a test's coroutine with a time limit."""
+    asyncio.run(asyncio.wait_for(test(), PATIENCE))
+
+
+def spec(name: str, **more: Any) -> Spec:
+    """Return what to deploy under a name."""
+    return Spec(id=name, source=name, **more)
+
+
+def test_a_model_goes_through_all_states_to_ready() -> None:
+    """Every state is told, in order, with its time."""
+
+    async def check() -> None:
+        house = House()
+        gate = house.steps.hold("download")
+        deployed = house.all.deploy(spec("a"))
+        events = house.all.events()
+        seen: list[str] = [(await anext(events)).state]
+        gate.set()
+        await settled(deployed)
+        while seen[-1] != "ready":
+            seen.append((await anext(events)).state)
+        await events.aclose()
+
+        assert seen == ["downloading", "verifying", "loading", "ready"]
+        assert house.all.status("a").memory_bytes == GIGABYTE
+
+    run(check)
+
+
+def test_progress_is_told_while_downloading() -> None:
+    """Bytes and rate of a download are in the status, and go with the next state."""
+
+    async def check() -> None:
+        house = House()
+        gate = house.steps.hold("download")
+        deployed = house.all.deploy(spec("a"))
+        await house.steps.began.wait()
+        assert house.steps.tell
+        house.steps.tell(Progress(done=5, total=10, rate=2.0, seconds_left=2.5))
+        progress = house.all.status("a").progress
+        gate.set()
+        await settled(deployed)
+
+        assert progress == Progress(done=5, total=10, rate=2.0, seconds_left=2.5)
+        assert house.all.status("a").progress is None
+
+    run(check)
+
+
+@pytest.mark.parametrize("step", ["download", "verify", "load"])
+def test_a_failing_step_is_told_and_can_be_tried_again(step: str) -> None:
+    """The reason stands in the message; requests get it; a restart tries again."""
+
+    async def check() -> None:
+        house = House()
+        house.steps.fails[step] = DownloadError("the Hub is gone")
+        await house.ready("a")
+        assert (house.states(), house.all.status("a").message) == (
+            {"a": "failed"},
+            "the Hub is gone",
+        )
+        with pytest.raises(ModelFailed, match="the Hub is gone"):
+            async with house.all.use("a"):
+                pass
+        house.steps.fails.clear()
+        house.all.restart("a")
+        await settled(house.all._find("a"))
+        assert house.states() == {"a": "ready"}
+
+    run(check)
+
+
+def test_a_fault_of_ours_fails_one_deployment_only() -> None:
+    """An unexpected exception is logged and told without its insides."""
+
+    async def check() -> None:
+        house = House()
+        await house.ready("a")
+        house.steps.fails["load"] = ZeroDivisionError("secret")
+        await house.ready("b")
+        assert house.states() == {"a": "ready", "b": "failed"}
+        assert "secret" not in house.all.status("b").message
+
+    run(check)
+
+
+def test_requests_find_their_model() -> None:
+    """A name, the default for none, and 404 for others."""
+
+    async def check() -> None:
+        house = House()
+        await settled(house.all.deploy(spec("d"), default=True))
+        await house.ready("a")
+        for name, expected in ((None, "d"), ("", "d"), ("d", "d"), ("a", "a")):
+            async with house.all.use(name) as runtime:
+                assert runtime.facts.id == expected
+        with pytest.raises(ModelNotFound, match="'d', 'a'"):
+            async with house.all.use("x"):
+                pass
+
+    run(check)
+
+
+def test_any_model_means_the_default_one() -> None:
+    """A client whose model name can't be set is served, where the server was told to."""
+
+    async def test() -> None:
+        house = House(any_model=True)
+        await settled(house.all.deploy(Spec(id="d", source="d"), default=True))
+        await house.ready("a")
+        for asked, served in (("rerank-v3.5", "d"), ("a", "a"), (None, "d")):
+            async with house.all.use(asked) as runtime:
+                assert runtime.facts.id == served
+        assert house.all.name_of("rerank-v3.5") == "d"
+
+    asyncio.run(test())
+
+
+def test_requests_may_use_a_model_s_other_names() -> None:
+    """What the catalog calls a model finds it under any id, in any case."""
+
+    async def check() -> None:
+        house = House()
+        house.steps.manifest = find("bge-reranker-v2-m3")
+        await house.ready("mine")
+        for name in ("mine", "bge-reranker-v2-m3", "baai/BGE-reranker-v2-m3"):
+            async with house.all.use(name) as runtime:
+                assert runtime.facts.id == "mine"
+
+    run(check)
+
+
+def test_requests_for_a_loading_model_are_told_to_come_back() -> None:
+    """503 with Retry-After while it loads; with load_wait the request waits."""
+
+    async def check() -> None:
+        house = House(load_wait=PATIENCE)
+        impatient = House()
+        for one in (house, impatient):
+            one.steps.hold("load")
+            one.all.deploy(spec("a"))
+        with pytest.raises(ModelLoading) as raised:
+            async with impatient.all.use("a"):
+                pass
+        house.steps.held["load"].set()
+        async with house.all.use("a") as runtime:
+            assert runtime.facts.id == "a"
+        assert raised.value.retry_after
+        impatient.steps.held["load"].set()
+        await impatient.all.close()
+
+    run(check)
+
+
+def test_the_same_id_is_deployed_once() -> None:
+    """A second deployment under an id is a conflict; so is a restart of a running one."""
+
+    async def check() -> None:
+        house = House()
+        await house.ready("a")
+        with pytest.raises(Conflict):
+            house.all.deploy(spec("a"))
+        with pytest.raises(Conflict):
+            house.all.restart("a")
+
+    run(check)
+
+
+def test_stop_drains_frees_and_forgets() -> None:
+    """The model is closed with the drain limit and its name is unknown afterwards."""
+
+    async def check() -> None:
+        house = House(drain_timeout=7.0)
+        await house.ready("a")
+        await house.all.stop("a")
+        assert house.steps.runtimes["a"][0].closed == 7.0
+        assert house.states() == {}
+        with pytest.raises(ModelNotFound):
+            await house.all.stop("a")
+
+    run(check)
+
+
+@pytest.mark.parametrize("step", ["download", "verify", "load"])
+def test_stop_while_loading_leaves_nothing_behind(step: str) -> None:
+    """A model that finishes loading after it was stopped is closed again."""
+
+    async def check() -> None:
+        house = House()
+        gate = house.steps.hold(step)
+        house.all.deploy(spec("a"))
+        await house.steps.reached[step].wait()
+        stopping = asyncio.create_task(house.all.stop("a"))
+        await asyncio.sleep(0)  # lets the stop begin
+        gate.set()
+        await stopping
+        assert house.states() == {}
+        assert all(runtime.closed == 0 for runtime in house.steps.runtimes.get("a", []))
+        assert len(house.steps.runtimes.get("a", [])) == (step == "load")
+
+    run(check)
+
+
+def test_the_least_recently_used_model_makes_room() -> None:
+    """With room for two, a third unloads the one used longest ago; it loads again on use."""
+
+    async def check() -> None:
+        house = House(memory_budget=2 * GIGABYTE, load_wait=PATIENCE)
+        await house.ready("a", "b")
+        house.clock.now += 1
+        async with house.all.use("a"):
+            pass
+        await house.ready("c")
+        assert house.states() == {"a": "ready", "b": "absent", "c": "ready"}
+        assert "made room for c" in house.all.status("b").message
+        house.clock.now += 1
+        async with house.all.use("c"):
+            pass
+        async with house.all.use("b") as runtime:
+            assert runtime.facts.id == "b"
+        assert house.states() == {"a": "absent", "b": "ready", "c": "ready"}
+
+    run(check)
+
+
+def test_eviction_never_cuts_a_running_request_or_a_pin() -> None:
+    """Models in use and pinned ones stay; the newcomer fails with the reason."""
+
+    async def check() -> None:
+        house = House(memory_budget=2 * GIGABYTE)
+        await house.ready("pinned", pinned=True)
+        await house.ready("used")
+        async with house.all.use("used"):
+            await house.ready("late")
+            assert house.states() == {"pinned": "ready", "used": "ready", "late": "failed"}
+            assert "memory_budget" in house.all.status("late").message
+        house.all.restart("late")
+        await settled(house.all._find("late"))
+        assert house.states() == {"pinned": "ready", "used": "absent", "late": "ready"}
+
+    run(check)
+
+
+def test_idle_models_are_unloaded_after_their_time() -> None:
+    """Only what has had no request for idle_timeout goes, and never a pinned one."""
+
+    async def check() -> None:
+        house = House(idle_timeout=60.0)
+        await house.ready("old", "used")
+        await house.ready("pinned", pinned=True)
+        house.clock.now += 50
+        async with house.all.use("used"):
+            pass
+        house.clock.now += 15
+        house.all.unload_idle()
+        await settled(house.all._find("old"))
+        assert house.states() == {"old": "absent", "used": "ready", "pinned": "ready"}
+
+    run(check)
+
+
+def test_close_ends_everything_and_keeps_what_was_deployed(tmp_path: Path) -> None:
+    """After close nothing is taken; a new process deploys again what was there, pins and all."""
+    store = Store(tmp_path)
+
+    async def first() -> None:
+        house = House(store)
+        await settled(house.all.deploy(spec("default"), default=True))
+        await house.ready("a", pinned=True)
+        await house.ready("b")
+        await house.all.stop("b")
+        await house.all.close()
+        with pytest.raises(ShuttingDown):
+            house.all.deploy(spec("c"))
+        with pytest.raises(ShuttingDown):
+            async with house.all.use("a"):
+                pass
+        assert house.steps.runtimes["a"][0].closed is not None
+
+    async def second() -> None:
+        house = House(store)
+        house.all.restore()
+        await settled(house.all._find("a"))
+        assert house.states() == {"a": "ready"}
+        assert house.all.status("a").pinned
+
+    run(first)
+    run(second)
+
+
+def test_slow_listeners_miss_old_events_and_hold_nobody() -> None:
+    """A listener that doesn't read gets the newest events when it does."""
+
+    async def check() -> None:
+        house = House()
+        gate = house.steps.hold("download")
+        deployed = house.all.deploy(spec("a"))
+        events = house.all.events()
+        await anext(events)
+        await house.steps.began.wait()
+        assert house.steps.tell
+        for number in range(1000):
+            house.steps.tell(Progress(done=number, total=1000))
+        gate.set()
+        await settled(deployed)
+        seen = [await anext(events) for _ in range(256)]
+        await events.aclose()
+        assert seen[-1].state == "ready"
+        assert seen[0].progress is not None
+        assert seen[0].progress.done > 500
+
+    run(check)
+
+
+def test_states_lead_only_where_they_may() -> None:
+    """Every state can be left, and ready is reached through loading alone."""
+    assert {state for state, after in TRANSITIONS.items() if "ready" in after} == {"loading"}
+    assert all(TRANSITIONS.values())
+
+
+actions = st.lists(
+    st.tuples(
+        st.sampled_from(["deploy", "stop", "use", "restart", "idle", "fail", "mend"]),
+        st.sampled_from(["a", "b", "c"]),
+    ),
+    max_size=25,
+)
+
+
+@given(actions)
+def test_whatever_happens_memory_is_kept_and_nothing_leaks(plan: list[tuple[str, str]]) -> None:
+    """After any series of calls: within the budget, and every model but the ready ones closed."""
+
+    async def check() -> None:
+        house = House(memory_budget=2 * GIGABYTE, idle_timeout=5.0, load_wait=PATIENCE)
+        for action, name in plan:
+            house.clock.now += 2
+            await _act(house, action, name)
+            loaded = [status for status in house.all.statuses if status.state == "ready"]
+            assert sum(status.memory_bytes for status in loaded) <= 2 * GIGABYTE
+        open_now = {status.id for status in _ready(house)}
+        opened = [one for group in house.steps.runtimes.values() for one in group]
+        assert sum(one.closed is None for one in opened) == len(open_now)
+        await house.all.close()
+        assert all(one.closed is not None for one in opened)
+
+    run(check)
+
+
+def _ready(house: House) -> list[Status]:
+    return [status for status in house.all.statuses if status.state == "ready"]
+
+
+async def _act(house: House, action: str, name: str) -> None:
+    try:
+        if action == "deploy":
+            await settled(house.all.deploy(spec(name)))
+        elif action == "stop":
+            await house.all.stop(name)
+        elif action == "restart":
+            house.all.restart(name)
+            await settled(house.all._find(name))
+        elif action == "use":
+            async with house.all.use(name):
+                pass
+        elif action == "idle":
+            house.clock.now += 10
+            house.all.unload_idle()
+            await asyncio.gather(*(settled(one) for one in house.all._all.values() if one.task))
+        elif action == "fail":
+            house.steps.fails["load"] = DownloadError("no")
+        else:
+            house.steps.fails.clear()
+    except (Conflict, ModelNotFound, ModelFailed, ModelLoading):
+        pass

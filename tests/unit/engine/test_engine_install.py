@@ -1,0 +1,88 @@
+"""`install.sh`: which of llama.cpp's variants for processors are left in."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from support.places import ROOT
+
+SCRIPT = ROOT / "app/rerankd/engine/patches/install.sh"
+LIST = """\
+function(ggml_add_cpu_backend_variant tag_name)
+    ggml_add_cpu_backend_variant_impl(${tag_name})
+endfunction()
+        ggml_add_cpu_backend_variant(x64)
+        ggml_add_cpu_backend_variant(haswell            SSE42 AVX)
+            ggml_add_cpu_backend_variant(zen4           SSE42 AVX512)
+        ggml_add_cpu_backend_variant(apple_m1 DOTPROD)
+"""
+PIP = """\
+#!/bin/sh
+# pip in name: "downloads" what lies here, and keeps what it is told to install.
+case "$3" in
+download) for folder; do :; done; cp {sources} "$folder" ;;
+install) for folder; do :; done; cp "$folder/vendor/llama.cpp/ggml/src/CMakeLists.txt" {seen} ;;
+esac
+"""
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    """A lock, and beside it an interpreter whose pip gives made sources."""
+    listed = tmp_path / "sources/llama_cpp_python/vendor/llama.cpp/ggml/src/CMakeLists.txt"
+    listed.parent.mkdir(parents=True)
+    listed.write_text(LIST)
+    archive = tmp_path / "llama_cpp_python-0.0.0.tar.gz"
+    with tarfile.open(archive, "w:gz") as file:
+        file.add(tmp_path / "sources/llama_cpp_python", "llama_cpp_python")
+    python = tmp_path / "python"
+    python.write_text(PIP.format(sources=archive, seen=tmp_path / "seen"))
+    python.chmod(0o755)
+    path = tmp_path / "lock.txt"
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    path.write_text(f"llama-cpp-python==0.0.0 \\\n    --hash=sha256:{digest}\n")
+    return path
+
+
+def install(lock: Path, variants: str) -> subprocess.CompletedProcess[str]:
+    """Install with some variants; without the patches, which are for the real sources."""
+    return subprocess.run(
+        [SCRIPT, lock.with_name("python"), lock],
+        env={**os.environ, "RERANKD_PLAIN_ENGINE": "1", "RERANKD_CPU_VARIANTS": variants},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("variants", "left"),
+    [
+        ("", ["x64", "haswell", "zen4", "apple_m1"]),
+        ("zen4 x64", ["x64", "zen4"]),
+        ("haswell", ["haswell"]),
+    ],
+)
+def test_only_what_is_named_is_compiled(lock: Path, variants: str, left: list[str]) -> None:
+    """Nothing named leaves all; what isn't a variant's line stays."""
+    assert install(lock, variants).returncode == 0
+
+    seen = lock.with_name("seen").read_text()
+    assert re.findall(r"backend_variant\((\w+)[ )]", seen) == left
+    assert seen.startswith("".join(LIST.splitlines(keepends=True)[:3]))
+
+
+def test_a_variant_that_is_gone_stops_the_build(lock: Path) -> None:
+    """A new llama.cpp may call it otherwise; the binary would be slow there, and nobody told."""
+    done = install(lock, "haswell zen5")
+
+    assert done.returncode == 1
+    assert "llama.cpp has no CPU variant zen5" in done.stderr
+    assert not lock.with_name("seen").exists()

@@ -1,0 +1,276 @@
+"""The OpenAPI document: complete, true, and shown by a page that needs no other host."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import msgspec
+import pytest
+from litestar.testing import TestClient
+
+from rerankd import http
+from rerankd.dialects.dialect import Body, Dialect, RequestContext
+from rerankd.dialects.table import DIALECTS, PATHS
+from rerankd.http import create_app
+from rerankd.http.negotiation import JSON, MSGPACK, NDJSON
+from rerankd.http.openapi import document, operations
+from rerankd.http.openapi.examples import REQUESTS
+from rerankd.http.openapi.operations import MEANINGS, RETRIED
+from rerankd.http.pages import SECURITY_HEADERS
+from rerankd.http.statuses import STATUSES
+
+from support.serving import client_of, service_of
+
+PAGES = {"/", "/docs", "/openapi.json", "/static"}
+"""What is for people's eyes, or is the document itself."""
+STATIC = Path(http.__file__).parent / "static"
+SPEC = document(keyed=True)
+
+each_dialect = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda one: one.name)
+each_operation = pytest.mark.parametrize("one", operations(), ids=lambda one: one.id)
+
+
+def schema_of(place: str) -> dict[str, Any]:
+    """Return the schema at a place of the document, with all that it refers to."""
+    return {"$ref": f"#/components/schemas/{place}", "components": SPEC["components"]}
+
+
+def faults(value: Any, schema: dict[str, Any]) -> list[str]:
+    """Return what is wrong with a value."""
+    whole = {**schema, "components": SPEC["components"]}
+    found = jsonschema_rs.Draft202012Validator(whole).iter_errors(value)
+    return [f"{error.instance_path}: {error.message}" for error in found]
+
+
+def responses() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield the operation, the status and the response of every answer, references opened."""
+    for path, methods in SPEC["paths"].items():
+        for method, operation in methods.items():
+            for status, response in operation["responses"].items():
+                name = response.get("$ref", "").rpartition("/")[2]
+                found = SPEC["components"]["responses"][name] if name else response
+                yield f"{method} {path}", status, found
+
+
+def examples_of(media: dict[str, Any]) -> Iterator[Any]:
+    yield from (example["value"] for example in media.get("examples", {}).values())
+
+
+# Complete
+
+
+def test_every_route_is_documented() -> None:
+    """The paths and methods of the document are the application's, pages aside."""
+    routes = {
+        (route.path_format, method.lower())
+        for route in create_app(service_of(start=False)).routes
+        for handler in getattr(route, "route_handlers", ())
+        for method in handler.http_methods
+    }
+    shown = {
+        (path, method)
+        for path, method in routes
+        if method != "options" and not PAGES & {path, path[:7]}
+    }
+
+    assert shown == {(path, method) for path in SPEC["paths"] for method in SPEC["paths"][path]}
+
+
+def test_operations_have_names_of_their_own() -> None:
+    """No two operations share an id, which client generators name functions by."""
+    ids = [one.id for one in operations()]
+
+    assert len(ids) == len(set(ids))
+    assert all(re.fullmatch(r"[a-z]\w*", name) for name in ids)
+
+
+@each_dialect
+def test_every_dialect_is_shown_where_it_is_spoken(dialect: Dialect) -> None:
+    """Each path of a dialect shows its request and its reply."""
+    for path in dialect.paths:
+        (one,) = (one for one in operations() if one.path == path)
+
+        assert dialect.request in [shape.kind for shape in one.takes]
+        assert dialect.answer in [shape.kind for shape in one.gives]
+        assert dialect.failure in [voice.write for voice in one.voices]
+
+
+def test_references_lead_somewhere() -> None:
+    """Every $ref names a component that is there, and every component is used."""
+    found = set(re.findall(r'"#/components/(\w+)/([\w.]+)"', msgspec.json.encode(SPEC).decode()))
+
+    assert found
+    for kind in ("schemas", "responses"):
+        assert set(SPEC["components"][kind]) == {name for group, name in found if group == kind}
+
+
+def test_every_tag_is_explained() -> None:
+    """Operations are grouped by tags that the document describes."""
+    tags = {tag["name"] for tag in SPEC["tags"] if tag["description"]}
+
+    assert tags == {one.tag for one in operations()}
+
+
+def test_ranking_can_be_had_in_every_format() -> None:
+    """Requests are JSON or MessagePack; answers also come line by line."""
+    for path in PATHS:
+        post = SPEC["paths"][path]["post"]
+
+        assert {JSON, MSGPACK} == set(post["requestBody"]["content"])
+        assert {JSON, MSGPACK, NDJSON} == set(post["responses"]["200"]["content"])
+
+
+# True
+
+
+@each_dialect
+def test_texts_are_required_where_they_are(dialect: Dialect) -> None:
+    """A request without documents, or with none, is refused by server and document alike."""
+    request = REQUESTS[dialect.name]
+    path = dialect.paths[0]
+    schema = SPEC["paths"][path]["post"]["requestBody"]["content"][JSON]["schema"]
+    inner = request.get("parameters") and request["input"]
+    names = {"documents", "texts", "passages", "input"} & (inner or request).keys()
+    with client_of(service_of()) as client:
+        for name in names:
+            wrong = (inner or request) | {name: []}
+            wrong = request | {"input": wrong} if inner else wrong
+
+            assert 400 == client.post(path, json=wrong).status_code
+            assert faults(wrong, schema)
+
+
+@each_dialect
+def test_examples_are_requests_and_answers_of_their_dialect(dialect: Dialect) -> None:
+    """Each dialect reads its own example, and its answer is of the type it says."""
+    for path in dialect.paths:
+        body = Body(msgspec.json.encode(REQUESTS[dialect.name]))
+        assert dialect.read(body, RequestContext(path=path)).requests
+
+    with client_of(service_of()) as client:
+        for path in dialect.paths:
+            answer = client.post(path, json=REQUESTS[dialect.name])
+
+            assert 200 == answer.status_code
+            msgspec.json.decode(answer.content, type=dialect.answer)
+
+
+def test_examples_are_true_to_their_schemas() -> None:
+    """Every example of a request, an answer or an error keeps the schema beside it."""
+    count = 0
+    bodies = [
+        ("request", name, one["requestBody"])
+        for name, methods in SPEC["paths"].items()
+        for one in methods.values()
+        if "requestBody" in one
+    ]
+    for name, status, response in (*responses(), *bodies):
+        for media in response.get("content", {}).values():
+            for example in examples_of(media):
+                assert not faults(example, media["schema"]), f"{name} {status}"
+                count += 1
+    assert count > len(PATHS)
+
+
+def test_error_examples_have_the_status_they_stand_under() -> None:
+    """The error of each status is one that the server answers with that status."""
+    own = {(kind, status) for one in DIALECTS for kind, status in one.statuses.items()}
+    for status, (kind, _) in MEANINGS.items():
+        assert STATUSES[kind] == status or (kind, status) in own
+
+
+def test_retries_are_told() -> None:
+    """What may be retried says when."""
+    for _, status, response in responses():
+        assert (int(status) in RETRIED) == ("Retry-After" in response.get("headers", {}))
+
+
+def keys_of(value: Any) -> set[str]:
+    return set(value) if isinstance(value, dict) else keys_of(value[0])
+
+
+@pytest.mark.parametrize("path", ["/v1/rerank", "/rerank"])
+@each_dialect
+def test_real_answers_keep_their_schema(dialect: Dialect, path: str) -> None:
+    """What the server answers to the example is of the document's shape, every key of it."""
+    path = path if path in dialect.paths else dialect.paths[0]
+    with client_of(service_of()) as client:
+        answer = client.post(path, json=REQUESTS[dialect.name]).json()
+    content = SPEC["paths"][path]["post"]["responses"]["200"]["content"][JSON]
+    shown = content["examples"][dialect.title.partition(",")[0]]["value"]
+
+    assert not faults(answer, content["schema"])
+    assert keys_of(shown) == keys_of(answer)
+
+
+@each_operation
+def test_every_get_answers_as_it_says(one: Any, told: TestClient[Any]) -> None:
+    """What can be had without a body is of its schema."""
+    if one.method != "get" or not one.gives:
+        return
+    path = one.path.format(model_id="rerank-mini-en", deployment_id="rerank-mini-en")
+    answer = told.get(path)
+    content = SPEC["paths"][one.path]["get"]["responses"][str(answer.status_code)]["content"]
+
+    assert one.status == answer.status_code
+    assert not faults(answer.json(), content[JSON]["schema"])
+
+
+@pytest.fixture(scope="module")
+def told() -> Iterator[TestClient[Any]]:
+    """Yield a client that may manage."""
+    with client_of(service_of(api_keys=("k",))) as client:
+        client.headers["Authorization"] = "Bearer k"
+        yield client
+
+
+def test_security_is_told_only_where_keys_are_asked_for() -> None:
+    """A server without keys doesn't claim to want one."""
+    assert document(keyed=False)["security"] == []
+    assert document(keyed=True)["security"]
+
+
+def test_keys_made_later_are_told_too() -> None:
+    """The document that is served follows the keys that there are."""
+    with client_of(service_of(api_keys=("k",))) as client:
+        assert client.get("/openapi.json").json()["security"]
+    with client_of(service_of()) as client:
+        assert not client.get("/openapi.json").json()["security"]
+
+
+# The page
+
+
+def test_page_and_its_files_are_served_with_strict_headers() -> None:
+    """The page comes with a policy that forbids other hosts, and its files are there."""
+    with client_of(service_of()) as client:
+        page = client.get("/docs")
+        files = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text)
+        answers = [client.get(file) for file in files]
+
+    assert files
+    assert [200] * len(files) == [answer.status_code for answer in answers]
+    assert SECURITY_HEADERS.items() <= dict(page.headers).items() | {
+        (name, page.headers[name]) for name in SECURITY_HEADERS
+    }
+
+
+def test_page_names_no_other_host() -> None:
+    """No file of the page loads anything from elsewhere."""
+    for file in STATIC.glob("api*"):
+        text = file.read_text("utf-8")
+
+        assert not re.search(
+            r"""(?:src|href|url|import|from|fetch)\W{0,3}["'(]\s*(?:https?:)?//""", text
+        )
+
+
+def test_page_modules_are_all_there() -> None:
+    """Every module that a module of the page imports is a file beside it."""
+    for file in STATIC.glob("api*.js"):
+        for name in re.findall(r'from "\./([\w.-]+)"', file.read_text("utf-8")):
+            assert (STATIC / name).is_file(), f"{file.name} imports {name}"

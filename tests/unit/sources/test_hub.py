@@ -1,0 +1,1104 @@
+"""References to the Hub, and downloads through its real client from a stand-in."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import huggingface_hub
+import pytest
+from huggingface_hub import constants
+
+from rerankd.errors import DownloadError
+from rerankd.sources import hub
+from rerankd.sources.hub import Progress, Reference, RemoteFile, cache, transfer
+from rerankd.sources.hub import download as receive
+from rerankd.sources.hub.meter import Abandoned, Meter
+from rerankd.sources.hub.reference import MOST_PARTS, choose, parts_of
+
+from support.fakes import PATIENCE
+from support.hub_standin import COMMIT, HubStandin, isolate, listening, point, sha256_of
+
+REPO, FILE = "owner/some-Model_1.0-GGUF", "some-model.Q8_0.gguf"
+KEY = f"{REPO}:{FILE}"
+CONTENT = bytes(range(256)) * 40
+REFERENCE = Reference(REPO, FILE)
+REMOTE = RemoteFile(REPO, FILE)
+PINNED = RemoteFile(REPO, FILE, COMMIT, len(CONTENT), sha256_of(CONTENT))
+
+PointTo = Callable[[str], None]
+
+
+class Usage(NamedTuple):
+    """What `shutil.disk_usage` tells."""
+
+    total: int
+    used: int
+    free: int
+
+
+# references
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("hf:a/b:c.gguf", Reference("a/b", "c.gguf")),
+        (f"hf:{REPO}:{FILE}", REFERENCE),
+        ("hf:a/b:q8/c-00001-of-00002.gguf", Reference("a/b", "q8/c-00001-of-00002.gguf")),
+        ("hf:a/b:c.gguf@main", Reference("a/b", "c.gguf", "main")),
+        (f"hf:a/b:c.gguf@{COMMIT}", Reference("a/b", "c.gguf", COMMIT)),
+        ("hf:a/b:c.gguf@refs/pr/1", Reference("a/b", "c.gguf", "refs/pr/1")),
+        ("hf:a/b:Q4_K_M", Reference("a/b", "Q4_K_M")),
+        ("hf:a/b:iq3_xxs@v1", Reference("a/b", "iq3_xxs", "v1")),
+        ("hf:a/b:BF16", Reference("a/b", "BF16")),
+    ],
+)
+def test_references_are_read(text: str, expected: Reference) -> None:
+    """Owner, repository, file or quantization, and revision are told apart, and written back."""
+    found = hub.parse(text)
+    assert expected == found
+    assert text == str(found)
+    assert found.is_quantization is (".gguf" not in text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "hf:",
+        "hf:a",
+        "hf:a/b",
+        "hf:a/b:",
+        "hf:a/b:c",
+        "hf:a/b:c.bin",
+        "hf:a/b:c.gguf@",
+        "hf:a/b:Q4_K_M.bin",
+        "hf:a/b:Q4_K_M@../../..",
+        "hf:a/b:Q4_K_M@a/../b",
+        "hf:a/b:Q4_K_M@/etc",
+        "hf:a/b:Q",
+        "hf:a:c.gguf",
+        "hf:a/b/c:d.gguf",
+        "hf:a/b:c d.gguf",
+        "hf:a/b:c.gguf\n",
+        "hf:a/b:c.gguf?x=1",
+        "hf://a/b:c.gguf",
+        "HF:a/b:c.gguf",
+        "https://huggingface.co/a/b/resolve/main/c.gguf",
+        "a/b:c.gguf",
+        "hf:a/b:" + "c" * 1000 + ".gguf",
+    ],
+)
+def test_anything_else_is_refused_with_the_form(text: str) -> None:
+    """A text that is no reference is shown, in one line, with the form it should have."""
+    with pytest.raises(DownloadError) as refused:
+        hub.parse(text)
+    assert "\n" not in refused.value.message
+    assert repr(text)[:500] in refused.value.message
+    assert "hf:owner/repo:file.gguf[@revision]" in refused.value.message
+
+
+def test_a_split_file_has_all_its_parts() -> None:
+    """Any part names them all, in order; another name stands for itself."""
+    parts = ("q/m-00001-of-00003.gguf", "q/m-00002-of-00003.gguf", "q/m-00003-of-00003.gguf")
+    assert parts == parts_of(parts[1])
+    assert parts_of("m.gguf") == ("m.gguf",)
+    sized = hub.files_of(RemoteFile("a/b", parts[0], "v1", 5, "0" * 64))
+    assert parts == tuple(file.file for file in sized)
+    assert [file.bytes for file in sized] == [5, None, None]
+    assert {file.revision for file in sized} == {"v1"}
+
+
+@pytest.mark.parametrize(
+    "count", ["00000-of-00003", "00004-of-00003", f"00001-of-{MOST_PARTS + 1:05}"]
+)
+def test_parts_that_count_wrong_are_refused(count: str) -> None:
+    """A part beyond the last, or more parts than anybody has, is no name of a model."""
+    with pytest.raises(DownloadError, match="parts"):
+        parts_of(f"m-{count}.gguf")
+
+
+@pytest.mark.parametrize(
+    ("quantization", "names", "expected"),
+    [
+        ("Q4_K_M", ["m-Q4_K_M.gguf", "m-Q4_K_S.gguf", "m-Q8_0.gguf"], "m-Q4_K_M.gguf"),
+        ("q4_k_m", ["m.Q4_K_M.gguf"], "m.Q4_K_M.gguf"),
+        ("Q4_K", ["m-Q4_K_M.gguf", "m-Q4_K.gguf"], "m-Q4_K.gguf"),
+        ("Q4_0", ["m-IQ4_0.gguf", "m-Q4_0.gguf"], "m-Q4_0.gguf"),
+        ("F16", ["m-bf16.gguf", "m-f16.gguf"], "m-f16.gguf"),
+        ("Q8_0", ["m-Q8_0.gguf", "mmproj-Q8_0.gguf", "README.md"], "m-Q8_0.gguf"),
+        (
+            "Q8_0",
+            ["Q8_0/m-00002-of-00002.gguf", "Q8_0/m-00001-of-00002.gguf"],
+            "Q8_0/m-00001-of-00002.gguf",
+        ),
+    ],
+)
+def test_a_quantization_means_one_file(quantization: str, names: list[str], expected: str) -> None:
+    """The name must have it as a whole word; projectors don't count, parts count once."""
+    assert expected == choose(Reference("a/b", quantization), names)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["m-Q8_0.gguf", "n-Q8_0.gguf"], "several files are Q8_0: m-Q8_0.gguf, n-Q8_0.gguf"),
+        (["m-Q4_0.gguf", "m-F16.gguf"], "no file is Q8_0; there are m-F16.gguf, m-Q4_0.gguf"),
+        (["README.md"], "the repository has no GGUF file"),
+        ([f"{letter}.gguf" for letter in "abcdefghijklmnop"], "l.gguf and 4 more"),
+    ],
+)
+def test_a_quantization_that_is_not_clear_lists_what_there_is(
+    names: list[str], expected: str
+) -> None:
+    """Several candidates, or none, are listed in one line, which has an end."""
+    with pytest.raises(DownloadError) as refused:
+        choose(Reference("a/b", "Q8_0"), names)
+    assert refused.value.message.startswith("hf:a/b:Q8_0: ")
+    assert expected in refused.value.message
+    assert "\n" not in refused.value.message
+
+
+# the meter
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_rate_is_smoothed() -> None:
+    """A steady rate is shown as it is; one slow second moves it by a fifth of the way, about."""
+    clock = Clock()
+    meter = Meter(clock)
+    meter.begin("downloading", "f", total=10_000, done=1_000)
+    for _ in range(4):
+        clock.now += 1
+        meter.advance(1_000)
+    steady = meter.progress
+    assert (steady.done, steady.total, steady.rate) == (5_000, 10_000, 1_000)
+    assert steady.seconds_left == 5
+    clock.now += 1
+    meter.advance(0)
+    assert 800 < meter.progress.rate < 850
+
+
+def test_the_rate_falls_while_nothing_comes() -> None:
+    """A download that stands still does not go on showing its last rate."""
+    clock = Clock()
+    meter = Meter(clock)
+    meter.begin("downloading", "f", total=10_000)
+    clock.now += 1
+    meter.advance(1_000)
+    clock.now += 60
+    assert meter.progress.rate < 1
+    assert meter.progress.seconds_left is None
+    assert meter.idle_seconds == 60
+
+
+def test_a_burst_is_not_a_rate() -> None:
+    """Bytes within a fifth of a second are counted together with what follows."""
+    clock = Clock()
+    meter = Meter(clock)
+    meter.begin("downloading", "f", total=10_000)
+    clock.now += 0.001
+    meter.advance(5_000)
+    assert meter.progress.rate == 0
+    clock.now += 0.999
+    meter.advance(5_000)
+    assert meter.progress.rate == 10_000
+
+
+def test_bytes_that_come_again_are_no_progress() -> None:
+    """What was lost is taken back from the count, and never makes the rate negative."""
+    clock = Clock()
+    meter = Meter(clock)
+    meter.begin("downloading", "f", total=100, done=60)
+    clock.now += 1
+    meter.advance(-60)
+    assert (meter.progress.done, meter.progress.rate) == (0, 0)
+
+
+def test_an_abandoned_meter_ends_its_download() -> None:
+    """The next count raises, unless somebody came back in between."""
+    meter = Meter()
+    meter.abandon()
+    meter.revive()
+    meter.advance(1)
+    meter.abandon()
+    with pytest.raises(Abandoned):
+        meter.advance(1)
+
+
+# downloads
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses the client would have made before it tried again; it makes none."""
+    made: list[float] = []
+    monkeypatch.setattr(time, "sleep", made.append)
+    return made
+
+
+@pytest.fixture
+def point_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pauses: list[float]) -> PointTo:
+    """Give a function that sends the client to an address, with a cache and no token."""
+    del pauses  # only so that nobody waits
+    isolate(monkeypatch, tmp_path / "cache")
+    monkeypatch.setattr(receive, "CHUNK", 64)
+    return lambda address: point(monkeypatch, address)
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[HubStandin, str]]:
+    """A Hub for the whole file, and its address."""
+    found = HubStandin()
+    with listening(found) as address:
+        yield found, address
+
+
+@pytest.fixture
+def standin(point_to: PointTo, served: tuple[HubStandin, str]) -> Iterator[HubStandin]:
+    """A Hub with one model, which the client takes for the real one."""
+    found, address = served
+    found.reset()
+    found.files = {KEY: CONTENT}
+    point_to(address)
+    yield found
+    found.reset()
+    await_downloads()
+
+
+@pytest.fixture
+def closed_port() -> Iterator[str]:
+    """An address where nobody listens, and nobody else can while the test runs."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+def await_downloads() -> None:
+    """Wait until no download runs."""
+    for thread in threading.enumerate():
+        if thread.name == "download":
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+
+
+def refusal(*files: RemoteFile) -> str:
+    """Return what a failed download says: one line that starts with the reference."""
+    with pytest.raises(DownloadError) as refused:
+        hub.download(files)
+    message = refused.value.message
+    assert message.startswith(f"{files[0]}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{files[0]}: ")
+
+
+def blob_names() -> list[str]:
+    """Return the names of all files among the blobs."""
+    return sorted(path.name for path in cache.blobs(REPO).glob("*"))
+
+
+def test_a_file_is_downloaded_once(standin: HubStandin) -> None:
+    """The first call downloads the file, the second only asks whether it is still the same."""
+    path = hub.fetch(REFERENCE)
+    assert path.name == FILE
+    assert path.read_bytes() == CONTENT
+    assert standin.sent == len(CONTENT)
+    standin.requests.clear()
+    assert path == hub.fetch(REFERENCE)
+    expected = ["HEAD main"]
+    assert expected == standin.requests
+
+
+def test_the_client_s_own_cache_is_used(standin: HubStandin) -> None:
+    """Link, blob and reference lie where the client puts them: it finds them itself."""
+    path = hub.fetch(REFERENCE)
+    standin.requests.clear()
+    found = huggingface_hub.hf_hub_download(REPO, FILE, local_files_only=True)
+    assert found == str(path)
+    (repo,) = huggingface_hub.scan_cache_dir().repos
+    assert (repo.repo_id, repo.size_on_disk, repo.nb_files) == (REPO, len(CONTENT), 1)
+    assert not huggingface_hub.scan_cache_dir().warnings
+
+
+def test_a_file_in_a_folder_is_downloaded(standin: HubStandin) -> None:
+    """A file's path in the repository is kept."""
+    standin.files[f"{REPO}:q8/part.gguf"] = b"part"
+    path = hub.fetch(Reference(REPO, "q8/part.gguf"))
+    expected = ("q8", "part.gguf")
+    assert expected == path.parts[-2:]
+
+
+def test_a_named_revision_is_downloaded(standin: HubStandin) -> None:
+    """A tag stands for its commit, and the bytes are asked for by the commit."""
+    path = hub.fetch(Reference(REPO, FILE, "v1"))
+    assert COMMIT in path.parts
+    expected = ["HEAD v1", f"GET {COMMIT}", "HEAD v1"]
+    assert expected == standin.requests
+
+
+def test_a_pinned_file_in_the_cache_needs_no_hub(standin: HubStandin) -> None:
+    """A revision given as a commit can't change, so that nobody is asked about it."""
+    path = hub.download([PINNED])
+    standin.requests.clear()
+    assert path == hub.download([PINNED])
+    assert not standin.requests
+
+
+def test_a_split_model_is_downloaded_as_a_whole(standin: HubStandin) -> None:
+    """All parts are fetched, the first one's path returned, and progress counts all of them."""
+    names = parts_of("m-00001-of-00003.gguf")
+    standin.files = {f"{REPO}:{name}": bytes([place]) * 1000 for place, name in enumerate(names)}
+    told: list[Progress] = []
+    path = hub.download(hub.resolve(Reference(REPO, names[2])), on_progress=told.append)
+    assert path.name == names[0]
+    assert [path.with_name(name).read_bytes()[0] for name in names] == [0, 1, 2]
+    assert standin.sent == 3000
+    assert told[-1].file == names[2]
+    stages = [now.stage for now in told]
+    assert stages == sorted(stages), "never back from verifying to downloading"
+
+
+def test_a_split_model_needs_every_part(standin: HubStandin) -> None:
+    """A missing part is named, before anything is downloaded."""
+    names = parts_of("m-00001-of-00002.gguf")
+    standin.files = {f"{REPO}:{names[0]}": b"part"}
+    with pytest.raises(DownloadError, match=r"m-00002-of-00002\.gguf: no such file"):
+        hub.download(hub.resolve(Reference(REPO, names[0])))
+    assert not standin.sent
+
+
+def test_a_quantization_is_looked_up(standin: HubStandin) -> None:
+    """The repository's list tells the file, its size and its SHA-256, at the revision asked for."""
+    standin.files[f"{REPO}:some-model.Q4_K_M.gguf"] = b"small"
+    expected = RemoteFile(REPO, FILE, "v1", len(CONTENT), sha256_of(CONTENT))
+    assert hub.resolve(Reference(REPO, "q8_0", "v1")) == (expected,)
+    assert standin.listings == ["v1"]
+    assert hub.fetch(Reference(REPO, "Q8_0")).read_bytes() == CONTENT
+
+
+def test_a_quantization_in_the_cache_needs_no_hub(
+    standin: HubStandin, point_to: PointTo, closed_port: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the Hub can't be reached the cache's own files are looked at, and the log says so."""
+    path = hub.fetch(Reference(REPO, "Q8_0"))
+    assert hub.resolve_installed(Reference(REPO, "Q8_0")) == (REMOTE,)
+    point_to(closed_port)
+    assert path == hub.fetch(Reference(REPO, "Q8_0"))
+    assert "looking at the files in the cache" in caplog.text
+    assert standin.listings == ["main"]
+
+
+def test_a_quantization_of_no_repository_is_refused(standin: HubStandin) -> None:
+    """The repository is named as missing, not the file."""
+    with pytest.raises(DownloadError, match="no such repository, or it is private"):
+        hub.resolve(Reference("a/b", "Q8_0"))
+    assert standin.listings == ["main"]
+
+
+def test_a_renamed_repository_is_followed(standin: HubStandin) -> None:
+    """The Hub's redirect from an old name is taken, for files and for lists."""
+    standin.moved["old/name"] = REPO
+    assert hub.fetch(Reference("old/name", FILE)).read_bytes() == CONTENT
+    assert hub.resolve(Reference("old/name", "Q8_0"))[0].file == FILE
+
+
+def test_a_token_stays_with_the_hub(
+    standin: HubStandin, served: tuple[HubStandin, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The storage that the Hub redirects to gets the request, but not the token."""
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    standin.storage = served[1].replace("127.0.0.1", "localhost")
+    standin.cuts = [640]
+    assert hub.fetch(REFERENCE).read_bytes() == CONTENT
+    assert not standin.tokens
+    assert standin.sent == len(CONTENT)
+
+
+# progress, sharing, stopping
+
+
+def test_progress_is_told(standin: HubStandin) -> None:
+    """Callers hear how far the download is while it runs, and its end as a verified file."""
+    standin.stalls = [640]
+    told: list[Progress] = []
+
+    def tell(now: Progress) -> None:
+        told.append(now)
+        if now.done >= 640:
+            standin.released.set()
+
+    hub.download([REMOTE], on_progress=tell)
+    downloading = [now for now in told if now.stage == "downloading" and now.total]
+    assert downloading[0].total == len(CONTENT)
+    assert {now.file for now in downloading} == {FILE}
+    assert 640 in {now.done for now in downloading}
+    last = told[-1]
+    assert (last.stage, last.done, last.total) == ("verifying", len(CONTENT), len(CONTENT))
+
+
+class Caller:
+    """A thread's download, and whether it has heard of a number of bytes."""
+
+    def __init__(self, pool: ThreadPoolExecutor, remote: RemoteFile, until: int) -> None:
+        self.heard, self.stop = threading.Event(), threading.Event()
+        self._until = until
+        self.path = pool.submit(hub.download, [remote], on_progress=self._tell, stop=self.stop)
+
+    def _tell(self, now: Progress) -> None:
+        if now.done >= self._until:
+            self.heard.set()
+
+
+@pytest.mark.parametrize("other", [REMOTE, PINNED], ids=["same", "pinned"])
+def test_two_callers_share_one_download(standin: HubStandin, other: RemoteFile) -> None:
+    """The file is sent once, and both hear how far it is, whether they know its hash or not."""
+    standin.stalls = [640]
+    with ThreadPoolExecutor() as pool:
+        callers = [Caller(pool, remote, 512) for remote in (REMOTE, other)]
+        assert all(caller.heard.wait(PATIENCE) for caller in callers)
+        standin.released.set()
+        paths = {caller.path.result(PATIENCE) for caller in callers}
+    assert [path.read_bytes() for path in paths] == [CONTENT]
+    assert standin.sent == len(CONTENT)
+
+
+def test_two_callers_share_one_failure(standin: HubStandin) -> None:
+    """Each gets an error of its own with the same line."""
+    standin.stalls = [640]
+    standin.lies[KEY] = bytes(len(CONTENT))
+    with ThreadPoolExecutor() as pool:
+        callers = [Caller(pool, REMOTE, 640) for _ in range(2)]
+        assert all(caller.heard.wait(PATIENCE) for caller in callers)
+        standin.released.set()
+        first, second = (caller.path.exception(PATIENCE) for caller in callers)
+    assert isinstance(first, DownloadError)
+    assert first is not second
+    assert str(first) == str(second)
+
+
+def test_a_stopped_download_keeps_what_came(standin: HubStandin) -> None:
+    """A stop is noticed though nothing comes, and the next download goes on from there."""
+    standin.stalls = [640]
+    with ThreadPoolExecutor() as pool:
+        caller = Caller(pool, REMOTE, 640)
+        assert caller.heard.wait(PATIENCE)
+        caller.stop.set()
+        error = caller.path.exception(PATIENCE)
+    assert "the download was stopped" in str(error)
+    standin.released.set()
+    await_downloads()
+    standin.requests.clear()
+    assert hub.fetch(REFERENCE).read_bytes() == CONTENT
+    assert f"GET {COMMIT} bytes=640-" in standin.requests
+
+
+def test_one_caller_s_stop_is_not_the_other_s(standin: HubStandin) -> None:
+    """A download ends only when nobody waits for it any more."""
+    standin.stalls = [640]
+    with ThreadPoolExecutor() as pool:
+        callers = [Caller(pool, REMOTE, 640) for _ in range(2)]
+        assert all(caller.heard.wait(PATIENCE) for caller in callers)
+        callers[0].stop.set()
+        assert isinstance(callers[0].path.exception(PATIENCE), DownloadError)
+        standin.released.set()
+        assert callers[1].path.result(PATIENCE).read_bytes() == CONTENT
+    assert standin.sent == len(CONTENT)
+
+
+def test_a_download_that_was_just_given_up_is_joined(standin: HubStandin) -> None:
+    """Who comes before the download has noticed that all left lets it go on."""
+    standin.stalls = [640]
+    with ThreadPoolExecutor() as pool:
+        first = Caller(pool, REMOTE, 640)
+        assert first.heard.wait(PATIENCE)
+        first.stop.set()
+        assert isinstance(first.path.exception(PATIENCE), DownloadError)
+        second = Caller(pool, REMOTE, 640)
+        assert second.heard.wait(PATIENCE)
+        standin.released.set()
+        assert second.path.result(PATIENCE).read_bytes() == CONTENT
+    assert standin.sent == len(CONTENT)
+
+
+def test_a_download_that_is_ending_is_started_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Who joins one that has noticed already that all left gets a new one."""
+    outcomes = iter([Abandoned(), tmp_path])
+
+    def deliver(_files: object, _meter: object) -> Path:
+        outcome = next(outcomes)
+        if isinstance(outcome, Abandoned):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(transfer, "deliver", deliver)
+    assert tmp_path == hub.download([REMOTE])
+    assert next(outcomes, None) is None
+
+
+def test_a_fault_of_ours_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever happens in the download's thread is raised where it is waited for."""
+
+    def deliver(_files: object, _meter: object) -> Path:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(transfer, "deliver", deliver)
+    with pytest.raises(ZeroDivisionError):
+        hub.download([REMOTE])
+    hub.remove([])
+
+
+def test_downloads_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No files, too many files or too many downloads at a time are refused."""
+    with pytest.raises(DownloadError, match="0 files"):
+        hub.download([])
+    with pytest.raises(DownloadError, match="201 files"):
+        hub.download([REMOTE] * 201)
+    monkeypatch.setattr(transfer, "MOST_DOWNLOADS", 0)
+    with pytest.raises(DownloadError, match="downloads are running"):
+        hub.download([REMOTE])
+
+
+# lost connections
+
+
+def test_a_broken_download_goes_on_where_it_stopped(standin: HubStandin) -> None:
+    """After a lost connection the rest is asked for, no byte twice, and the file is whole."""
+    standin.cuts = [640, 1280]
+    assert hub.fetch(REFERENCE).read_bytes() == CONTENT
+    gets = [request for request in standin.requests if request.startswith("GET")]
+    assert gets == [f"GET {COMMIT}", f"GET {COMMIT} bytes=640-", f"GET {COMMIT} bytes=1920-"]
+    assert standin.sent == len(CONTENT)
+
+
+def test_a_hub_that_sends_all_again_is_read_again(standin: HubStandin) -> None:
+    """Where ranges are not served the file is still whole, and the count is right."""
+    standin.cuts, standin.ranges = [640], False
+    told: list[Progress] = []
+    hub.download([REMOTE], on_progress=told.append)
+    assert hub.installed([PINNED])
+    assert max(now.done for now in told) == len(CONTENT)
+    assert standin.sent == len(CONTENT) + 640
+
+
+def test_a_download_that_breaks_again_and_again_fails(
+    standin: HubStandin, pauses: list[float]
+) -> None:
+    """A connection that is lost every time is an error after a few pauses; what came is kept."""
+    standin.cuts = [640] + [0] * 20
+    assert "the connection was lost again and again" in refusal(REMOTE)
+    assert 1 <= len(pauses) < len(standin.cuts)
+    standin.cuts = []
+    standin.requests.clear()
+    assert hub.fetch(REFERENCE).read_bytes() == CONTENT
+    assert f"GET {COMMIT} bytes=640-" in standin.requests
+    assert standin.sent == len(CONTENT)
+
+
+def test_all_that_is_missing_may_be_nothing(standin: HubStandin) -> None:
+    """A download that ended between its last byte and its name is only verified and named."""
+    partial = cache.blobs(REPO) / f"{sha256_of(CONTENT)}.incomplete"
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(CONTENT)
+    assert hub.fetch(REFERENCE).read_bytes() == CONTENT
+    assert not standin.sent
+
+
+def test_a_part_that_is_too_long_is_started_again(standin: HubStandin) -> None:
+    """A partial file of more bytes than the file has is none of it."""
+    partial = cache.blobs(REPO) / f"{sha256_of(CONTENT)}.incomplete"
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(CONTENT + b"more")
+    assert hub.fetch(REFERENCE).read_bytes() == CONTENT
+    assert standin.sent == len(CONTENT)
+
+
+def test_a_stalled_connection_is_opened_again(
+    standin: HubStandin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When nothing comes for the read timeout, the rest is asked for anew."""
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.5)
+    standin.stalls = [640]
+    assert hub.fetch(REFERENCE).read_bytes() == CONTENT
+    assert f"GET {COMMIT} bytes=640-" in standin.requests
+
+
+def test_a_connection_that_always_stalls_is_an_error(
+    standin: HubStandin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Hub that accepts and sends nothing is given up after a few read timeouts."""
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.05)
+    standin.stalls = [0] * 20
+    assert "the connection was lost again and again (ReadTimeout)" in refusal(REMOTE)
+    assert not hub.installed([REMOTE])
+
+
+def test_nobody_waits_for_a_trickle(standin: HubStandin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When no whole piece comes for long, callers leave though the connection lives."""
+    monkeypatch.setattr(transfer, "STALL_SECONDS", 0.3)
+    standin.stalls = [640]
+    assert "no data came for 0.3 s" in refusal(REMOTE)
+
+
+CHILD = """
+import sys
+from rerankd.sources import hub
+hub.download([hub.RemoteFile(*sys.argv[1:])], on_progress=lambda now: print(now.done, flush=True))
+"""
+
+
+def test_a_killed_process_loses_little_and_leaves_nothing_in_the_way(
+    standin: HubStandin, served: tuple[HubStandin, str], tmp_path: Path
+) -> None:
+    """After kill -9 the next process goes on from the bytes that lie on the disk."""
+    content = os.urandom(1 << 20)
+    standin.files[KEY], standin.piece, standin.stalls = content, 1 << 14, [700_000]
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, REPO, FILE],
+        stdout=subprocess.PIPE,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(hub.__file__).parents[2]),
+            "HF_ENDPOINT": served[1],
+            "HF_HUB_CACHE": constants.HF_HUB_CACHE,
+            "HF_HOME": str(tmp_path),
+        },
+    )
+    assert child.stdout is not None
+    with child, child.stdout:
+        assert any(int(line) >= 2 * (1 << 18) for line in child.stdout)
+        child.send_signal(signal.SIGKILL)
+    standin.released.set()
+    (partial,) = cache.blobs(REPO).iterdir()
+    kept = partial.stat().st_size
+    assert kept in {1 << 18, 2 << 18}
+    assert hub.installed([REMOTE]) is None
+    standin.requests.clear()
+    assert hub.fetch(REFERENCE).read_bytes() == content
+    assert f"GET {COMMIT} bytes={kept}-" in standin.requests
+    assert blob_names() == [sha256_of(content), f"{sha256_of(content)}.verified"]
+
+
+# what is wrong is kept out
+
+
+def test_a_wrong_hash_is_refused_and_not_used_later(standin: HubStandin) -> None:
+    """Both values are said, nothing of the file stays, and the right one can come later."""
+    standin.lies[KEY] = bytes(len(CONTENT))
+    message = refusal(REMOTE)
+    assert sha256_of(bytes(len(CONTENT))) in message
+    assert sha256_of(CONTENT) in message
+    assert hub.installed([REMOTE]) is None
+    assert not blob_names()
+    assert sha256_of(CONTENT) in refusal(REMOTE)
+    standin.lies.clear()
+    assert hub.fetch(REFERENCE).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (CONTENT[:-7], f"{len(CONTENT) - 7} bytes came instead of {len(CONTENT)}"),
+        (CONTENT + b"x" * 64, f"bytes or more came instead of {len(CONTENT)}"),
+    ],
+    ids=["short", "long"],
+)
+def test_a_wrong_size_is_refused(standin: HubStandin, sent: bytes, expected: str) -> None:
+    """Too few and too many bytes are refused with both numbers, and nothing of them stays."""
+    standin.lies[KEY] = sent
+    assert expected in refusal(REMOTE)
+    assert not blob_names()
+
+
+@pytest.mark.parametrize(
+    ("remote", "expected"),
+    [
+        (
+            RemoteFile(REPO, FILE, bytes=5),
+            f"the Hub has {len(CONTENT)} bytes instead of 5",
+        ),
+        (
+            RemoteFile(REPO, FILE, sha256="0" * 64),
+            f"its sha256 is {sha256_of(CONTENT)} instead of {'0' * 64}",
+        ),
+    ],
+    ids=["bytes", "sha256"],
+)
+def test_another_file_than_the_manifest_s_is_not_downloaded(
+    standin: HubStandin, remote: RemoteFile, expected: str
+) -> None:
+    """Where the Hub itself says that it has another file, no byte of it is asked for."""
+    assert expected in refusal(remote)
+    assert not standin.sent
+
+
+def test_a_cached_file_that_the_manifest_does_not_mean_is_refused(standin: HubStandin) -> None:
+    """A good file of other bytes than the manifest's is refused, but left to whom it belongs."""
+    hub.download([PINNED])
+    other = RemoteFile(REPO, FILE, COMMIT, sha256="0" * 64)
+    assert f"its sha256 is {PINNED.sha256} instead of {'0' * 64}" in refusal(other)
+    assert f"{len(CONTENT)} bytes instead of 5" in refusal(RemoteFile(REPO, FILE, COMMIT, 5))
+    assert hub.installed([other]) is None
+    assert hub.installed([PINNED])
+    assert standin.sent == len(CONTENT)
+
+
+def test_a_file_that_went_bad_is_deleted(standin: HubStandin) -> None:
+    """Bytes that changed in the cache are found, said, deleted and downloaded anew."""
+    path = hub.download([PINNED])
+    damaged = bytes(len(CONTENT))
+    path.write_bytes(damaged)
+    assert hub.installed([PINNED]) is None
+    message = refusal(PINNED)
+    assert sha256_of(damaged) in message
+    assert sha256_of(CONTENT) in message
+    assert "deleted" in message
+    assert not path.is_symlink()
+    assert not blob_names()
+    assert hub.download([PINNED]).read_bytes() == CONTENT
+    assert standin.sent == 2 * len(CONTENT)
+
+
+def test_a_verified_file_is_not_read_again(
+    standin: HubStandin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stamp stands in for the bytes until the file changes."""
+    path = hub.download([PINNED])
+    read: list[Path] = []
+    digest = cache.digest
+
+    def counted(one: Path, tell: Callable[[int], None]) -> str:
+        read.append(one)
+        return digest(one, tell)
+
+    monkeypatch.setattr(cache, "digest", counted)
+    assert path == hub.download([PINNED])
+    assert not read
+    os.utime(path, ns=(0, 0))
+    assert path == hub.download([PINNED])
+    assert read == [path]
+    assert path == hub.download([PINNED])
+    assert read == [path]
+    assert standin.sent == len(CONTENT)
+
+
+def test_a_file_of_another_program_is_verified_first(standin: HubStandin) -> None:
+    """What the client put into the cache by itself counts as installed once it is verified."""
+    huggingface_hub.hf_hub_download(REPO, FILE)
+    assert hub.installed([REMOTE]) is None
+    sent = standin.sent
+    path = hub.download([REMOTE])
+    assert path == hub.installed([REMOTE])
+    assert path == hub.installed([PINNED])
+    assert sent == standin.sent
+
+
+def test_a_stamp_that_cannot_be_kept_is_no_failure(
+    standin: HubStandin, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In a cache that can't be written the file serves, and the log tells."""
+    path = Path(huggingface_hub.hf_hub_download(REPO, FILE))
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    assert path == hub.download([REMOTE])
+    assert "that can't be kept: Permission denied" in caplog.text
+    assert standin.requests
+
+
+def test_a_file_without_a_hash_is_checked_by_size(
+    standin: HubStandin, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where nobody says a SHA-256 the log says that only the size was checked."""
+    standin.etags[KEY] = "1" * 40
+    assert hub.fetch(REFERENCE).read_bytes() == CONTENT
+    assert "nobody says its sha256" in caplog.text
+
+
+def test_a_manifest_s_hash_is_checked_where_the_hub_has_none(standin: HubStandin) -> None:
+    """The bytes are held against the manifest even if the Hub names them otherwise."""
+    standin.etags[KEY] = "1" * 40
+    wanted = RemoteFile(REPO, FILE, sha256="0" * 64)
+    assert f"its sha256 is {sha256_of(CONTENT)} instead of {'0' * 64}" in refusal(wanted)
+    assert not blob_names()
+
+
+@pytest.mark.parametrize("etag", ["../../../evil", "/etc/evil", "..", "a/b-----------", "short"])
+def test_an_etag_is_no_way_out_of_the_cache(standin: HubStandin, tmp_path: Path, etag: str) -> None:
+    """A name that a Hub could choose to write elsewhere is refused."""
+    standin.etags[KEY] = etag
+    assert "doesn't answer as a Hub does" in refusal(REMOTE)
+    assert not list(tmp_path.rglob("*evil*"))
+    assert not standin.sent
+
+
+@pytest.mark.parametrize("size", [0, -1, 1 << 43])
+def test_an_impossible_size_is_refused(standin: HubStandin, size: int) -> None:
+    """A file of no bytes, or of more than any disk has, is not begun."""
+    standin.sizes[KEY] = size
+    assert f"the Hub says that it has {size} bytes" in refusal(REMOTE)
+    assert not standin.sent
+
+
+def test_a_full_disk_is_seen_before(standin: HubStandin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is missing and what is free are both said, and no byte is asked for."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10, 5, receive.SPARE + 10_000))
+    message = refusal(REMOTE)
+    assert f"{len(CONTENT):,} bytes are missing" in message
+    assert f"{receive.SPARE + 10_000:,} left" in message
+    assert not standin.sent
+
+
+def test_only_what_is_missing_needs_room(
+    standin: HubStandin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that came before are not asked room for again."""
+    standin.cuts = [640] + [0] * 20
+    refusal(REMOTE)
+    standin.cuts = []
+    room = receive.SPARE + len(CONTENT) - 640
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10, 5, room))
+    assert hub.fetch(REFERENCE).read_bytes() == CONTENT
+
+
+# refusals
+
+
+@pytest.mark.parametrize(
+    ("remote", "expected"),
+    [
+        (RemoteFile("refuses/missing", FILE), "no such repository, or it is private"),
+        (RemoteFile("refuses/private", FILE), "no such repository, or it is private"),
+        (RemoteFile("refuses/gated", FILE), "access is gated; accept its terms, set HF_TOKEN"),
+        (RemoteFile("refuses/forbidden", FILE), "the Hub forbids it"),
+        (RemoteFile("refuses/lost", FILE), "the Hub has nothing there"),
+        (RemoteFile("refuses/strange", FILE), "doesn't answer as a Hub does"),
+        (RemoteFile(REPO, "other.gguf"), "no such file in the repository"),
+        (RemoteFile(REPO, FILE, "v2"), "no such revision in the repository"),
+    ],
+    ids=lambda one: getattr(one, "repo", None),
+)
+def test_refusals_say_what_is_wrong(
+    standin: HubStandin, pauses: list[float], remote: RemoteFile, expected: str
+) -> None:
+    """Repository, terms, file and revision each have their own line, without trying again."""
+    assert expected in refusal(remote)
+    expected_requests = [f"HEAD {remote.revision or 'main'}"]
+    assert expected_requests == standin.requests
+    assert not pauses
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("broken", "the Hub answered 500: try again later"),
+        ("busy", "the Hub answered 503: try again later"),
+        ("limited", "the Hub takes no more requests for now"),
+    ],
+)
+def test_a_hub_in_trouble_is_asked_again(
+    standin: HubStandin, pauses: list[float], name: str, expected: str
+) -> None:
+    """What may pass is tried a few times, and then says when a retry may help."""
+    with pytest.raises(DownloadError) as refused:
+        hub.download([RemoteFile(f"refuses/{name}", FILE)])
+    assert expected in refused.value.message
+    assert "no such" not in refused.value.message
+    assert refused.value.retry_after
+    assert len(standin.requests) > len(pauses) >= 2
+
+
+def test_a_download_that_is_put_off_is_tried_again(standin: HubStandin) -> None:
+    """Too many requests, said when the bytes are asked for, is waited out by the client."""
+    standin.answers = [429, 429]
+    assert hub.fetch(REFERENCE).read_bytes() == CONTENT
+
+
+def test_a_download_that_is_refused_says_the_status(standin: HubStandin) -> None:
+    """A Hub that describes a file and then fails to send it is told by its status."""
+    standin.answers = [500]
+    assert "the Hub answered 500" in refusal(REMOTE)
+
+
+def test_a_token_that_is_not_taken_is_named(standin: HubStandin) -> None:
+    """Wrong credentials are told from a missing repository, at the first request and later."""
+    expected = "the Hub refuses the token: look at HF_TOKEN"
+    assert expected == refusal(RemoteFile("refuses/token", FILE))
+    standin.answers = [401]
+    assert expected == refusal(REMOTE)
+    assert not standin.sent
+
+
+def test_a_hub_that_is_not_there_is_named(point_to: PointTo, closed_port: str) -> None:
+    """Without a connection and a cached file, the line says both."""
+    point_to(closed_port)
+    expected = "not in the cache, and the Hub can't be reached"
+    assert expected == refusal(REMOTE)
+
+
+def test_a_file_in_the_cache_is_served_without_the_hub(
+    standin: HubStandin, point_to: PointTo, closed_port: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was downloaded before stays usable while the Hub can't be reached; the log says so."""
+    path = hub.fetch(REFERENCE)
+    standin.requests.clear()
+    point_to(closed_port)
+    assert path == hub.fetch(REFERENCE)
+    assert "the cached file serves" in caplog.text
+    assert not standin.requests
+
+
+def test_a_file_that_is_gone_from_the_hub_is_not_served_on(standin: HubStandin) -> None:
+    """When the Hub says that there is no such file any more, the cached one is not taken for it."""
+    hub.fetch(REFERENCE)
+    standin.files = {f"{REPO}:other.gguf": b"other"}
+    assert "no such file in the repository" in refusal(REMOTE)
+
+
+def test_offline_nothing_is_asked(standin: HubStandin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HF_HUB_OFFLINE serves from the cache alone, files and quantizations."""
+    path = hub.fetch(REFERENCE)
+    standin.requests.clear()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert path == hub.fetch(REFERENCE)
+    assert path == hub.fetch(Reference(REPO, "Q8_0"))
+    expected = "not in the cache, and HF_HUB_OFFLINE is set"
+    assert expected == refusal(RemoteFile(REPO, "other.gguf"))
+    assert not standin.requests
+    assert not standin.listings
+
+
+@pytest.mark.parametrize(
+    "remote",
+    [
+        RemoteFile("a--b/c", FILE),
+        RemoteFile("-a/b", FILE),
+        RemoteFile("a/b.git", FILE),
+        RemoteFile("é/b", FILE),
+        RemoteFile("a/b", "../../c.gguf"),
+        RemoteFile("a/b", "/etc/c.gguf"),
+    ],
+    ids=lambda one: f"{one.repo}:{one.file}",
+)
+def test_names_that_the_client_refuses_are_an_error_like_any_other(
+    standin: HubStandin, remote: RemoteFile
+) -> None:
+    """Names that can't exist, or lead out of the cache, are refused in a line, unasked."""
+    assert refusal(remote)
+    assert not standin.sent
+
+
+def test_a_cache_that_cannot_be_written_is_an_error_like_any_other(
+    standin: HubStandin, tmp_path: Path
+) -> None:
+    """When there is no folder for the file, the line says that the download failed."""
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    assert "the download failed" in refusal(REMOTE)
+    assert "HEAD main" in standin.requests
+
+
+def test_an_error_shows_no_token(standin: HubStandin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token that a request carried stays out of what is said about its failure."""
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    assert "hf_secret" not in refusal(RemoteFile("refuses/gated", FILE))
+    assert standin.requests
+
+
+# what is here, and removing it
+
+
+def test_installed_asks_nobody(standin: HubStandin) -> None:
+    """Whether a model is here is known without the network, for all of its parts."""
+    assert hub.installed([REMOTE]) is None
+    path = hub.fetch(REFERENCE)
+    standin.requests.clear()
+    assert path == hub.installed([REMOTE])
+    assert path == hub.installed([PINNED])
+    assert hub.installed([REMOTE, RemoteFile(REPO, "other.gguf")]) is None
+    assert hub.installed([]) is None
+    assert path == hub.installed(REFERENCE)
+    assert path == hub.installed(Reference(REPO, "Q8_0"))
+    assert hub.installed(Reference(REPO, "Q4_0")) is None
+    assert hub.installed(Reference("a/b", "Q8_0")) is None
+    assert hub.installed(Reference("a--b/c", FILE)) is None
+    assert not standin.requests
+    assert not standin.listings
+
+
+def test_remove_frees_what_a_model_takes(standin: HubStandin) -> None:
+    """The bytes freed are told; another file of the same repository stays as it is."""
+    standin.files[f"{REPO}:other.gguf"] = b"other"
+    path, other = hub.fetch(REFERENCE), hub.fetch(Reference(REPO, "other.gguf"))
+    assert hub.remove([REMOTE]) == len(CONTENT)
+    assert not path.is_symlink()
+    assert hub.installed([REMOTE]) is None
+    assert other == hub.installed([RemoteFile(REPO, "other.gguf")])
+    assert len(blob_names()) == 2
+    assert hub.remove([REMOTE]) == 0
+    assert hub.remove([RemoteFile(REPO, "other.gguf")]) == len(b"other")
+    assert not cache.blobs(REPO).parent.exists()
+    assert not huggingface_hub.scan_cache_dir().warnings
+
+
+def test_remove_frees_what_a_broken_download_left(standin: HubStandin) -> None:
+    """A partial file goes with the model it belongs to."""
+    standin.cuts = [640] + [0] * 20
+    refusal(REMOTE)
+    assert hub.remove([REMOTE]) == 640
+    assert not blob_names()
+
+
+def test_remove_of_nothing_frees_nothing(point_to: PointTo) -> None:
+    """Without a cache there is nothing to remove."""
+    assert hub.remove([REMOTE]) == 0
+    assert point_to
+
+
+def test_a_model_that_is_being_downloaded_is_not_removed(standin: HubStandin) -> None:
+    """Removing it is refused until the download has ended."""
+    standin.stalls = [640]
+    with ThreadPoolExecutor() as pool:
+        caller = Caller(pool, REMOTE, 640)
+        assert caller.heard.wait(PATIENCE)
+        with pytest.raises(DownloadError, match="is being downloaded"):
+            hub.remove([PINNED])
+        standin.released.set()
+        assert caller.path.result(PATIENCE).exists()
+    assert hub.remove([PINNED]) == len(CONTENT)
+
+
+def test_what_another_process_downloads_is_not_removed(
+    standin: HubStandin, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A partial file whose lock is held stays."""
+    caplog.set_level(logging.INFO, "rerankd")
+    standin.cuts = [640] + [0] * 20
+    refusal(REMOTE)
+    with cache.locked(REPO, sha256_of(CONTENT)):
+        assert hub.remove([REMOTE]) == 0
+    assert blob_names() == [f"{sha256_of(CONTENT)}.incomplete"]
+    assert "by another process" in caplog.text
