@@ -22,8 +22,7 @@ from huggingface_hub import constants
 
 from rerankd.errors import DownloadError
 from rerankd.sources import hub
-from rerankd.sources.hub import Progress, Reference, RemoteFile, cache, transfer
-from rerankd.sources.hub import download as receive
+from rerankd.sources.hub import Progress, Reference, RemoteFile, cache, file_download, transfer
 from rerankd.sources.hub.meter import Abandoned, Meter
 from rerankd.sources.hub.reference import MOST_PARTS, choose, parts_of
 
@@ -263,7 +262,7 @@ def point_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pauses: list[float
     """Give a function that sends the client to an address, with a cache and no token."""
     del pauses  # only so that nobody waits
     isolate(monkeypatch, tmp_path / "cache")
-    monkeypatch.setattr(receive, "CHUNK", 64)
+    monkeypatch.setattr(file_download, "CHUNK", 64)
     return lambda address: point(monkeypatch, address)
 
 
@@ -866,10 +865,12 @@ def test_an_impossible_size_is_refused(standin: HubStandin, size: int) -> None:
 
 def test_a_full_disk_is_seen_before(standin: HubStandin, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is missing and what is free are both said, and no byte is asked for."""
-    monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10, 5, receive.SPARE + 10_000))
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda _path: Usage(10, 5, file_download.SPARE + 10_000)
+    )
     message = refusal(REMOTE)
     assert f"{len(CONTENT):,} bytes are missing" in message
-    assert f"{receive.SPARE + 10_000:,} left" in message
+    assert f"{file_download.SPARE + 10_000:,} left" in message
     assert not standin.sent
 
 
@@ -880,7 +881,7 @@ def test_only_what_is_missing_needs_room(
     standin.cuts = [640] + [0] * 20
     refusal(REMOTE)
     standin.cuts = []
-    room = receive.SPARE + len(CONTENT) - 640
+    room = file_download.SPARE + len(CONTENT) - 640
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10, 5, room))
     assert hub.fetch(REFERENCE).read_bytes() == CONTENT
 

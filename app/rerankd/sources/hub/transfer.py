@@ -17,7 +17,7 @@ from concurrent.futures import Future, wait
 from pathlib import Path
 
 from rerankd.errors import DownloadError, RerankdError
-from rerankd.sources.hub.download import deliver
+from rerankd.sources.hub.file_download import deliver
 from rerankd.sources.hub.meter import Abandoned, Meter
 from rerankd.sources.hub.reference import Progress, RemoteFile
 
