@@ -14,8 +14,7 @@ from rerankd.engine.backends.causal import CausalBackend
 from rerankd.engine.backends.embedding import EmbeddingBackend, VectorStore
 from rerankd.engine.backends.encoder import EncoderBackend
 from rerankd.engine.backends.vectors import MEAN, RELATED, Cosine, LateInteraction, Similarity
-from rerankd.engine.llama import binding as llama
-from rerankd.engine.llama import ggml
+from rerankd.engine.llama import binding, ggml
 from rerankd.engine.planning.devices import Offload, decide
 from rerankd.engine.planning.sizing import CAUSAL, Sizes, available_cores, plan
 from rerankd.engine.token_types import TokenTypeEmbedder, repeats_output
@@ -50,7 +49,7 @@ class Engine:
 
     def __init__(  # noqa: PLR0913 - what opening came to
         self,
-        model: llama.LlamaModel,
+        model: binding.LlamaModel,
         backends: Sequence[Backend],
         sizes: Sizes,
         offload: Offload,
@@ -93,9 +92,9 @@ def open_engine(header: Header, verdict: Verdict, settings: Settings) -> Engine:
     """
     sizes, offload = plan_sizes(header, verdict, settings)
     logger.info("%s: %s", header.path.name, offload.reason)
-    model = llama.LlamaModel(
+    model = binding.LlamaModel(
         header.path,
-        llama.LoadOptions(
+        binding.LoadOptions(
             gpu_layers=offload.layers,
             main_gpu=offload.main_gpu,
             split_mode=offload.split_mode,
@@ -126,7 +125,7 @@ def plan_sizes(header: Header, verdict: Verdict, settings: Settings) -> tuple[Si
     Raises SettingsError when a GPU is asked for that isn't there, ModelFileError when the header
     has no sizes to plan with. The first call starts llama.cpp and the GPUs' drivers.
     """
-    llama.start()
+    binding.start()
     cores = settings.cores or available_cores()
     sizes = plan(header, verdict, settings, cores=cores, on_gpu=True)
     offload = decide(header, verdict, settings, sizes, ggml.survey())
@@ -136,13 +135,13 @@ def plan_sizes(header: Header, verdict: Verdict, settings: Settings) -> tuple[Si
 
 
 def _open_backend(
-    model: llama.LlamaModel, reading: _Reading, settings: Settings, sizes: Sizes
+    model: binding.LlamaModel, reading: _Reading, settings: Settings, sizes: Sizes
 ) -> Backend:
     by_logits = reading.readout == "logits"
     embeds = reading.measure is not None
-    context = llama.LlamaContext(
+    context = binding.LlamaContext(
         model,
-        llama.ContextOptions(
+        binding.ContextOptions(
             cells=sizes.limits.cells,
             batch=sizes.batch,
             sequences=sizes.sequences,
@@ -170,7 +169,7 @@ def _open_backend(
 
 
 def _reading(
-    header: Header, verdict: Verdict, model: llama.LlamaModel, settings: Settings
+    header: Header, verdict: Verdict, model: binding.LlamaModel, settings: Settings
 ) -> _Reading:
     """Decide how scores are read. Raises ModelFileError when the file lacks what that takes."""
     if verdict.family in EMBEDDING:
@@ -188,7 +187,7 @@ def _reading(
     return _Reading(segments=TokenTypeEmbedder(header, separator))
 
 
-def _measure(header: Header, verdict: Verdict, model: llama.LlamaModel) -> Similarity:
+def _measure(header: Header, verdict: Verdict, model: binding.LlamaModel) -> Similarity:
     if verdict.family == "late-interaction":
         special = {model.special(name) for name in ("bos", "eos", "sep")}
         return LateInteraction(header, model.width, frozenset(special - {None}))  # type: ignore[arg-type]
@@ -196,7 +195,9 @@ def _measure(header: Header, verdict: Verdict, model: llama.LlamaModel) -> Simil
     return Cosine(pooling if isinstance(pooling, int) and pooling else MEAN)
 
 
-def _calibrate(measure: Cosine, header: Header, model: llama.LlamaModel, backend: Backend) -> None:
+def _calibrate(
+    measure: Cosine, header: Header, model: binding.LlamaModel, backend: Backend
+) -> None:
     """Fit a model's scale to questions with their answers, and with others' answers."""
     layout = layout_for("embedding", header, model)
     most = backend.limits.pair_tokens - len(layout.lead) - len(layout.tail)
@@ -209,7 +210,7 @@ def _calibrate(measure: Cosine, header: Header, model: llama.LlamaModel, backend
     measure.calibrate(np.array(cosines, dtype=np.float32))
 
 
-def _answers(header: Header, verdict: Verdict, model: llama.LlamaModel) -> tuple[int, int] | None:
+def _answers(header: Header, verdict: Verdict, model: binding.LlamaModel) -> tuple[int, int] | None:
     """Return the ids of yes and no if their logits are the score, None if the head has to be read.
 
     A head that repeats their rows of the output matrix gives the same score, but rank pooling

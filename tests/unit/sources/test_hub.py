@@ -28,6 +28,7 @@ from rerankd.sources.hub.reference import MOST_PARTS, choose, parts_of
 
 from support.fakes import PATIENCE
 from support.hub_standin import COMMIT, HubStandin, isolate, listening, point, sha256_of
+from support.places import ROOT
 
 REPO, FILE = "owner/some-Model_1.0-GGUF", "some-model.Q8_0.gguf"
 KEY = f"{REPO}:{FILE}"
@@ -679,7 +680,7 @@ def test_a_killed_process_loses_little_and_leaves_nothing_in_the_way(
         stdout=subprocess.PIPE,
         env={
             **os.environ,
-            "PYTHONPATH": str(Path(hub.__file__).parents[2]),
+            "PYTHONPATH": str(ROOT / "app"),
             "HF_ENDPOINT": served[1],
             "HF_HUB_CACHE": constants.HF_HUB_CACHE,
             "HF_HOME": str(tmp_path),
