@@ -336,9 +336,9 @@ def test_the_client_s_own_cache_is_used(standin: HubStandin) -> None:
     standin.requests.clear()
     found = huggingface_hub.hf_hub_download(REPO, FILE, local_files_only=True)
     assert found == str(path)
-    (repo,) = huggingface_hub.scan_cache_dir().repos
+    (repo,) = huggingface_hub.scan_cache_dir(constants.HF_HUB_CACHE).repos
     assert (repo.repo_id, repo.size_on_disk, repo.nb_files) == (REPO, len(CONTENT), 1)
-    assert not huggingface_hub.scan_cache_dir().warnings
+    assert not huggingface_hub.scan_cache_dir(constants.HF_HUB_CACHE).warnings
 
 
 def test_a_file_in_a_folder_is_downloaded(standin: HubStandin) -> None:
@@ -1063,7 +1063,7 @@ def test_remove_frees_what_a_model_takes(standin: HubStandin) -> None:
     assert hub.remove([REMOTE]) == 0
     assert hub.remove([RemoteFile(REPO, "other.gguf")]) == len(b"other")
     assert not cache.blobs(REPO).parent.exists()
-    assert not huggingface_hub.scan_cache_dir().warnings
+    assert not huggingface_hub.scan_cache_dir(constants.HF_HUB_CACHE).warnings
 
 
 def test_remove_frees_what_a_broken_download_left(standin: HubStandin) -> None:
