@@ -20,7 +20,8 @@ from ray.exceptions import RayError
 
 from rerankd.distributed import shards as parts
 from rerankd.distributed import tables
-from rerankd.distributed.cluster import connect, reason_in, room, share_of_cores
+from rerankd.distributed.cluster import connect, room, share_of_cores
+from rerankd.distributed.ray_errors import reason_in
 from rerankd.distributed.scoring import score, without_limits
 from rerankd.distributed.shards import Manifest, Part, Source
 from rerankd.domain import RankRequest

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import re
 
 import ray
 from msgspec import Struct
 from ray import serve
 
+from rerankd.distributed.ray_errors import first_line, reason_in
 from rerankd.errors import SettingsError
 from rerankd.settings import Settings
 
@@ -144,15 +144,3 @@ def reason_of(name: str) -> str:
     there = serve.status().applications.get(name)
     messages = [one.message for one in there.deployments.values()] if there else []
     return next((reason_in(message) for message in messages if message.strip()), "")
-
-
-def reason_in(text: str) -> str:
-    """Return the line of a failed actor's message that says what went wrong."""
-    ours = re.findall(r"app\.errors\.\w+: (.+)", text)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return str(ours[-1] if ours else lines[-1])
-
-
-def first_line(error: Exception) -> str:
-    """Return what an error says first."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -87,14 +87,6 @@ def test_a_replica_has_the_cores_that_its_settings_come_to(
     assert rays.share_of_cores(Settings(**settings), room) == cores
 
 
-def test_the_reason_is_found_in_what_serve_says() -> None:
-    """Our own error's message stands alone, else the last line does."""
-    ours = "Traceback\n  File\napp.errors.ModelFailed: no such file\n\nmore"
-
-    assert rays.reason_in(ours) == "no such file"
-    assert rays.reason_in("first\nlast\n") == "last"
-
-
 # On a cluster
 
 

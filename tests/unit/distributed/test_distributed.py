@@ -23,10 +23,11 @@ from rerankd.distributed import shards as parts
 from rerankd.distributed.autoscaling import TOKENS, TokenPolicy
 from rerankd.distributed.calls import ForwardedRequest, Part, answer
 from rerankd.distributed.ingress import ATTEMPTS, Entrance
+from rerankd.distributed.ray_errors import first_line, reason_in
 from rerankd.distributed.scoring import PairScores, score, without_limits
 from rerankd.distributed.shards import Manifest, Source
 from rerankd.domain import RankRequest
-from rerankd.errors import InvalidRequest, SettingsError, StateError
+from rerankd.errors import InvalidRequest, ModelFailed, SettingsError, StateError
 from rerankd.http import create_app
 from rerankd.settings import Settings
 
@@ -577,3 +578,17 @@ def test_what_is_tested_is_what_the_extra_installs() -> None:
     lines = (root / "tests/integration/ray/requirements.in").read_text("utf-8").split()
 
     assert lines == extras["optional-dependencies"]["ray"]
+
+
+# What Ray says of a failure
+
+
+def test_the_reason_is_found_in_a_failed_actor_s_report() -> None:
+    """Our own error's message is returned alone; without one, the last line is."""
+    raised = ModelFailed("no such file")
+    name = f"{type(raised).__module__}.{type(raised).__qualname__}"
+
+    assert reason_in(f"Traceback\n  File\n{name}: {raised}\n\nmore") == "no such file"
+    assert reason_in("first\nlast\n") == "last"
+    assert first_line(ValueError("one\ntwo")) == "one"
+    assert first_line(ValueError()) == "ValueError"
