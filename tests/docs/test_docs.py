@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rerankd import cli, errors
-from rerankd.http.openapi.examples import NATIVE as PANDA
+from rerankd.dialects.native import EXAMPLE as PANDA
 from rerankd.http.statuses import STATUSES
 
 from support.places import ROOT

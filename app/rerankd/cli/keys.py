@@ -93,7 +93,7 @@ def list_keys(config_file: Path | None, state_dir: str | None) -> None:
     ring.load()
     found = ring.keys
     if not sys.stdout.isatty():
-        told = (msgspec.json.encode(management.key_reply(key)) for key in found)
+        told = (msgspec.json.encode(management.key_reply_of(key)) for key in found)
         sys.stdout.buffer.writelines(line + b"\n" for line in told)
         return
     names = [Column(name, no_wrap=True) for name in ("id", "key")]

@@ -14,8 +14,8 @@ from rich.table import Table
 
 from rerankd.cli.completion import complete_model
 from rerankd.deployments import Status
+from rerankd.dialects.error_format import ErrorReply
 from rerankd.dialects.management import DeploymentList
-from rerankd.dialects.native import ErrorReply
 from rerankd.errors import ServerRefused
 from rerankd.settings import MODEL_SETTINGS
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from msgspec import UNSET, Struct, UnsetType
 
-from rerankd.dialects.dialect import Body, ParsedRequest, RequestContext
-from rerankd.dialects.reading import Count, Text, documents_of, instruction_of
+from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
+from rerankd.dialects.error_format import ErrorFormat
+from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
+from rerankd.dialects.reading import NonNegative, WireText, documents_of, instruction_of
 from rerankd.dialects.results import Document
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankRequest
@@ -15,14 +17,14 @@ from rerankd.errors import RerankdError
 class DashScopeInput(Struct):
     """The texts of a request."""
 
-    query: Text
-    documents: list[Text] | None = None
+    query: WireText
+    documents: list[WireText] | None = None
 
 
 class DashScopeParameters(Struct):
     """What to do with them."""
 
-    top_n: Count | None = None
+    top_n: NonNegative | None = None
     return_documents: bool | None = False
     instruct: str | None = None
 
@@ -70,8 +72,7 @@ class DashScopeError(Struct):
     message: str
 
 
-def read(body: Body, context: RequestContext) -> ParsedRequest:
-    """Read a request."""
+def _parse_dashscope(body: Body, context: RequestContext) -> ParsedRequest:
     wire = body.decode(DashScopeRequest)
     parameters = wire.parameters or DashScopeParameters()
     request = RankRequest(
@@ -101,6 +102,21 @@ def read(body: Body, context: RequestContext) -> ParsedRequest:
     )
 
 
-def failure(error: RerankdError) -> DashScopeError:
-    """Build the body for an error."""
+def _dashscope_error(error: RerankdError) -> DashScopeError:
     return DashScopeError(error.code, error.message)
+
+
+DIALECT = Dialect(
+    name="dashscope",
+    title="DashScope",
+    paths=("/api/v1/services/rerank/text-rerank/text-rerank",),
+    request=DashScopeRequest,
+    reply=DashScopeReply,
+    example={
+        "model": EXAMPLE_MODEL,
+        "input": {"query": EXAMPLE_QUERY, "documents": EXAMPLE_DOCUMENTS},
+        "parameters": {"top_n": 2, "return_documents": True},
+    },
+    parse=_parse_dashscope,
+    errors=ErrorFormat(body=_dashscope_error),
+)

@@ -7,17 +7,18 @@ from typing import Literal
 
 from msgspec import Struct
 
-from rerankd.dialects.dialect import Body, ParsedRequest, RequestContext
+from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
+from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
 from rerankd.dialects.pairs import Pairs, pairs_of, scores_of
-from rerankd.dialects.reading import Text, instruction_of
+from rerankd.dialects.reading import WireText, instruction_of
 from rerankd.domain import RankedResult, RankRequest
 
 
 class DeepInfraRequest(Struct):
     """The body of DeepInfra's request: one query, or one a document."""
 
-    queries: list[Text]
-    documents: list[Text] | None = None
+    queries: list[WireText]
+    documents: list[WireText] | None = None
     model: str | None = None
     """Not DeepInfra's; it weighs more than the path."""
     instruction: str | None = None
@@ -42,7 +43,7 @@ class DeepInfraReply(Struct):
     inference_status: DeepInfraStatus
 
 
-def read(body: Body, context: RequestContext) -> ParsedRequest:
+def _parse_deepinfra(body: Body, context: RequestContext) -> ParsedRequest:
     """Read a request: pairs of one query are one request of the domain."""
     wire = body.decode(DeepInfraRequest)
     pairs = pairs_of(wire.queries, wire.documents, ("queries", "documents"))
@@ -55,10 +56,10 @@ def read(body: Body, context: RequestContext) -> ParsedRequest:
         )
         for one in pairs
     )
-    return ParsedRequest(requests, lambda results: _reply(context, pairs, results))
+    return ParsedRequest(requests, lambda results: _deepinfra_reply(context, pairs, results))
 
 
-def _reply(
+def _deepinfra_reply(
     context: RequestContext, pairs: Sequence[Pairs], results: Sequence[RankedResult]
 ) -> DeepInfraReply:
     tokens = sum(result.prompt_tokens for result in results)
@@ -66,3 +67,23 @@ def _reply(
     return DeepInfraReply(
         scores_of(pairs, results), tokens, context.id, DeepInfraStatus(spent, tokens)
     )
+
+
+DIALECT = Dialect(
+    name="deepinfra",
+    title="DeepInfra",
+    paths=(
+        "/v1/inference/{model}",
+        "/v1/inference/{owner}/{model}",
+        "/inference/{model}",
+        "/inference/{owner}/{model}",
+    ),
+    request=DeepInfraRequest,
+    reply=DeepInfraReply,
+    example={
+        "model": EXAMPLE_MODEL,
+        "queries": [EXAMPLE_QUERY],
+        "documents": EXAMPLE_DOCUMENTS,
+    },
+    parse=_parse_deepinfra,
+)

@@ -1,21 +1,25 @@
-"""What a dialect is: bytes to the domain's requests, results to its reply, errors to its words."""
+"""What a dialect is: bytes to the domain's requests, results to its reply, errors to its format."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from rerankd.dialects.failures import error_reply, invalid
+from rerankd.dialects.error_format import ErrorFormat, validation_error
+from rerankd.dialects.marks import Marks
 from rerankd.domain import RankedResult, RankRequest
-from rerankd.errors import InvalidRequest, MalformedJson, RerankdError
+from rerankd.errors import InvalidRequest, MalformedJson
 
-T = TypeVar("T")
+Kind = TypeVar("Kind")
 
-MOST_VALUES = 2_000_000
+MAX_VALUES = 2_000_000
 """Objects and lists that a body may hold: each takes many times its bytes once decoded."""
+
+SHARED_PATHS = ("/v1/rerank", "/rerank", "/v1/reranking", "/reranking")
+"""Paths on which several dialects are spoken."""
 
 
 class Body(Struct, frozen=True):
@@ -24,8 +28,8 @@ class Body(Struct, frozen=True):
     content: bytes
     packed: bool = False
 
-    def decode(self, kind: type[T]) -> T:
-        """Return the body as a `kind`; `"true"` and `"3"` are read as what they say.
+    def decode(self, kind: type[Kind]) -> Kind:
+        """Return the body as a `kind`; the strings `"true"` and `"3"` are read as true and 3.
 
         Raises MalformedJson, or InvalidRequest with the field's path.
         """
@@ -34,7 +38,7 @@ class Body(Struct, frozen=True):
                 return msgspec.msgpack.decode(self.content, type=kind, strict=False)
             return msgspec.json.decode(self.content, type=kind, strict=False)
         except msgspec.ValidationError as error:
-            raise invalid(str(error)) from error
+            raise validation_error(str(error)) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             name = "MessagePack" if self.packed else "JSON"
             raise MalformedJson(f"the body is not valid {name}: {error}") from error
@@ -42,15 +46,15 @@ class Body(Struct, frozen=True):
     def require_few_values(self) -> None:
         """Raise InvalidRequest for a body whose many small values would fill the memory.
 
-        In JSON they can be counted; a large body in MessagePack may have plain texts only.
+        In JSON they can be counted; a large body in MessagePack may hold plain texts only.
         """
         content = self.content
-        if len(content) <= MOST_VALUES:
+        if len(content) <= MAX_VALUES:
             return
         if self.packed:
             self.decode(_PlainTexts)
-        elif content.count(b"{") + content.count(b"[") > MOST_VALUES:
-            raise InvalidRequest(f"the body holds more than {MOST_VALUES} objects and lists")
+        elif content.count(b"{") + content.count(b"[") > MAX_VALUES:
+            raise InvalidRequest(f"the body holds more than {MAX_VALUES} objects and lists")
 
 
 class _PlainTexts(Struct):
@@ -69,46 +73,52 @@ class RequestContext(Struct, frozen=True, kw_only=True):
     path: str = ""
     """As the table of dialects has it."""
     model: str = ""
-    """The name of a model that stands in the path, its owner included."""
+    """The model named in the path, its owner included."""
     source: str = ""
     """The header Request-Source, by which Weaviate names itself."""
     agent: str = ""
     """The header User-Agent, by which some SDKs of one family name themselves."""
     created: int = 0
-    """When it came, in Unix seconds."""
+    """When the request came, in Unix seconds."""
 
 
 class ParsedRequest(Struct, frozen=True):
-    """What a body asks for, and how to say what came of it."""
+    """What a body asks for, and how to answer it."""
 
     requests: tuple[RankRequest, ...]
-    """One, but for families that compare many queries at once."""
+    """One, except in dialects that send many queries at once."""
     reply: Callable[[Sequence[RankedResult]], object]
-    """Makes the reply of the results, in the order of `requests`."""
+    """Builds the reply from the results, which are in the order of `requests`."""
 
     @property
     def documents(self) -> int:
+        """How many documents the requests have together."""
         return sum(len(request.documents) for request in self.requests)
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
-    """One API family."""
+    """One API family: how its requests are read, and how they are answered."""
 
     name: str
     title: str
-    """Who speaks it."""
+    """Who speaks it, the best known first."""
     paths: tuple[str, ...]
-    marks: str = ""
-    """How its requests are known on paths that it shares, in words."""
+    marks: Marks | None = None
+    """What tells it from others on the same path; None: what nobody else claims is its own."""
     request: type[Struct]
-    answer: object
+    reply: object
     """The type of its replies."""
-    read: Callable[[Body, RequestContext], ParsedRequest]
-    """Raises RequestError for a body that makes no sense."""
-    failure: Callable[[RerankdError], object] = error_reply
-    statuses: Mapping[type[RerankdError], int] = {}
-    """Where its clients expect another status than the table of all."""
+    example: Mapping[str, Any]
+    """A request, for the API reference."""
+    parse: Callable[[Body, RequestContext], ParsedRequest]
+    """Raises RequestError for a body that it can't read."""
+    errors: ErrorFormat = ErrorFormat()
     headers: Callable[[ParsedRequest, Sequence[RankedResult]], dict[str, str]] | None = None
-    """More headers of its successes."""
-    tells_warnings: bool = False
-    """Whether its replies have a place for warnings; otherwise a header tells them."""
+    """Headers that its replies have in addition to those of every dialect."""
+    has_warnings: bool = False
+    """Whether its replies have a place for warnings; otherwise they are sent in a header."""
+
+    @property
+    def label(self) -> str:
+        """The best known of those who speak it."""
+        return self.title.partition(",")[0]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from rerankd.dialects.dialect import Body, ParsedRequest, RequestContext
-from rerankd.dialects.reading import Count, Text, documents_of
+from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
+from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
+from rerankd.dialects.reading import NonNegative, WireText, documents_of
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankRequest
 
@@ -13,10 +14,10 @@ from rerankd.domain import RankRequest
 class IsaacusRequest(Struct):
     """The body of Isaacus's request; how its own service would split texts is ignored."""
 
-    query: Text
-    texts: list[Text] | None = None
+    query: WireText
+    texts: list[WireText] | None = None
     model: str | None = None
-    top_n: Count | None = None
+    top_n: NonNegative | None = None
 
 
 class IsaacusRow(Struct):
@@ -39,8 +40,7 @@ class IsaacusReply(Struct):
     usage: IsaacusUsage
 
 
-def read(body: Body, context: RequestContext) -> ParsedRequest:
-    """Read a request."""
+def _parse_isaacus(body: Body, context: RequestContext) -> ParsedRequest:
     del context
     wire = body.decode(IsaacusRequest)
     request = RankRequest(
@@ -56,3 +56,19 @@ def read(body: Body, context: RequestContext) -> ParsedRequest:
             IsaacusUsage(results[0].prompt_tokens),
         ),
     )
+
+
+DIALECT = Dialect(
+    name="isaacus",
+    title="Isaacus",
+    paths=("/v1/rerankings",),
+    request=IsaacusRequest,
+    reply=IsaacusReply,
+    example={
+        "model": EXAMPLE_MODEL,
+        "query": EXAMPLE_QUERY,
+        "texts": EXAMPLE_DOCUMENTS,
+        "top_n": 2,
+    },
+    parse=_parse_isaacus,
+)

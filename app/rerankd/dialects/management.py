@@ -1,4 +1,4 @@
-"""The dialect of management: deployments and API keys, to be changed while the server runs."""
+"""Bodies of the routes that manage deployments and API keys while the server runs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from msgspec import Meta, Struct, field
 
 from rerankd.auth.keys import Caller
 from rerankd.deployments import Status
-from rerankd.dialects.failures import invalid
+from rerankd.dialects.error_format import validation_error
 from rerankd.store import Key, Scope, Spec
 
-ID = r"^[\w][\w.:-]{0,127}$"
+ID_PATTERN = r"^[\w][\w.:-]{0,127}$"
 
 
 class DeployRequest(Struct, forbid_unknown_fields=True):
@@ -37,7 +37,7 @@ class DeployRequest(Struct, forbid_unknown_fields=True):
 
 
 class _Id(Struct):
-    id: Annotated[str, Meta(pattern=ID)]
+    id: Annotated[str, Meta(pattern=ID_PATTERN)]
 
 
 class DeploymentList(Struct, kw_only=True):
@@ -59,7 +59,9 @@ Amount = Annotated[int, Meta(ge=0, le=10**12)]
 Limit = Annotated[
     Amount | None, Meta(description="null: what the server's settings say; 0: no limit")
 ]
-Models = Annotated[list[Annotated[str, Meta(pattern=ID)]], Meta(min_length=1, max_length=100)]
+Models = Annotated[
+    list[Annotated[str, Meta(pattern=ID_PATTERN)]], Meta(min_length=1, max_length=100)
+]
 
 
 class KeyRequest(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -116,25 +118,25 @@ class Me(Struct, kw_only=True):
     keyed: bool
 
 
-def spec(wire: DeployRequest, name: str) -> Spec:
+def spec_of(wire: DeployRequest, name: str) -> Spec:
     """Build what to deploy; `name` is the model's own. Raises InvalidRequest for a bad id."""
     try:
         chosen = msgspec.convert({"id": wire.id or name}, _Id).id
     except msgspec.ValidationError as error:
-        raise invalid(str(error)) from error
+        raise validation_error(str(error)) from error
     return Spec(id=chosen, source=wire.model, pinned=wire.pinned, options=wire.options)
 
 
-def key_reply(key: Key) -> KeyReply:
-    """Say of a key what may be told."""
+def key_reply_of(key: Key) -> KeyReply:
+    """Describe a key, without the key itself."""
     return msgspec.convert(key, KeyReply, from_attributes=True)
 
 
-def new_key_reply(key: Key, text: str) -> NewKeyReply:
-    """Say it of a new one, with the key itself."""
-    return NewKeyReply(**msgspec.structs.asdict(key_reply(key)), key=text)
+def new_key_reply_of(key: Key, text: str) -> NewKeyReply:
+    """Describe a new key, with the key itself."""
+    return NewKeyReply(**msgspec.structs.asdict(key_reply_of(key)), key=text)
 
 
-def me(caller: Caller) -> Me:
-    """Say who calls."""
+def me_of(caller: Caller) -> Me:
+    """Describe who calls."""
     return msgspec.convert(caller, Me, from_attributes=True)

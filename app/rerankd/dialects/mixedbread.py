@@ -6,9 +6,11 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from rerankd.dialects.dialect import Body, ParsedRequest, RequestContext
-from rerankd.dialects.reading import Count, Text, documents_of, instruction_of
-from rerankd.dialects.results import Usage, usage_of
+from rerankd.dialects.dialect import SHARED_PATHS, Body, Dialect, ParsedRequest, RequestContext
+from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
+from rerankd.dialects.marks import Marks
+from rerankd.dialects.reading import NonNegative, WireText, documents_of, instruction_of
+from rerankd.dialects.results import TokenUsage, usage_of
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankRequest
 
@@ -16,11 +18,11 @@ from rerankd.domain import RankRequest
 class MixedbreadRequest(Struct):
     """The body of Mixedbread's request; `rewrite_query` is ignored."""
 
-    query: Text
-    input: list[Text] | None = None
+    query: WireText
+    input: list[WireText] | None = None
     model: str | None = None
     rank_fields: list[str] | None = None
-    top_k: Count | None = None
+    top_k: NonNegative | None = None
     return_input: bool | None = False
     instruction: str | None = None
 
@@ -30,14 +32,14 @@ class MixedbreadRow(Struct, kw_only=True):
 
     index: int
     score: float
-    input: Text | UnsetType = UNSET
+    input: WireText | UnsetType = UNSET
     object: Literal["rank_result"] = "rank_result"
 
 
 class MixedbreadReply(Struct, kw_only=True):
     """Mixedbread's answer."""
 
-    usage: Usage
+    usage: TokenUsage
     model: str
     data: list[MixedbreadRow]
     object: Literal["list"] = "list"
@@ -45,8 +47,7 @@ class MixedbreadReply(Struct, kw_only=True):
     return_input: bool
 
 
-def read(body: Body, context: RequestContext) -> ParsedRequest:
-    """Read a request."""
+def _parse_mixedbread(body: Body, context: RequestContext) -> ParsedRequest:
     del context
     wire = body.decode(MixedbreadRequest)
     inputs = wire.input or []
@@ -75,3 +76,20 @@ def read(body: Body, context: RequestContext) -> ParsedRequest:
             return_input=return_input,
         ),
     )
+
+
+DIALECT = Dialect(
+    name="mixedbread",
+    title="Mixedbread",
+    paths=SHARED_PATHS,
+    marks=Marks("`input`", ("input",), lambda fields: fields.has_value("input")),
+    request=MixedbreadRequest,
+    reply=MixedbreadReply,
+    example={
+        "model": EXAMPLE_MODEL,
+        "query": EXAMPLE_QUERY,
+        "input": EXAMPLE_DOCUMENTS,
+        "top_k": 2,
+    },
+    parse=_parse_mixedbread,
+)

@@ -1,4 +1,4 @@
-"""What is served, as clients of several families ask for it."""
+"""The models that are served, in the forms that clients of several families ask for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from rerankd.deployments import Status
+from rerankd.deployments.runtime import TOKENIZER_THREADS
 from rerankd.domain import ModelFacts
 from rerankd.scheduling.scheduler import Load
 from rerankd.settings import Settings
@@ -91,7 +92,7 @@ class Props(Struct, kw_only=True):
     default_generation_settings: GenerationSettings
 
 
-def model(status: Status) -> Model:
+def model_of(status: Status) -> Model:
     """Build a model's entry in the list."""
     return Model(
         id=status.id,
@@ -104,8 +105,8 @@ def model(status: Status) -> Model:
     )
 
 
-def info(facts: ModelFacts, settings: Settings, version: str) -> Info:
-    """Tell of the served model as TEI does."""
+def info_of(facts: ModelFacts, settings: Settings, version: str) -> Info:
+    """Describe the served model as TEI does."""
     return Info(
         model_id=facts.id,
         model_dtype="gguf",
@@ -113,13 +114,13 @@ def info(facts: ModelFacts, settings: Settings, version: str) -> Info:
         max_input_length=facts.context,
         max_batch_tokens=settings.max_request_tokens,
         max_client_batch_size=settings.max_documents,
-        tokenization_workers=facts.threads,
+        tokenization_workers=TOKENIZER_THREADS,
         version=version,
     )
 
 
-def props(facts: ModelFacts, settings: Settings, version: str) -> Props:
-    """Tell of the served model as llama.cpp does."""
+def props_of(facts: ModelFacts, settings: Settings, version: str) -> Props:
+    """Describe the served model as llama.cpp does."""
     return Props(
         model_alias=facts.id,
         build_info=f"rerankd {version}",

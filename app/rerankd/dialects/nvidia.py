@@ -6,9 +6,10 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from rerankd.dialects.dialect import Body, ParsedRequest, RequestContext
-from rerankd.dialects.reading import Count, Text, documents_of
-from rerankd.dialects.results import Usage, usage_of
+from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
+from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
+from rerankd.dialects.reading import NonNegative, WireText, documents_of
+from rerankd.dialects.results import TokenUsage, usage_of
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankRequest, Truncation
 from rerankd.errors import InvalidRequest
@@ -17,12 +18,12 @@ from rerankd.errors import InvalidRequest
 class NvidiaRequest(Struct):
     """The body of a ranking request."""
 
-    query: Text
-    passages: list[Text] | None = None
+    query: WireText
+    passages: list[WireText] | None = None
     model: str | None = None
-    top_k: Annotated[Count | None, Meta(description="Passages that come back; all if missing")] = (
-        None
-    )
+    top_k: Annotated[
+        NonNegative | None, Meta(description="Passages that come back; all if missing")
+    ] = None
     truncate: Annotated[str | None, Meta(description="`END` cuts, `NONE` refuses")] = None
 
 
@@ -37,11 +38,10 @@ class NvidiaReply(Struct):
     """The answer to a ranking request."""
 
     rankings: list[Ranking]
-    usage: Usage
+    usage: TokenUsage
 
 
-def read(body: Body, context: RequestContext) -> ParsedRequest:
-    """Read a request; scores are logits in this family."""
+def _parse_nvidia(body: Body, context: RequestContext) -> ParsedRequest:
     del context
     wire = body.decode(NvidiaRequest)
     request = RankRequest(
@@ -49,7 +49,7 @@ def read(body: Body, context: RequestContext) -> ParsedRequest:
         documents=documents_of(wire.passages, "passages"),
         model=wire.model,
         top_n=wire.top_k or None,
-        truncation=_truncation(wire.truncate),
+        truncation=_nvidia_truncation(wire.truncate),
         raw_scores=True,
     )
     return ParsedRequest(
@@ -60,7 +60,7 @@ def read(body: Body, context: RequestContext) -> ParsedRequest:
     )
 
 
-def _truncation(truncate: str | None) -> Truncation:
+def _nvidia_truncation(truncate: str | None) -> Truncation:
     match (truncate or "END").upper():
         case "END":
             return Truncation()
@@ -70,3 +70,22 @@ def _truncation(truncate: str | None) -> Truncation:
             return Truncation(overflow="error")
         case _:
             raise InvalidRequest("truncate must be END, START or NONE", param="truncate")
+
+
+DIALECT = Dialect(
+    name="nvidia",
+    title="NVIDIA NIM",
+    paths=(
+        "/v1/ranking",
+        "/v1/retrieval/{model}/reranking",
+        "/v1/retrieval/{owner}/{model}/reranking",
+    ),
+    request=NvidiaRequest,
+    reply=NvidiaReply,
+    example={
+        "model": EXAMPLE_MODEL,
+        "query": {"text": EXAMPLE_QUERY},
+        "passages": [{"text": text} for text in EXAMPLE_DOCUMENTS],
+    },
+    parse=_parse_nvidia,
+)

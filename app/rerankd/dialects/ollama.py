@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from rerankd.dialects.dialect import Body, ParsedRequest, RequestContext
-from rerankd.dialects.native import Row, rows
-from rerankd.dialects.reading import Count, Text, documents_of, instruction_of
-from rerankd.dialects.results import Usage, usage_of
+from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
+from rerankd.dialects.error_format import ErrorFormat
+from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
+from rerankd.dialects.reading import NonNegative, WireText, documents_of, instruction_of
+from rerankd.dialects.results import ResultRow, TokenUsage, rows_of, usage_of
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankRequest
 from rerankd.errors import RerankdError
@@ -16,10 +17,10 @@ from rerankd.errors import RerankdError
 class OllamaRequest(Struct):
     """The body of the plugin's request."""
 
-    query: Text
-    documents: list[Text] | None = None
+    query: WireText
+    documents: list[WireText] | None = None
     model: str | None = None
-    top_n: Count | None = None
+    top_n: NonNegative | None = None
     return_documents: bool | None = False
     instruction: str | None = None
 
@@ -28,8 +29,8 @@ class OllamaReply(Struct):
     """The answer; a document is a bare text, and not there unless asked for."""
 
     model: str
-    results: list[Row]
-    usage: Usage
+    results: list[ResultRow]
+    usage: TokenUsage
 
 
 class OllamaError(Struct):
@@ -38,8 +39,7 @@ class OllamaError(Struct):
     error: str
 
 
-def read(body: Body, context: RequestContext) -> ParsedRequest:
-    """Read a request."""
+def _parse_ollama(body: Body, context: RequestContext) -> ParsedRequest:
     del context
     wire = body.decode(OllamaRequest)
     request = RankRequest(
@@ -54,12 +54,28 @@ def read(body: Body, context: RequestContext) -> ParsedRequest:
         (request,),
         lambda results: OllamaReply(
             results[0].model,
-            rows(request, results[0], documents=wanted),
+            rows_of(request, results[0], documents=wanted),
             usage_of(results),
         ),
     )
 
 
-def failure(error: RerankdError) -> OllamaError:
-    """Build the body for an error."""
+def _ollama_error(error: RerankdError) -> OllamaError:
     return OllamaError(error.message)
+
+
+DIALECT = Dialect(
+    name="ollama",
+    title="Dify's plugin for Ollama",
+    paths=("/api/rerank",),
+    request=OllamaRequest,
+    reply=OllamaReply,
+    example={
+        "model": EXAMPLE_MODEL,
+        "query": EXAMPLE_QUERY,
+        "documents": EXAMPLE_DOCUMENTS,
+        "top_n": 2,
+    },
+    parse=_parse_ollama,
+    errors=ErrorFormat(body=_ollama_error),
+)

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from rerankd.dialects.reading import Count, instruction_of, options_of, side_of
+from rerankd.dialects.reading import NonNegative, instruction_of, options_of, side_of
 from rerankd.domain import ChunkScore, Overflow, RankRequest, Truncation
 
 HYBRID_WEIGHT = 1.0
 """Logits that BM25's best document gets by default (docs/embedding.md)."""
 
 
-class Options(Struct, kw_only=True):
+class RankOptions(Struct, kw_only=True):
     """The optional fields; null means the default."""
 
     model: Annotated[
@@ -38,23 +38,24 @@ class Options(Struct, kw_only=True):
         str | None, Meta(description="The side that is cut: `right` (the end) or `left`")
     ] = None
     max_tokens_per_doc: Annotated[
-        Count | None, Meta(description="Tokens of a document that count; 0 means all")
+        NonNegative | None, Meta(description="Tokens of a document that count; 0 means all")
     ] = None
     max_tokens_per_query: Annotated[
-        Count | None, Meta(description="Tokens of the query that count; 0 means all")
+        NonNegative | None, Meta(description="Tokens of the query that count; 0 means all")
     ] = None
     truncate_prompt_tokens: Annotated[
         Annotated[int, Meta(ge=-1)] | None,
         Meta(description="vLLM's name for max_tokens_per_doc; -1 means all"),
     ] = None
     chunk_tokens: Annotated[
-        Count | None, Meta(description="Most tokens of a chunk; 0: as many as fit")
+        NonNegative | None, Meta(description="Most tokens of a chunk; 0: as many as fit")
     ] = None
     overlap_tokens: Annotated[
-        Count | None, Meta(description="Tokens that a chunk repeats of the one before it")
+        NonNegative | None, Meta(description="Tokens that a chunk repeats of the one before it")
     ] = None
     max_chunks_per_doc: Annotated[
-        Count | None, Meta(description="Chunks of a document that are scored; asks for chunks")
+        NonNegative | None,
+        Meta(description="Chunks of a document that are scored; asks for chunks"),
     ] = None
     chunk_score: Annotated[
         ChunkScore | None,
@@ -90,18 +91,18 @@ class Options(Struct, kw_only=True):
 
 
 def request_of(
-    options: Options, query: str, documents: tuple[str, ...], *, top_n: int | None = None
+    options: RankOptions, query: str, documents: tuple[str, ...], *, top_n: int | None = None
 ) -> RankRequest:
     """Build the domain's request. Raises InvalidRequest."""
-    more = options_of(options.kwargs)
+    kwargs = options_of(options.kwargs)
     return RankRequest(
         query=query,
         documents=documents,
         model=options.model,
-        instruction=_instruction(options, more),
+        instruction=_instruction(options, kwargs),
         top_n=top_n,
-        truncation=_truncation(options),
-        raw_scores=_wants_logits(options, more),
+        truncation=_truncation_of(options),
+        raw_scores=_wants_logits(options, kwargs),
         chunk_score=options.chunk_score or "max",
         hybrid=HYBRID_WEIGHT if options.hybrid is True else float(options.hybrid or 0),
         priority=options.priority or 0,
@@ -109,26 +110,26 @@ def request_of(
     )
 
 
-def _instruction(options: Options, more: Mapping[str, Any]) -> str | None:
+def _instruction(options: RankOptions, kwargs: Mapping[str, Any]) -> str | None:
     return instruction_of(
         options.instruction,
         options.instruct,
         options.task,
         options.prompt,
         (options.chat_template_kwargs or {}).get("instruction"),
-        more.get("instruction"),
+        kwargs.get("instruction"),
     )
 
 
-def _wants_logits(options: Options, more: Mapping[str, Any]) -> bool:
+def _wants_logits(options: RankOptions, kwargs: Mapping[str, Any]) -> bool:
     return bool(options.raw_scores) or False in (
         options.use_activation,
         options.normalize,
-        more.get("normalize"),
+        kwargs.get("normalize"),
     )
 
 
-def _truncation(options: Options) -> Truncation:
+def _truncation_of(options: RankOptions) -> Truncation:
     overflow: Overflow | None = "error" if options.truncate is False else None
     if options.max_chunks_per_doc:  # Cohere's first API and SiliconFlow always split
         overflow = "chunk"

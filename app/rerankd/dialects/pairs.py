@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
-from rerankd.dialects.reading import Text, documents_of
+from rerankd.dialects.reading import WireText, documents_of
 from rerankd.domain import RankedResult
 from rerankd.errors import InvalidRequest
 
@@ -23,13 +23,15 @@ class Pairs(Struct, frozen=True):
     places: tuple[int, ...]
 
 
-def pairs_of(left: Text | None, right: Text | None, names: tuple[str, str]) -> tuple[Pairs, ...]:
+def pairs_of(
+    left: WireText | None, right: WireText | None, names: tuple[str, str]
+) -> tuple[Pairs, ...]:
     """Return one query with many documents, or each with its own; errors use the `names`.
 
     Raises what `documents_of` raises, and InvalidRequest where the two sides don't fit.
     """
-    queries = documents_of(_listed(left), names[0])
-    documents = documents_of(_listed(right), names[1])
+    queries = documents_of(_as_list(left), names[0])
+    documents = documents_of(_as_list(right), names[1])
     if len(queries) not in {1, len(documents)}:
         raise InvalidRequest(
             f"{names[0]} must hold one text, or as many as {names[1]}: "
@@ -45,7 +47,7 @@ def pairs_of(left: Text | None, right: Text | None, names: tuple[str, str]) -> t
     )
 
 
-def _listed(side: Text | None) -> list[Any] | None:
+def _as_list(side: WireText | None) -> list[Any] | None:
     return side if isinstance(side, list) or side is None else [side]
 
 

@@ -12,14 +12,14 @@ from rerankd.dialects.texts import text_of
 from rerankd.domain import TruncationSide
 from rerankd.errors import InvalidRequest, MissingDocuments
 
-Text: TypeAlias = str | dict[str, Any] | list[Any]
+WireText: TypeAlias = str | dict[str, Any] | list[Any]
 """A query or document: a string, an object with `text`, or content parts."""
 
-Count: TypeAlias = Annotated[int, Meta(ge=0)]
+NonNegative: TypeAlias = Annotated[int, Meta(ge=0)]
 
 
 def documents_of(
-    values: Sequence[Text] | None, name: str, rank_fields: Sequence[str] | None = None
+    values: Sequence[WireText] | None, name: str, rank_fields: Sequence[str] | None = None
 ) -> tuple[str, ...]:
     """Return the texts of a list of documents, which errors call `name`.
 

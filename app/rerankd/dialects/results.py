@@ -14,7 +14,7 @@ SEARCH_UNIT = 100
 """Documents of one query that Cohere counts as one search."""
 
 
-class Usage(Struct):
+class TokenUsage(Struct):
     """Tokens the model read: every document's pair, the query counted with each."""
 
     prompt_tokens: int
@@ -29,7 +29,7 @@ class Document(Struct):
     multi_modal: UnsetType | None = UNSET
 
 
-class Passage(Struct, kw_only=True):
+class ResultPassage(Struct, kw_only=True):
     """A part of a document, from character `start` up to `end`, and its own score."""
 
     start: int
@@ -45,8 +45,17 @@ class Result(Struct, kw_only=True):
     document: Document | str | UnsetType = UNSET
     relevance_score: float
     passages: Annotated[
-        list[Passage] | UnsetType, Meta(description="With return_passages: the best ones first")
+        list[ResultPassage] | UnsetType,
+        Meta(description="With return_passages: the best ones first"),
     ] = UNSET
+
+
+class ResultRow(Struct):
+    """A result whose document is a bare text, as Voyage and others have it."""
+
+    index: int
+    relevance_score: float
+    document: str | UnsetType = UNSET
 
 
 class ApiVersion(Struct):
@@ -68,7 +77,7 @@ class Tokens(Struct):
     output_tokens: int = 0
 
 
-class Report(Struct, kw_only=True):
+class ReplyMeta(Struct, kw_only=True):
     """What else there is to know about an answer."""
 
     api_version: ApiVersion
@@ -93,10 +102,10 @@ class Report(Struct, kw_only=True):
     ] = UNSET
 
 
-def usage_of(results: Sequence[RankedResult]) -> Usage:
-    """Add up what was read."""
+def usage_of(results: Sequence[RankedResult]) -> TokenUsage:
+    """Add up the tokens that were read."""
     tokens = sum(result.prompt_tokens for result in results)
-    return Usage(tokens, 0, tokens)
+    return TokenUsage(tokens, 0, tokens)
 
 
 def text_of_result(request: RankRequest, ranked: RankedDocument) -> str:
@@ -104,13 +113,13 @@ def text_of_result(request: RankRequest, ranked: RankedDocument) -> str:
     return request.documents[ranked.index]
 
 
-def passages_of(request: RankRequest, ranked: RankedDocument) -> list[Passage] | UnsetType:
+def passages_of(request: RankRequest, ranked: RankedDocument) -> list[ResultPassage] | UnsetType:
     """Return the parts that a document's score comes from, if they were asked for."""
     if not request.return_passages:
         return UNSET
     text = text_of_result(request, ranked)
     return [
-        Passage(
+        ResultPassage(
             start=one.start,
             end=one.end,
             text=text[one.start : one.end],
@@ -120,9 +129,17 @@ def passages_of(request: RankRequest, ranked: RankedDocument) -> list[Passage] |
     ]
 
 
-def report_of(version: Literal["1", "2"], request: RankRequest, result: RankedResult) -> Report:
-    """Build what else there is to know."""
-    return Report(
+def rows_of(request: RankRequest, result: RankedResult, *, documents: bool) -> list[ResultRow]:
+    """Build a result's rows, with their documents if wanted."""
+    return [
+        ResultRow(one.index, one.score, text_of_result(request, one) if documents else UNSET)
+        for one in result.results
+    ]
+
+
+def meta_of(version: Literal["1", "2"], request: RankRequest, result: RankedResult) -> ReplyMeta:
+    """Build what else there is to know about an answer."""
+    return ReplyMeta(
         api_version=ApiVersion(version),
         billed_units=BilledUnits(math.ceil(len(request.documents) / SEARCH_UNIT)),
         tokens=Tokens(result.prompt_tokens),

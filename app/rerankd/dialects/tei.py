@@ -7,11 +7,15 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from rerankd.dialects.dialect import Body, ParsedRequest, RequestContext
-from rerankd.dialects.reading import Count, Text, documents_of, instruction_of, side_of
+from rerankd.dialects.dialect import SHARED_PATHS, Body, Dialect, ParsedRequest, RequestContext
+from rerankd.dialects.error_format import ErrorFormat
+from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY
+from rerankd.dialects.marks import Marks
+from rerankd.dialects.reading import NonNegative, WireText, documents_of, instruction_of, side_of
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankedResult, RankRequest, Truncation
 from rerankd.errors import (
+    EngineFailure,
     MissingDocuments,
     ModelFailed,
     ModelLoading,
@@ -28,10 +32,10 @@ ErrorType = Literal["Unhealthy", "Backend", "Overloaded", "Validation", "Empty"]
 class TeiRequest(Struct):
     """The body of TEI's request, and the limit that its clients in other libraries send."""
 
-    query: Text
-    texts: list[Text] | None = None
+    query: WireText
+    texts: list[WireText] | None = None
     model: str | None = None
-    top_n: Count | None = None
+    top_n: NonNegative | None = None
     raw_scores: bool | None = False
     return_text: bool | None = False
     truncate: bool | None = True
@@ -39,7 +43,7 @@ class TeiRequest(Struct):
     instruction: str | None = None
 
 
-class Rank(Struct):
+class TeiRank(Struct):
     """One ranked text."""
 
     index: int
@@ -54,8 +58,7 @@ class TeiError(Struct):
     error_type: ErrorType
 
 
-def read(body: Body, context: RequestContext) -> ParsedRequest:
-    """Read a request."""
+def _parse_tei(body: Body, context: RequestContext) -> ParsedRequest:
     del context
     wire = body.decode(TeiRequest)
     request = RankRequest(
@@ -74,14 +77,14 @@ def read(body: Body, context: RequestContext) -> ParsedRequest:
     return ParsedRequest(
         (request,),
         lambda results: [
-            Rank(one.index, request.documents[one.index] if with_text else UNSET, one.score)
+            TeiRank(one.index, request.documents[one.index] if with_text else UNSET, one.score)
             for one in results[0].results
         ],
     )
 
 
-def headers(parsed: ParsedRequest, results: Sequence[RankedResult]) -> dict[str, str]:
-    """Return what TEI tells in headers: its reply has no room for it. Times are milliseconds."""
+def _tei_headers(parsed: ParsedRequest, results: Sequence[RankedResult]) -> dict[str, str]:
+    """Return what TEI sends in headers, since its reply is a bare list. Times are milliseconds."""
     request, result = parsed.requests[0], results[0]
     characters = sum(map(len, request.documents)) + len(request.query) * len(request.documents)
     timings = result.timings
@@ -97,12 +100,11 @@ def headers(parsed: ParsedRequest, results: Sequence[RankedResult]) -> dict[str,
     }
 
 
-def failure(error: RerankdError) -> TeiError:
-    """Build the body for an error: `error` is a plain string here."""
-    return TeiError(error.message, _error_type(error))
+def _tei_error(error: RerankdError) -> TeiError:
+    return TeiError(error.message, _tei_error_type(error))
 
 
-def _error_type(error: RerankdError) -> ErrorType:
+def _tei_error_type(error: RerankdError) -> ErrorType:
     match error:
         case MissingDocuments():
             return "Empty"
@@ -114,3 +116,22 @@ def _error_type(error: RerankdError) -> ErrorType:
             return "Unhealthy"
         case _:
             return "Backend"
+
+
+DIALECT = Dialect(
+    name="tei",
+    title="Text Embeddings Inference",
+    paths=SHARED_PATHS,
+    marks=Marks("`texts`", ("texts",), lambda fields: fields.has_value("texts")),
+    request=TeiRequest,
+    reply=list[TeiRank],
+    example={
+        "query": EXAMPLE_QUERY,
+        "texts": EXAMPLE_DOCUMENTS,
+        "raw_scores": False,
+        "return_text": True,
+    },
+    parse=_parse_tei,
+    errors=ErrorFormat(body=_tei_error, statuses={EngineFailure: 424}),
+    headers=_tei_headers,
+)

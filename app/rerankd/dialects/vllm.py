@@ -7,23 +7,24 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from rerankd.dialects.dialect import Body, ParsedRequest, RequestContext
-from rerankd.dialects.options import Options, request_of
+from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
+from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
+from rerankd.dialects.options import RankOptions, request_of
 from rerankd.dialects.pairs import Pairs, Side, pairs_of, scores_of
-from rerankd.dialects.results import Usage, usage_of
+from rerankd.dialects.results import TokenUsage, usage_of
 from rerankd.domain import RankedResult
 from rerankd.errors import InvalidRequest
 
-NAMES = (
+SIDES = (
     ("text_1", "text_2"),
     ("queries", "documents"),
     ("queries", "items"),
     ("data_1", "data_2"),
 )
-"""What the two sides of the pairs may be called."""
+"""Names that the two sides of the pairs may have."""
 
 
-class ScoreRequest(Options, kw_only=True):
+class ScoreRequest(RankOptions, kw_only=True):
     """The body of a score request: two sides, by one of four pairs of names."""
 
     text_1: Annotated[Side | None, Meta(description="The queries: one, or one a document")] = None
@@ -51,26 +52,26 @@ class ScoreReply(Struct, kw_only=True):
     created: int
     model: str
     data: list[Score]
-    usage: Usage
+    usage: TokenUsage
 
 
-def read(body: Body, context: RequestContext) -> ParsedRequest:
+def _parse_scores(body: Body, context: RequestContext) -> ParsedRequest:
     """Read a request: pairs of one query are one request of the domain."""
     wire = body.decode(ScoreRequest)
-    left, right = _names(wire)
+    left, right = _sides(wire)
     pairs = pairs_of(getattr(wire, left), getattr(wire, right), (left, right))
     requests = tuple(request_of(wire, one.query, one.documents) for one in pairs)
-    return ParsedRequest(requests, lambda results: _reply(context, pairs, results))
+    return ParsedRequest(requests, lambda results: _score_reply(context, pairs, results))
 
 
-def _names(wire: ScoreRequest) -> tuple[str, str]:
-    for left, right in NAMES:
+def _sides(wire: ScoreRequest) -> tuple[str, str]:
+    for left, right in SIDES:
         if getattr(wire, left) is not None and getattr(wire, right) is not None:
             return left, right
     raise InvalidRequest("text_1 and text_2 are needed", param="text_1")
 
 
-def _reply(
+def _score_reply(
     context: RequestContext, pairs: Sequence[Pairs], results: Sequence[RankedResult]
 ) -> ScoreReply:
     scores = scores_of(pairs, results)
@@ -81,3 +82,14 @@ def _reply(
         data=[Score(index=place, score=score) for place, score in enumerate(scores)],
         usage=usage_of(results),
     )
+
+
+DIALECT = Dialect(
+    name="vllm-score",
+    title="vLLM's scores",
+    paths=("/v1/score", "/score"),
+    request=ScoreRequest,
+    reply=ScoreReply,
+    example={"model": EXAMPLE_MODEL, "text_1": EXAMPLE_QUERY, "text_2": EXAMPLE_DOCUMENTS},
+    parse=_parse_scores,
+)

@@ -6,10 +6,12 @@ from typing import Literal
 
 from msgspec import Struct
 
-from rerankd.dialects.dialect import Body, ParsedRequest, RequestContext
-from rerankd.dialects.native import Row, rows
-from rerankd.dialects.reading import Count, Text, documents_of, instruction_of
-from rerankd.dialects.results import Usage, usage_of
+from rerankd.dialects.dialect import SHARED_PATHS, Body, Dialect, ParsedRequest, RequestContext
+from rerankd.dialects.error_format import ErrorFormat
+from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
+from rerankd.dialects.marks import Marks
+from rerankd.dialects.reading import NonNegative, WireText, documents_of, instruction_of
+from rerankd.dialects.results import ResultRow, TokenUsage, rows_of, usage_of
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankRequest, Truncation
 from rerankd.errors import RerankdError
@@ -18,40 +20,38 @@ from rerankd.errors import RerankdError
 class VoyageRequest(Struct):
     """The body of Voyage's request."""
 
-    query: Text
-    documents: list[Text] | None = None
+    query: WireText
+    documents: list[WireText] | None = None
     model: str | None = None
-    top_k: Count | None = None
-    top_n: Count | None = None
+    top_k: NonNegative | None = None
+    top_n: NonNegative | None = None
     """Not Voyage's, but what a client of several families may send beside `truncation`."""
     return_documents: bool | None = False
     truncation: bool | None = True
     instruction: str | None = None
 
 
-class VoyageFailure(Struct):
+class VoyageError(Struct):
     """Voyage's error: its first Python SDK fails on an `error` that is an object."""
 
     message: str
     detail: str
 
 
-def failure(error: RerankdError) -> VoyageFailure:
-    """Build the body for an error."""
-    return VoyageFailure(error.message, error.message)
+def _voyage_error(error: RerankdError) -> VoyageError:
+    return VoyageError(error.message, error.message)
 
 
 class VoyageReply(Struct, kw_only=True):
     """Voyage's answer."""
 
     object: Literal["list"] = "list"
-    data: list[Row]
+    data: list[ResultRow]
     model: str
-    usage: Usage
+    usage: TokenUsage
 
 
-def read(body: Body, context: RequestContext) -> ParsedRequest:
-    """Read a request: what Voyage would refuse to cut is refused here."""
+def _parse_voyage(body: Body, context: RequestContext) -> ParsedRequest:
     del context
     wire = body.decode(VoyageRequest)
     request = RankRequest(
@@ -66,8 +66,30 @@ def read(body: Body, context: RequestContext) -> ParsedRequest:
     return ParsedRequest(
         (request,),
         lambda results: VoyageReply(
-            data=rows(request, results[0], documents=wanted),
+            data=rows_of(request, results[0], documents=wanted),
             model=results[0].model,
             usage=usage_of(results),
         ),
     )
+
+
+DIALECT = Dialect(
+    name="voyage",
+    title="Voyage",
+    paths=SHARED_PATHS,
+    marks=Marks(
+        "`top_k` or `truncation`, even if null",
+        ("top_k", "truncation"),
+        lambda fields: fields.has("top_k") or fields.has("truncation"),
+    ),
+    request=VoyageRequest,
+    reply=VoyageReply,
+    example={
+        "model": EXAMPLE_MODEL,
+        "query": EXAMPLE_QUERY,
+        "documents": EXAMPLE_DOCUMENTS,
+        "top_k": 2,
+    },
+    parse=_parse_voyage,
+    errors=ErrorFormat(body=_voyage_error),
+)

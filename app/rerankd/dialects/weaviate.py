@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from rerankd.dialects.dialect import Body, ParsedRequest, RequestContext
-from rerankd.dialects.reading import Text, documents_of
+from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
+from rerankd.dialects.error_format import ErrorFormat
+from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY
+from rerankd.dialects.marks import Marks
+from rerankd.dialects.reading import WireText, documents_of
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankRequest
 from rerankd.errors import RerankdError
@@ -14,8 +17,8 @@ from rerankd.errors import RerankdError
 class WeaviateRequest(Struct):
     """The body of the module's request; `property` only names where the texts come from."""
 
-    query: Text
-    documents: list[Text] | None = None
+    query: WireText
+    documents: list[WireText] | None = None
     model: str | None = None
 
 
@@ -39,8 +42,7 @@ class WeaviateError(Struct):
     error: str
 
 
-def read(body: Body, context: RequestContext) -> ParsedRequest:
-    """Read a request."""
+def _parse_weaviate(body: Body, context: RequestContext) -> ParsedRequest:
     del context
     wire = body.decode(WeaviateRequest)
     request = RankRequest(
@@ -60,6 +62,18 @@ def read(body: Body, context: RequestContext) -> ParsedRequest:
     )
 
 
-def failure(error: RerankdError) -> WeaviateError:
-    """Build the body for an error."""
+def _weaviate_error(error: RerankdError) -> WeaviateError:
     return WeaviateError(error.message)
+
+
+DIALECT = Dialect(
+    name="weaviate",
+    title="Weaviate's reranker-transformers",
+    paths=("/rerank",),
+    marks=Marks("`property`", ("property",), lambda fields: fields.has("property")),
+    request=WeaviateRequest,
+    reply=WeaviateReply,
+    example={"query": EXAMPLE_QUERY, "documents": EXAMPLE_DOCUMENTS, "property": "text"},
+    parse=_parse_weaviate,
+    errors=ErrorFormat(body=_weaviate_error),
+)

@@ -6,9 +6,10 @@ from typing import Literal
 
 from msgspec import Struct
 
-from rerankd.dialects.dialect import Body, ParsedRequest, RequestContext
-from rerankd.dialects.native import Row, rows
-from rerankd.dialects.reading import Count, Text, documents_of, instruction_of
+from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
+from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
+from rerankd.dialects.reading import NonNegative, WireText, documents_of, instruction_of
+from rerankd.dialects.results import ResultRow, rows_of
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankedResult, RankRequest
 
@@ -16,17 +17,17 @@ from rerankd.domain import RankedResult, RankRequest
 class ZeroEntropyRequest(Struct):
     """The body of ZeroEntropy's request; `latency` is ignored: there is one speed."""
 
-    query: Text
-    documents: list[Text] | None = None
+    query: WireText
+    documents: list[WireText] | None = None
     model: str | None = None
-    top_n: Count | None = None
+    top_n: NonNegative | None = None
     instruction: str | None = None
 
 
 class ZeroEntropyReply(Struct, kw_only=True):
     """ZeroEntropy's answer; latencies are seconds."""
 
-    results: list[Row]
+    results: list[ResultRow]
     actual_latency_mode: Literal["fast"] = "fast"
     e2e_latency: float
     inference_latency: float
@@ -34,8 +35,7 @@ class ZeroEntropyReply(Struct, kw_only=True):
     total_tokens: int
 
 
-def read(body: Body, context: RequestContext) -> ParsedRequest:
-    """Read a request."""
+def _parse_zeroentropy(body: Body, context: RequestContext) -> ParsedRequest:
     del context
     wire = body.decode(ZeroEntropyRequest)
     request = RankRequest(
@@ -45,15 +45,31 @@ def read(body: Body, context: RequestContext) -> ParsedRequest:
         instruction=instruction_of(wire.instruction),
         top_n=wire.top_n or None,
     )
-    return ParsedRequest((request,), lambda results: _reply(request, results[0]))
+    return ParsedRequest((request,), lambda results: _zeroentropy_reply(request, results[0]))
 
 
-def _reply(request: RankRequest, result: RankedResult) -> ZeroEntropyReply:
+def _zeroentropy_reply(request: RankRequest, result: RankedResult) -> ZeroEntropyReply:
     return ZeroEntropyReply(
-        results=rows(request, result, documents=False),
+        results=rows_of(request, result, documents=False),
         e2e_latency=result.timings.total_ms / 1000,
         inference_latency=result.timings.engine_ms / 1000,
         total_bytes=len(request.query.encode()) * len(request.documents)
         + sum(len(text.encode()) for text in request.documents),
         total_tokens=result.prompt_tokens,
     )
+
+
+DIALECT = Dialect(
+    name="zeroentropy",
+    title="ZeroEntropy",
+    paths=("/v1/models/rerank",),
+    request=ZeroEntropyRequest,
+    reply=ZeroEntropyReply,
+    example={
+        "model": EXAMPLE_MODEL,
+        "query": EXAMPLE_QUERY,
+        "documents": EXAMPLE_DOCUMENTS,
+        "top_n": 2,
+    },
+    parse=_parse_zeroentropy,
+)

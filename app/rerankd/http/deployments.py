@@ -37,7 +37,7 @@ async def deploy(
     settings = service.settings
     body = await body_of(request, settings.read_timeout)
     wire = decode(body, request.headers.get("content-type", ""), management.DeployRequest)
-    spec = management.spec(wire, _own_name(wire.model, settings))
+    spec = management.spec_of(wire, _own_name(wire.model, settings))
     require_known(spec, settings)
     return as_json(service.deployments.deploy(spec).status, status_code=202)
 

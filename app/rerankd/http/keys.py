@@ -25,13 +25,13 @@ MOST_BYTES = 64 * 1024
 @get("/v1/me", sync_to_thread=False)
 def me(request: Request[Any, Any, Any]) -> Response[Any]:
     """Tell the caller what it may do."""
-    return as_json(management.me(caller_of(request)))
+    return as_json(management.me_of(caller_of(request)))
 
 
 @get("/v1/keys", opt=MANAGEMENT)
 async def list_keys(ring: NamedDependency[KeyStore]) -> Response[Any]:
     """List all keys, the revoked ones for some time as well."""
-    return as_json(management.KeyList(data=[management.key_reply(key) for key in ring.keys]))
+    return as_json(management.KeyList(data=[management.key_reply_of(key) for key in ring.keys]))
 
 
 @post("/v1/keys", status_code=201, opt=MANAGEMENT, request_max_body_size=MOST_BYTES)
@@ -53,7 +53,7 @@ async def create_key(
         )
     key, text = keys.create(now=now, **msgspec.structs.asdict(wire))
     await ring.add(key)
-    told = management.new_key_reply(key, text)
+    told = management.new_key_reply_of(key, text)
     return Encoded(told, status_code=201, headers={"Cache-Control": "no-store"})
 
 

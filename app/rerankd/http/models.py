@@ -24,7 +24,7 @@ def list_models(
     request: Request[Any, Any, Any], service: NamedDependency[Service]
 ) -> Response[Any]:
     """List the models this server answers the caller for."""
-    return Encoded(models.ModelList(data=[models.model(one) for one in _own(request, service)]))
+    return Encoded(models.ModelList(data=[models.model_of(one) for one in _own(request, service)]))
 
 
 @get("/v1/models/{model_id:path}", sync_to_thread=False)
@@ -36,7 +36,7 @@ def show_model(
     found = service.deployments.name_of(wanted)
     for status in _own(request, service):
         if status.id == found:
-            return Encoded(models.model(status))
+            return Encoded(models.model_of(status))
     raise ModelNotFound(f"no model {wanted!r} here", param="model_id")
 
 
@@ -55,13 +55,13 @@ async def cluster_auth(ring: NamedDependency[KeyStore]) -> Response[Any]:
 @get("/info", sync_to_thread=False)
 def info(request: Request[Any, Any, Any], service: NamedDependency[Service]) -> Response[Any]:
     """Tell of the default model as TEI does."""
-    return Encoded(models.info(_facts(request, service), service.settings, __version__))
+    return Encoded(models.info_of(_facts(request, service), service.settings, __version__))
 
 
 @get("/props", sync_to_thread=False)
 def props(request: Request[Any, Any, Any], service: NamedDependency[Service]) -> Response[Any]:
     """Tell of the default model as llama.cpp does."""
-    return Encoded(models.props(_facts(request, service), service.settings, __version__))
+    return Encoded(models.props_of(_facts(request, service), service.settings, __version__))
 
 
 @get("/meta", sync_to_thread=False)

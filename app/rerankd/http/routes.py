@@ -31,7 +31,7 @@ WARNING = "X-Rerankd-Warning"
 """Tells what a dialect's reply has no place for."""
 
 
-@post([re.sub(r"\{(\w+)\}", r"{\1:str}", path) for path in table.PATHS], status_code=200)
+@post([re.sub(r"\{(\w+)\}", r"{\1:str}", path) for path in table.DIALECTS.paths], status_code=200)
 async def rerank(
     request: Request[Any, Any, Any], service: NamedDependency[Service]
 ) -> Response[Any]:
@@ -47,9 +47,9 @@ async def rerank(
     content = await body_of(request, service.settings.read_timeout)
     kind = negotiation.bare(request.headers.get("content-type", ""))
     body = Body(content, packed=kind in negotiation.MSGPACK_NAMES)
-    dialect = table.detect(context.path, body)
+    dialect = table.DIALECTS.detect(context.path, body)
     speak(request, dialect)
-    return await _answer(request, service, dialect, dialect.read(body, context))
+    return await _answer(request, service, dialect, dialect.parse(body, context))
 
 
 async def _answer(
@@ -59,7 +59,7 @@ async def _answer(
     accepted = negotiation.media_type(request.headers.get("accept", ""), streams=True)
     if accepted in negotiation.NDJSON_NAMES and len(parsed.requests) == 1:
         (only,) = parsed.requests
-        told = Wording(lambda result: parsed.reply([result]), dialect.failure)
+        told = Wording(lambda result: parsed.reply([result]), dialect.errors.body)
         stream = ScoreStream(
             lambda scored: limits.rank(request, service, only, scored), told, accepted
         )
@@ -104,7 +104,7 @@ def _headers(
     dialect: Dialect, parsed: ParsedRequest, results: Sequence[RankedResult]
 ) -> dict[str, str]:
     headers = {"Server-Timing": _server_timing(results)}
-    warnings = [] if dialect.tells_warnings else _warnings(results)
+    warnings = [] if dialect.has_warnings else _warnings(results)
     if warnings:
         headers[WARNING] = "; ".join(warnings).encode("ascii", "replace").decode()
     if dialect.headers:

@@ -16,14 +16,14 @@ from litestar.exceptions.http_exceptions import (
 from rerankd import errors
 from rerankd.dialects import table
 from rerankd.dialects.dialect import Dialect
-from rerankd.dialects.failures import error_reply
+from rerankd.dialects.error_format import ErrorFormat
 from rerankd.http.content_encoding import READABLE
 from rerankd.http.wire import Encoded
 from rerankd.logs import note_error
 
 logger = logging.getLogger(__name__)
 
-DIALECT = "rerankd_dialect"
+SPOKEN = "rerankd_dialect"
 RETRIED = (429, 503)
 """Statuses that clients retry; without a time to wait, some wait none."""
 
@@ -67,10 +67,15 @@ STATUSES: dict[type[errors.RerankdError], int] = {
 def answer(error: errors.RerankdError, dialect: Dialect | None = None) -> Response[Any]:
     """Return an error as its status, body and headers, in a dialect's words."""
     note_error(error.code)
-    statuses = STATUSES | (dict(dialect.statuses) if dialect else {})
-    status = statuses[type(error)]
-    body = dialect.failure(error) if dialect else error_reply(error)
+    expected = dialect.errors if dialect else ErrorFormat()
+    status = status_of(type(error), expected)
+    body = expected.body(error)
     return Encoded(body, status_code=status, headers=_headers(error, status))
+
+
+def status_of(kind: type[errors.RerankdError], expected: ErrorFormat) -> int:
+    """Return the HTTP status of a class of errors for clients that expect a format."""
+    return expected.statuses.get(kind, STATUSES[kind])
 
 
 def _headers(error: errors.RerankdError, status: int) -> dict[str, str]:
@@ -88,12 +93,12 @@ def _headers(error: errors.RerankdError, status: int) -> dict[str, str]:
 
 def speak(request: Request[Any, Any, Any], dialect: Dialect) -> None:
     """Have the errors of a request told in a dialect from now on."""
-    request.state[DIALECT] = dialect
+    request.state[SPOKEN] = dialect
 
 
 def _dialect_of(request: Request[Any, Any, Any]) -> Dialect | None:
-    known: Dialect | None = request.state.get(DIALECT)
-    return known or table.only_one(path_of(request))
+    known: Dialect | None = request.state.get(SPOKEN)
+    return known or table.DIALECTS.only_one(path_of(request))
 
 
 def path_of(request: Request[Any, Any, Any]) -> str:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerankd.dialects import table
-from rerankd.dialects.dialect import Body
+from rerankd.dialects.dialect import SHARED_PATHS, Body
+from rerankd.dialects.table import DIALECTS
 
 V1, BARE = "/v1/rerank", "/rerank"
 JINA = {"model": "m", "query": "q", "documents": ["a"]}
@@ -82,8 +82,8 @@ CLIENTS: list[tuple[str, str, dict[str, Any], str]] = [
 def named(path: str, body: object) -> str:
     """Return the name of the dialect of a body, the same in JSON and in MessagePack."""
     found = {
-        table.detect(path, Body(msgspec.json.encode(body))).name,
-        table.detect(path, Body(msgspec.msgpack.encode(body), packed=True)).name,
+        DIALECTS.detect(path, Body(msgspec.json.encode(body))).name,
+        DIALECTS.detect(path, Body(msgspec.msgpack.encode(body), packed=True)).name,
     }
     assert len(found) == 1
     return found.pop()
@@ -133,23 +133,23 @@ marks = st.fixed_dictionaries(
 )
 
 
-@given(body=marks, path=st.sampled_from(table.PATHS))
+@given(body=marks, path=st.sampled_from(DIALECTS.paths))
 def test_any_mix_of_marks_has_one_dialect_of_its_path(body: dict[str, Any], path: str) -> None:
     """Nothing is spoken on a path where it doesn't belong, and the order of keys is nothing."""
     name = named(path, body)
 
-    assert name in {dialect.name for dialect in table.DIALECTS if path in dialect.paths}
+    assert name in {dialect.name for dialect in DIALECTS if path in dialect.paths}
     assert name == named(path, dict(reversed(body.items())))
 
 
 def test_native_is_what_has_no_mark() -> None:
     """Every shared path takes a plain request as native."""
-    for path in table.SHARED:
+    for path in SHARED_PATHS:
         assert named(path, JINA) == "native"
 
 
 def test_names_are_single() -> None:
     """The table names each dialect once."""
-    names = [dialect.name for dialect in table.DIALECTS]
+    names = [dialect.name for dialect in DIALECTS]
 
     assert len(names) == len(set(names))

@@ -14,8 +14,16 @@ from hypothesis import strategies as st
 from litestar.testing import TestClient
 
 from rerankd import errors
-from rerankd.dialects import table
-from rerankd.dialects.dialect import MOST_VALUES, Body, Dialect, ParsedRequest, RequestContext
+from rerankd.dialects import tei, vllm
+from rerankd.dialects.dialect import (
+    MAX_VALUES,
+    SHARED_PATHS,
+    Body,
+    Dialect,
+    ParsedRequest,
+    RequestContext,
+)
+from rerankd.dialects.table import DIALECTS
 from rerankd.domain import RankedDocument, RankedResult, Timings
 
 from support import goldens
@@ -25,7 +33,7 @@ from support.serving import client_of, service_of
 Client = TestClient[Any]
 DOCUMENTS = ["one", "one two three", "one two"]
 
-every_dialect = pytest.mark.parametrize("dialect", table.DIALECTS, ids=lambda one: one.name)
+every_dialect = pytest.mark.parametrize("dialect", tuple(DIALECTS), ids=lambda one: one.name)
 
 
 def bodies(documents: list[str]) -> dict[str, dict[str, Any]]:
@@ -115,9 +123,9 @@ def test_every_dialect_has_golden_successes_and_errors(dialect: Dialect) -> None
     for one in found:
         golden = goldens.read(one)
         body = Body(json.dumps(golden["request"]).encode())
-        if golden["path"] not in table.PATHS:  # it has a model's name in it
+        if golden["path"] not in DIALECTS.paths:  # it has a model's name in it
             continue
-        assert table.detect(golden["path"], body) is dialect, one
+        assert DIALECTS.detect(golden["path"], body) is dialect, one
 
 
 # Translation
@@ -160,7 +168,7 @@ def test_texts_and_scores_survive_translation(
     scores = data.draw(st.lists(st.floats(0, 1), min_size=count, max_size=count))
     body = Body(msgspec.json.encode(bodies(documents)[dialect.name]))
 
-    parsed = dialect.read(body, RequestContext(id="x"))
+    parsed = dialect.parse(body, RequestContext(id="x"))
     reply = msgspec.json.decode(msgspec.json.encode(parsed.reply(ranked(parsed, scores))))
 
     assert [list(request.documents) for request in parsed.requests] == [documents]
@@ -177,11 +185,11 @@ def test_pairs_of_many_queries_get_their_own_scores(
     known = {pair: data.draw(st.floats(0, 1)) for pair in zip(queries, documents, strict=True)}
     body = Body(msgspec.json.encode({"text_1": queries, "text_2": documents}))
 
-    parsed = table.VLLM_SCORE.read(body, RequestContext())
+    parsed = vllm.DIALECT.parse(body, RequestContext())
     flat = [known[one.query, text] for one in parsed.requests for text in one.documents]
     reply = msgspec.to_builtins(parsed.reply(ranked(parsed, flat)))
 
-    assert list(known.values()) == [score for _, score in pairs(table.VLLM_SCORE, reply)]
+    assert list(known.values()) == [score for _, score in pairs(vllm.DIALECT, reply)]
 
 
 @every_dialect
@@ -190,9 +198,9 @@ def test_packed_bodies_are_read_as_well(dialect: Dialect) -> None:
     body = bodies(DOCUMENTS)[dialect.name]
     packed = Body(msgspec.msgpack.encode(body), packed=True)
 
-    assert table.detect(path_of(dialect), packed) is dialect
-    requests = dialect.read(packed, RequestContext()).requests
-    assert requests == dialect.read(Body(msgspec.json.encode(body)), RequestContext()).requests
+    assert DIALECTS.detect(path_of(dialect), packed) is dialect
+    requests = dialect.parse(packed, RequestContext()).requests
+    assert requests == dialect.parse(Body(msgspec.json.encode(body)), RequestContext()).requests
 
 
 json_values = st.recursive(
@@ -225,8 +233,8 @@ def test_any_bytes_are_read_or_refused(dialect: Dialect, content: bytes, *, pack
 def _read_or_refused(dialect: Dialect, body: Body) -> bool:
     """Let anything but requests and refusals out."""
     try:
-        table.detect(path_of(dialect), body)
-        return bool(dialect.read(body, RequestContext()).requests)
+        DIALECTS.detect(path_of(dialect), body)
+        return bool(dialect.parse(body, RequestContext()).requests)
     except errors.RequestError as error:
         return bool(error.message)
 
@@ -234,20 +242,20 @@ def _read_or_refused(dialect: Dialect, body: Body) -> bool:
 @pytest.mark.parametrize(
     ("body", "refused"),
     [
-        (Body(b'{"documents":[' + b"[]," * MOST_VALUES + b"[]]}"), True),
-        (Body(b'{"documents":["' + b"[" * MOST_VALUES + b'"]}'), True),
-        (Body(b'{"documents":["' + b"x" * 2 * MOST_VALUES + b'"]}'), False),
-        (Body(msgspec.msgpack.encode({"documents": [[]] * MOST_VALUES}), packed=True), True),
-        (Body(msgspec.msgpack.encode({"texts": [""] * 2 * MOST_VALUES}), packed=True), False),
+        (Body(b'{"documents":[' + b"[]," * MAX_VALUES + b"[]]}"), True),
+        (Body(b'{"documents":["' + b"[" * MAX_VALUES + b'"]}'), True),
+        (Body(b'{"documents":["' + b"x" * 2 * MAX_VALUES + b'"]}'), False),
+        (Body(msgspec.msgpack.encode({"documents": [[]] * MAX_VALUES}), packed=True), True),
+        (Body(msgspec.msgpack.encode({"texts": [""] * 2 * MAX_VALUES}), packed=True), False),
     ],
 )
 def test_bodies_that_would_fill_the_memory_are_refused(body: Body, *, refused: bool) -> None:
     """Millions of empty lists take twenty times their bytes; long texts take theirs."""
     if refused:
         with pytest.raises(errors.InvalidRequest):
-            table.detect("/rerank", body)
+            DIALECTS.detect("/rerank", body)
     else:
-        assert table.detect("/rerank", body).name in {"native", "tei"}
+        assert DIALECTS.detect("/rerank", body).name in {"native", "tei"}
 
 
 # Over HTTP
@@ -257,7 +265,7 @@ def test_bodies_that_would_fill_the_memory_are_refused(body: Body, *, refused: b
 def test_every_dialect_ranks(client: Client, dialect: Dialect) -> None:
     """On each path the best document comes first, but where pairs keep their order."""
     for path in dialect.paths:
-        if table.only_one(path) is None and path != path_of(dialect):
+        if DIALECTS.only_one(path) is None and path != path_of(dialect):
             continue
         response = client.post(path, json=bodies(DOCUMENTS)[dialect.name])
 
@@ -297,7 +305,7 @@ def below(kind: type[errors.RerankdError]) -> Iterator[type[errors.RerankdError]
 @pytest.mark.parametrize("kind", list(below(errors.RerankdError)), ids=lambda one: one.code)
 def test_every_error_can_be_told(dialect: Dialect, kind: type[errors.RerankdError]) -> None:
     """Each has its sentence where the dialect's clients look, and nothing that means success."""
-    body = msgspec.to_builtins(dialect.failure(kind("what went wrong", param="query")))
+    body = msgspec.to_builtins(dialect.errors.body(kind("what went wrong", param="query")))
 
     assert not {"results", "data"} & body.keys()
     if dialect.name in {"tei", "ollama", "weaviate"}:
@@ -325,7 +333,7 @@ def test_every_error_can_be_told(dialect: Dialect, kind: type[errors.RerankdErro
 )
 def test_tei_errors_have_its_types(error: errors.RerankdError, kind: str) -> None:
     """TEI's clients know six words."""
-    assert msgspec.to_builtins(table.TEI.failure(error))["error_type"] == kind
+    assert msgspec.to_builtins(tei.DIALECT.errors.body(error))["error_type"] == kind
 
 
 @pytest.mark.parametrize(
@@ -361,7 +369,7 @@ def test_busy_servers_say_when_to_try_again(dialect: Dialect) -> None:
 
 def test_scores_can_be_streamed_in_every_dialect_of_one_query(client: Client) -> None:
     """The last line is the dialect's own reply."""
-    for dialect in table.DIALECTS:
+    for dialect in DIALECTS:
         response = client.post(
             path_of(dialect),
             json=bodies(DOCUMENTS)[dialect.name],
@@ -482,8 +490,8 @@ def test_the_api_page_lists_the_table() -> None:
         if row.startswith("| ")
     }
 
-    for dialect in table.DIALECTS:
+    for dialect in DIALECTS:
         row = rows[dialect.name]
-        own = [path for path in dialect.paths if path not in table.SHARED or "shared" not in row]
+        own = [path for path in dialect.paths if path not in SHARED_PATHS or "shared" not in row]
         assert all(f"`{path}`" in row for path in own), row
         assert dialect.title in row

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerankd import errors
-from rerankd.dialects import native, table
+from rerankd.dialects import cohere, native
 from rerankd.dialects.dialect import Body, ParsedRequest, RequestContext
-from rerankd.dialects.failures import error_reply
+from rerankd.dialects.error_format import error_reply
 from rerankd.domain import Passage, RankedDocument, RankedResult, RankRequest, Timings, Truncation
 
 documents = st.lists(
@@ -25,7 +25,7 @@ documents = st.lists(
 def parsed(context: RequestContext | None = None, **body: Any) -> ParsedRequest:
     """Read a body as native."""
     content = msgspec.json.encode({"query": "q", "documents": ["abc"]} | body)
-    return native.read(Body(content), context or RequestContext(id="x", path="/v1/rerank"))
+    return native.parse_native(Body(content), context or RequestContext(id="x", path="/v1/rerank"))
 
 
 def read(**body: Any) -> RankRequest:
@@ -266,7 +266,7 @@ def test_cohere_2_has_its_version_and_no_foreign_keys() -> None:
     """Elasticsearch refuses keys in a result that Cohere doesn't document."""
     body = Body(b'{"query":"q","documents":["abc"]}')
 
-    found = msgspec.to_builtins(table.COHERE.read(body, RequestContext()).reply([result()]))
+    found = msgspec.to_builtins(cohere.DIALECT.parse(body, RequestContext()).reply([result()]))
 
     assert found["meta"]["api_version"] == {"version": "2"}
     assert found["results"] == [{"index": 0, "document": {"text": "abc"}, "relevance_score": 1.0}]
@@ -274,7 +274,7 @@ def test_cohere_2_has_its_version_and_no_foreign_keys() -> None:
 
 def test_scores_are_json_floats() -> None:
     """A whole score is written 1.0, not 1: typed clients cast it."""
-    assert b'"relevance_score":1.0' in native.encode(parsed().reply([result()]))
+    assert b'"relevance_score":1.0' in msgspec.json.encode(parsed().reply([result()]))
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,10 @@ from litestar.testing import TestClient
 
 from rerankd import http
 from rerankd.dialects.dialect import Body, Dialect, RequestContext
-from rerankd.dialects.table import DIALECTS, PATHS
+from rerankd.dialects.table import DIALECTS
 from rerankd.http import create_app
 from rerankd.http.negotiation import JSON, MSGPACK, NDJSON
 from rerankd.http.openapi import document, operations
-from rerankd.http.openapi.examples import REQUESTS
 from rerankd.http.openapi.operations import MEANINGS, RETRIED
 from rerankd.http.pages import SECURITY_HEADERS
 from rerankd.http.statuses import STATUSES
@@ -30,7 +29,7 @@ PAGES = {"/", "/docs", "/openapi.json", "/static"}
 STATIC = Path(http.__file__).parent / "static"
 SPEC = document(keyed=True)
 
-each_dialect = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda one: one.name)
+each_dialect = pytest.mark.parametrize("dialect", tuple(DIALECTS), ids=lambda one: one.name)
 each_operation = pytest.mark.parametrize("one", operations(), ids=lambda one: one.id)
 
 
@@ -95,8 +94,8 @@ def test_every_dialect_is_shown_where_it_is_spoken(dialect: Dialect) -> None:
         (one,) = (one for one in operations() if one.path == path)
 
         assert dialect.request in [shape.kind for shape in one.takes]
-        assert dialect.answer in [shape.kind for shape in one.gives]
-        assert dialect.failure in [voice.write for voice in one.voices]
+        assert dialect.reply in [shape.kind for shape in one.gives]
+        assert dialect.errors.body in [voice.write for voice in one.voices]
 
 
 def test_references_lead_somewhere() -> None:
@@ -117,7 +116,7 @@ def test_every_tag_is_explained() -> None:
 
 def test_ranking_can_be_had_in_every_format() -> None:
     """Requests are JSON or MessagePack; answers also come line by line."""
-    for path in PATHS:
+    for path in DIALECTS.paths:
         post = SPEC["paths"][path]["post"]
 
         assert {JSON, MSGPACK} == set(post["requestBody"]["content"])
@@ -130,7 +129,7 @@ def test_ranking_can_be_had_in_every_format() -> None:
 @each_dialect
 def test_texts_are_required_where_they_are(dialect: Dialect) -> None:
     """A request without documents, or with none, is refused by server and document alike."""
-    request = REQUESTS[dialect.name]
+    request = dialect.example
     path = dialect.paths[0]
     schema = SPEC["paths"][path]["post"]["requestBody"]["content"][JSON]["schema"]
     inner = request.get("parameters") and request["input"]
@@ -148,15 +147,15 @@ def test_texts_are_required_where_they_are(dialect: Dialect) -> None:
 def test_examples_are_requests_and_answers_of_their_dialect(dialect: Dialect) -> None:
     """Each dialect reads its own example, and its answer is of the type it says."""
     for path in dialect.paths:
-        body = Body(msgspec.json.encode(REQUESTS[dialect.name]))
-        assert dialect.read(body, RequestContext(path=path)).requests
+        body = Body(msgspec.json.encode(dialect.example))
+        assert dialect.parse(body, RequestContext(path=path)).requests
 
     with client_of(service_of()) as client:
         for path in dialect.paths:
-            answer = client.post(path, json=REQUESTS[dialect.name])
+            answer = client.post(path, json=dialect.example)
 
             assert 200 == answer.status_code
-            msgspec.json.decode(answer.content, type=dialect.answer)
+            msgspec.json.decode(answer.content, type=dialect.reply)
 
 
 def test_examples_are_true_to_their_schemas() -> None:
@@ -173,12 +172,12 @@ def test_examples_are_true_to_their_schemas() -> None:
             for example in examples_of(media):
                 assert not faults(example, media["schema"]), f"{name} {status}"
                 count += 1
-    assert count > len(PATHS)
+    assert count > len(DIALECTS.paths)
 
 
 def test_error_examples_have_the_status_they_stand_under() -> None:
     """The error of each status is one that the server answers with that status."""
-    own = {(kind, status) for one in DIALECTS for kind, status in one.statuses.items()}
+    own = {(kind, status) for one in DIALECTS for kind, status in one.errors.statuses.items()}
     for status, (kind, _) in MEANINGS.items():
         assert STATUSES[kind] == status or (kind, status) in own
 
@@ -199,9 +198,9 @@ def test_real_answers_keep_their_schema(dialect: Dialect, path: str) -> None:
     """What the server answers to the example is of the document's shape, every key of it."""
     path = path if path in dialect.paths else dialect.paths[0]
     with client_of(service_of()) as client:
-        answer = client.post(path, json=REQUESTS[dialect.name]).json()
+        answer = client.post(path, json=dialect.example).json()
     content = SPEC["paths"][path]["post"]["responses"]["200"]["content"][JSON]
-    shown = content["examples"][dialect.title.partition(",")[0]]["value"]
+    shown = content["examples"][dialect.label]["value"]
 
     assert not faults(answer, content["schema"])
     assert keys_of(shown) == keys_of(answer)

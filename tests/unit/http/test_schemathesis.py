@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from rerankd.dialects.table import DIALECTS, PATHS
+from rerankd.dialects.table import DIALECTS
 from rerankd.http.negotiation import MSGPACK
 from rerankd.http.openapi import document
 
@@ -47,7 +47,7 @@ ENDLESS = ("/v1/deployments/events",)
 def aliases() -> list[str]:
     """Return the paths whose dialects another path has as well: one handler answers them all."""
     kinds: dict[tuple[str, ...], list[str]] = {}
-    for path in PATHS:
+    for path in DIALECTS.paths:
         names = tuple(dialect.name for dialect in DIALECTS if path in dialect.paths)
         kinds.setdefault(names, []).append(path)
     return [path for paths in kinds.values() for path in paths[1:]]

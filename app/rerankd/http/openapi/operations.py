@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from rerankd import errors
-from rerankd.dialects.failures import error_reply
+from rerankd.dialects.error_format import error_reply
 from rerankd.http.negotiation import JSON, MSGPACK, NDJSON
 from rerankd.http.openapi.components import Components
 from rerankd.http.streaming import Line

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rerankd.dialects.dialect import Dialect
-from rerankd.http.openapi.examples import REQUESTS, answer_to
+from rerankd.http.openapi.examples import answer_to
 from rerankd.http.openapi.operations import READS, BodySchema, ErrorFormat, Operation
 from rerankd.http.routes import WARNING
 
@@ -19,10 +19,11 @@ HEADERS = {
 }
 
 
-def operations(dialects: Sequence[Dialect]) -> Iterator[Operation]:
+def operations(dialects: Iterable[Dialect]) -> Iterator[Operation]:
     """Yield an operation for every path that a dialect has."""
-    for path in dict.fromkeys(path for dialect in dialects for path in dialect.paths):
-        yield _operation(path, [dialect for dialect in dialects if path in dialect.paths])
+    shown = sorted(dialects, key=lambda one: one.marks is not None)
+    for path in dict.fromkeys(path for dialect in shown for path in dialect.paths):
+        yield _operation(path, [dialect for dialect in shown if path in dialect.paths])
 
 
 def _operation(path: str, speaking: Sequence[Dialect]) -> Operation:
@@ -38,8 +39,8 @@ def _operation(path: str, speaking: Sequence[Dialect]) -> Operation:
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
             for name in re.findall(r"\{(\w+)\}", path)
         ),
-        takes=tuple(BodySchema(one.request, REQUESTS[one.name], short(one)) for one in speaking),
-        gives=tuple(BodySchema(one.answer, answer_to(one, path), short(one)) for one in speaking),
+        takes=tuple(BodySchema(one.request, one.example, one.label) for one in speaking),
+        gives=tuple(BodySchema(one.reply, answer_to(one, path), one.label) for one in speaking),
         streams=True,
         refuses=_refused(speaking),
         voices=_voices(speaking),
@@ -47,34 +48,31 @@ def _operation(path: str, speaking: Sequence[Dialect]) -> Operation:
     )
 
 
-def short(dialect: Dialect) -> str:
-    """Return the first of those who speak a dialect."""
-    return dialect.title.partition(",")[0]
-
-
 def _tag(dialect: Dialect) -> str:
-    return SHARED if dialect.name == "native" else short(dialect)
+    return SHARED if dialect.name == "native" else dialect.label
 
 
 def _told_apart(speaking: Sequence[Dialect]) -> str:
-    lines = [f"{one.title}: {one.marks or 'this path'}." for one in speaking]
+    rest = "none of the others'"
+    lines = [f"{one.title}: {one.marks.description if one.marks else rest}." for one in speaking]
     return "\n\n".join(["Clients are told apart by what only they send.", *lines])
 
 
 def _voices(speaking: Sequence[Dialect]) -> tuple[ErrorFormat, ...]:
     """Return each way to write errors once, under the first name that has it."""
     found = {
-        one.failure: ErrorFormat(short(one), one.failure, one.statuses) for one in speaking[::-1]
+        one.errors.body: ErrorFormat(one.label, one.errors.body, one.errors.statuses)
+        for one in speaking[::-1]
     }
     return tuple(found.values())[::-1]
 
 
 def _refused(speaking: Sequence[Dialect]) -> tuple[int, ...]:
-    own = {status for one in speaking for status in one.statuses.values()}
+    own = {status for one in speaking for status in one.errors.statuses.values()}
     return tuple(own.union(REFUSES))
 
 
-def tags(dialects: Sequence[Dialect]) -> dict[str, str]:
+def tags(dialects: Iterable[Dialect]) -> dict[str, str]:
     """Return what each tag of the operations means."""
     shared = "Paths that many clients use, with the shapes that each of them reads"
     return {_tag(one): f"In the words of {one.title}" for one in dialects} | {SHARED: shared}

@@ -1,8 +1,9 @@
-"""What went wrong, in words that clients of every family find where they look."""
+"""How errors are written, so that clients of each API family find the message."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -41,7 +42,7 @@ class ErrorReply(Struct):
 
 
 def error_reply(error: RerankdError) -> ErrorReply:
-    """Build the body for an error."""
+    """Build the body of an error that clients of most families can read."""
     found = ErrorBody(error.message, error_type(error), error.code, error.param)
     return ErrorReply(error.message, error.message, found)
 
@@ -59,7 +60,7 @@ def error_type(error: RerankdError) -> str:
     return "engine_error" if isinstance(error, EngineFailure) else "server_error"
 
 
-def invalid(message: str) -> RequestError:
+def validation_error(message: str) -> InvalidRequest:
     """Turn msgspec's message into an error that carries the field's path."""
     path = re.search(r" - at `\$\.?(.*)`$", message)
     missing = re.search(r"missing required field `(\w+)`", message)
@@ -67,3 +68,12 @@ def invalid(message: str) -> RequestError:
     if missing:
         names.append(missing[1])
     return InvalidRequest(message.replace("`$.", "`"), param=".".join(names) or None)
+
+
+class ErrorFormat(Struct, frozen=True, kw_only=True):
+    """How the clients of a family expect errors."""
+
+    body: Callable[[RerankdError], object] = error_reply
+    """Builds the body of an error."""
+    statuses: Mapping[type[RerankdError], int] = {}
+    """Errors for which they expect another HTTP status than other clients do."""
