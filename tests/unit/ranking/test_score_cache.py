@@ -1,4 +1,4 @@
-"""The score cache: what it keeps, what it drops, what survives a restart; and the token cache."""
+"""The score cache: what it keeps, what it drops, and what survives a restart."""
 
 from __future__ import annotations
 
@@ -8,21 +8,13 @@ import tracemalloc
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from rerankd.domain import Passage, TokenIds
-from rerankd.lru import ENTRY_BYTES, LRUCache, digest_of
-from rerankd.prompts.token_cache import LONGEST, SHORTEST, TokenCache
+from rerankd.domain import Passage
+from rerankd.lru import ENTRY_BYTES, digest_of
 from rerankd.ranking.score_cache import FILE, CachedScore, ScoreCache
 
-from support.fakes import FakeTokenizer
-
 ROOM = 1_000_000
-
-texts = st.text(max_size=12)
 
 
 def known(logit: float = 1.5, *, chunks: int = 1) -> CachedScore:
@@ -38,20 +30,6 @@ def keys(count: int, first: int = 0) -> list[bytes]:
 def filled(cache: ScoreCache, names: Iterable[bytes]) -> ScoreCache:
     cache.put((key, known()) for key in names)
     return cache
-
-
-# Digests
-
-
-@given(st.lists(texts, max_size=4), st.lists(texts, max_size=4))
-def test_different_parts_have_different_digests(left: list[str], right: list[str]) -> None:
-    """Where one part ends and the next begins counts: ("ab", "c") is not ("a", "bc")."""
-    assert (digest_of(*left) == digest_of(*right)) == (left == right)
-
-
-def test_a_digest_takes_text_that_utf8_does_not() -> None:
-    """A lone surrogate, which JSON may bring, is a text like another."""
-    assert len({digest_of("\ud800"), digest_of("\ud801"), digest_of("?")}) == 3
 
 
 # In memory
@@ -80,31 +58,6 @@ def test_a_cache_of_no_bytes_keeps_nothing() -> None:
 
     assert not cache.enabled
     assert cache.get(keys(2)) == [None, None]
-
-
-def test_the_least_recently_used_goes_first() -> None:
-    """A look-up makes an entry young again."""
-    entry = ENTRY_BYTES + 10
-    bounded = LRUCache(3 * entry)
-    (a, b, c, d) = keys(4)
-    bounded.put((key, b"x" * 10) for key in (a, b, c))
-    bounded.get([a])
-    bounded.put([(d, b"x" * 10)])
-
-    assert [True, False, True, True] == [value is not None for value in bounded.get([a, b, c, d])]
-
-
-@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 900)), max_size=60))
-def test_bytes_are_the_sum_of_what_is_there_and_never_over_the_bound(
-    puts: list[tuple[int, int]],
-) -> None:
-    """Whatever is put, replaced and dropped, the account is right."""
-    bounded = LRUCache(4000)
-    for number, size in puts:
-        bounded.put([(digest_of(str(number)), bytes(size))])
-        found = [value for value in bounded.get(keys(21)) if value is not None]
-        assert bounded.stats.bytes == sum(ENTRY_BYTES + len(value) for value in found)
-        assert bounded.stats.bytes <= 4000
 
 
 def test_an_entry_costs_about_what_is_counted() -> None:
@@ -232,54 +185,3 @@ def test_a_disk_that_takes_nothing_costs_one_warning(
     assert cache.get(keys(2)) == [known(), known()]
     assert caplog.text.count("not kept in") <= 1
     assert "begun anew" in caplog.text
-
-
-# Tokens
-
-
-class CountingTokenizer(FakeTokenizer):
-    """A tokenizer that counts what it is asked for."""
-
-    calls = 0
-
-    def tokenize(self, text: str, *, special: bool = False) -> TokenIds:
-        """See FakeTokenizer."""
-        self.calls += 1
-        return super().tokenize(text, special=special)
-
-
-def test_a_text_is_tokenised_once() -> None:
-    """A document that comes again has its ids from the cache, and they are the same."""
-    own = CountingTokenizer()
-    cache = TokenCache(own, ROOM)
-    text = "word " * SHORTEST
-    first, second = cache.tokenize(text), cache.tokenize(text)
-
-    assert own.calls == 1
-    assert np.array_equal(first, second)
-    assert second.dtype == np.int32
-
-
-@pytest.mark.parametrize(
-    ("text", "special"),
-    [("word " * SHORTEST, True), ("short", False), ("w" * (LONGEST + 1), False)],
-)
-def test_what_is_not_worth_keeping_is_tokenised_each_time(text: str, special: bool) -> None:
-    """Control tokens on, very short and very long texts pass through."""
-    own = CountingTokenizer()
-    cache = TokenCache(own, ROOM)
-    cache.tokenize(text, special=special)
-    cache.tokenize(text, special=special)
-
-    assert own.calls == 2
-
-
-def test_without_bytes_no_tokens_are_kept() -> None:
-    """Size 0 switches it off; special tokens are the vocabulary's own."""
-    own = CountingTokenizer()
-    cache = TokenCache(own, 0)
-    for _ in range(2):
-        cache.tokenize("word " * SHORTEST)
-
-    assert own.calls == 2
-    assert cache.special("bos") == own.special("bos")
