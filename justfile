@@ -56,8 +56,8 @@ bench-peers *options: (_install "dev")
         "$there/onnx/bin/python" -m pip install --quiet --disable-pip-version-check onnx onnxruntime
         touch "$there/onnx/installed"
     fi
-    [ -f "$there/qwen3-0.6b-shape.gguf" ] || {{ bin }}/python tests/integration/peers/synthetic.py "$there/qwen3-0.6b-shape.gguf"
-    {{ bin }}/python tests/integration/peers/compare.py --llama-server "$there/llama.cpp/bin/llama-server" --node "$there/node" --onnx "$there/onnx/bin/python" --causal "$there/qwen3-0.6b-shape.gguf" {{ options }}
+    [ -f "$there/qwen3-0.6b-shape.gguf" ] || PYTHONPATH=tests {{ bin }}/python tests/integration/peers/synthetic.py "$there/qwen3-0.6b-shape.gguf"
+    PYTHONPATH=tests {{ bin }}/python tests/integration/peers/compare.py --llama-server "$there/llama.cpp/bin/llama-server" --node "$there/node" --onnx "$there/onnx/bin/python" --causal "$there/qwen3-0.6b-shape.gguf" {{ options }}
 
 # Train the embedded model anew (models/train/README.md)
 train *options: _train
@@ -86,11 +86,11 @@ test-clients *options: (_install "dev")
         cp tests/integration/clients/javascript/* "$there/javascript"
         (cd "$there/javascript" && npm ci --silent --ignore-scripts --no-audit --no-fund)
     fi
-    {{ bin }}/python -m pytest tests/integration/clients/against_server.py tests/integration/clients/from_pages.py {{ options }}
+    {{ bin }}/python -m pytest tests/integration/clients {{ options }}
 
 # Write the pages of docs/ that are made from the program: settings, commands, API, metrics
 docs: (_install "dev")
-    PYTHONPATH=tests {{ bin }}/python -m handbook
+    PYTHONPATH=tests:scripts {{ bin }}/python -m docgen
 
 # Build the wheel and the source distribution into dist/
 build: (_install "dev")
@@ -117,11 +117,11 @@ binary: _portable
 
 # Run dist/rerankd as people will: in an empty root, on lesser processors, killed, damaged
 test-binary *options: (_install "dev") binary
-    {{ bin }}/python -m pytest tests/integration/binary/against_*.py {{ options }}
+    {{ bin }}/python -m pytest tests/integration/binary {{ options }}
 
 # Measure dist/rerankd: size, start to first answer, idle memory
 measure-binary: (_install "dev") binary
-    {{ bin }}/python tests/integration/binary/measure.py
+    PYTHONPATH=tests {{ bin }}/python tests/integration/binary/measure.py
 
 # Build the container image with what is there: podman, docker or buildah (see docs/container.md)
 image target="cpu" *options:
@@ -135,7 +135,7 @@ image target="cpu" *options:
 
 # Check the image that is there: run it, ask it, stop it; builds nothing
 test-image *options: (_install "dev")
-    {{ bin }}/python -m pytest tests/integration/image/against_image.py {{ options }}
+    {{ bin }}/python -m pytest tests/integration/image {{ options }}
 
 # Compare scores with layers on a GPU with the CPU's, on Mesa's software Vulkan driver (docs/gpu.md)
 test-offload *options:
@@ -150,7 +150,7 @@ test-offload *options:
         touch "$there/dev.installed"
     fi
     # llama.cpp passes over a driver without a GPU unless it is named; twice makes two devices.
-    GGML_VK_VISIBLE_DEVICES="${GGML_VK_VISIBLE_DEVICES:-0,0}" "$there/bin/python" -m pytest tests/integration/offload/against_cpu.py {{ options }}
+    GGML_VK_VISIBLE_DEVICES="${GGML_VK_VISIBLE_DEVICES:-0,0}" "$there/bin/python" -m pytest tests/integration/offload {{ options }}
 
 # Serve and rank in bulk on a Ray cluster of network namespaces: 700 MB, minutes, and root (docs/scaling.md)
 test-ray *options: (_install "dev")
@@ -164,7 +164,7 @@ test-ray *options: (_install "dev")
         {{ bin }}/python -c 'import sysconfig; path = sysconfig.get_path("purelib"); print(f"import site; site.addsitedir({path!r})")' > "$(echo "$there"/lib/python3*/site-packages)/rerankd.pth"
         cp tests/integration/ray/requirements.txt "$there/installed.txt"
     fi
-    "$there/bin/python" -m pytest -W ignore tests/integration/ray/against_pairs.py tests/integration/ray/against_cluster.py {{ options }}
+    "$there/bin/python" -m pytest -W ignore tests/integration/ray {{ options }}
 
 # Write the locks anew from pyproject.toml
 lock:

@@ -1,4 +1,4 @@
-"""`PYTHONPATH=tests python -m handbook` writes the generated parts of docs/ anew."""
+"""`PYTHONPATH=tests:scripts python -m docgen` writes the generated parts of docs/ anew."""
 
 from docgen.reference import write
 

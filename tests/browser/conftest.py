@@ -12,8 +12,8 @@ from rerankd.service import build
 from rerankd.settings import Settings
 from rerankd.telemetry.observers import Telemetry
 
+from support.browser import CHROMIUM, FLAGS, Visit, visiting
 from support.serving import server_of
-from support.visits import CHROMIUM, FLAGS, Visit, visiting
 
 
 @pytest.fixture(scope="module")

@@ -23,10 +23,10 @@ from rerankd.service import build
 from rerankd.settings import Settings
 from rerankd.telemetry.observers import Telemetry
 
+from support.browser import CHROMIUM, FLAGS, PAGES, PHONE, Scheme, Visit, visiting
 from support.hub_standin import HubStandin, isolate, listening, point
 from support.places import ROOT
 from support.serving import server_of
-from support.visits import CHROMIUM, FLAGS, PAGES, PHONE, Scheme, Visit, visiting
 
 FOLDER = ROOT / "docs" / "screenshots"
 LOOKS: dict[str, tuple[tuple[int, int], Scheme]] = {

@@ -12,9 +12,9 @@ from playwright.sync_api import Browser, expect
 from rerankd.service import build
 from rerankd.settings import Settings
 
+from support.browser import PAGES, PHONE, Visit, axe_script, visiting
 from support.places import ROOT
 from support.serving import server_of
-from support.visits import PAGES, PHONE, Visit, axe_script, visiting
 
 pytestmark = pytest.mark.browser
 

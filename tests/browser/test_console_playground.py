@@ -13,8 +13,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
+from support.browser import Visit, visiting
 from support.serving import FakeEngine, server_of, service_of
-from support.visits import Visit, visiting
 
 pytestmark = pytest.mark.browser
 

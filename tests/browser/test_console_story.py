@@ -12,10 +12,10 @@ from playwright.sync_api import Browser, expect
 from rerankd.service import build
 from rerankd.settings import Settings
 
+from support.browser import PHONE, Visit, visiting
 from support.hub_standin import HubStandin, isolate, listening, point
 from support.serving import server_of
 from support.tiny_models import write_qwen3
-from support.visits import PHONE, Visit, visiting
 
 pytestmark = pytest.mark.browser
 

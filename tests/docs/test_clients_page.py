@@ -8,16 +8,16 @@ import re
 import pytest
 
 from support.clients_table import CLIENTS
-from support.places import ROOT
+from support.places import ROOT, files_in
 
 PAGE = (ROOT / "docs" / "clients.md").read_text("utf-8")
-LOCKS = ROOT / "tests" / "clients"
+LOCKS = ROOT / "tests" / "integration" / "clients"
 
 
 def locked() -> dict[str, set[str]]:
     """Return the versions of every locked package, by its name."""
     versions: dict[str, set[str]] = {}
-    for lock in sorted((LOCKS / "requirements").glob("*.txt")):
+    for lock in files_in(LOCKS, "requirements/*.txt"):
         for name, version in re.findall(
             r"^([\w.-]+)==([^\s;\\]+)", lock.read_text("utf-8"), re.MULTILINE
         ):
@@ -63,5 +63,5 @@ def test_guides_name_the_versions_that_run_them(page: str) -> None:
 
 def test_locks_hold_no_addresses() -> None:
     """Packages come from wherever the machine's own settings say."""
-    for lock in [*(LOCKS / "requirements").glob("*.txt"), *LOCKS.glob("javascript/*.json")]:
+    for lock in files_in(LOCKS, "requirements/*.txt", "javascript/*.json"):
         assert not re.search(r"--index|\"resolved\"|registry", lock.read_text("utf-8")), lock

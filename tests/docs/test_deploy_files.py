@@ -24,14 +24,14 @@ import yaml
 from rerankd import settings
 
 from support.fakes import PATIENCE
-from support.places import ROOT
+from support.places import ROOT, files_in
 from support.serving import server_of, service_of
 
 DEPLOY = ROOT / "docs" / "deploy"
 CONTAINERFILE = (ROOT / "Containerfile").read_text("utf-8")
 KUBERNETES = {
     (one := yaml.safe_load(path.read_text("utf-8")))["kind"]: one
-    for path in sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+    for path in files_in(DEPLOY, "kubernetes/*.yaml")
 }
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")

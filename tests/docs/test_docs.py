@@ -14,11 +14,11 @@ from rerankd import cli, errors
 from rerankd.dialects.native import EXAMPLE as PANDA
 from rerankd.http.statuses import STATUSES
 
-from support.places import ROOT
+from support.places import ROOT, files_in
 from support.serving import client_of, rerank, service_of
 
 README = (ROOT / "README.md").read_text("utf-8")
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = files_in(ROOT, "README.md", "docs/*.md")
 
 NEVER_ON_THE_WIRE = {"bad_request", "unavailable", "server_refused"}
 """Codes of base classes, and of an error that only ends a command."""
@@ -59,7 +59,7 @@ def test_every_command_stands_in_the_readme() -> None:
 
 def test_every_page_is_reached_from_the_readme() -> None:
     """The README's index names every page of docs/."""
-    for page in sorted((ROOT / "docs").glob("*.md")):
+    for page in files_in(ROOT, "docs/*.md"):
         assert f"](docs/{page.name})" in README, page.name
 
 

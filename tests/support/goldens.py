@@ -15,7 +15,7 @@ from typing import Any
 
 from litestar.testing import TestClient
 
-from support.places import DATA
+from support.places import DATA, files_in
 from support.serving import client_of, service_of
 
 FOLDER = DATA / "golden"
@@ -27,7 +27,7 @@ TIMES = re.compile(r"\w+_ms|\w+_latency|created|x-.*-time")
 
 def files() -> list[Path]:
     """Return all golden files."""
-    return sorted(FOLDER.glob("*/*.json"))
+    return files_in(FOLDER, "*/*.json")
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.places import ROOT
+from support.places import ROOT, files_in
 
 APP = ROOT / "app" / "rerankd"
 
@@ -50,7 +50,7 @@ RUNS_AT_IMPORT = {"__main__.py": "it is the command"}
 
 LONGEST_FUNCTION, LONGEST_FILE = 60, 350
 
-FILES = sorted(APP.rglob("*.py"))
+FILES = files_in(APP, "**/*.py")
 TREES = {path: ast.parse(path.read_text("utf-8")) for path in FILES}
 
 

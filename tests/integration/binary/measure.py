@@ -20,7 +20,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from support.binary_file import DOCUMENTS, FILE, PATIENCE, QUERY, ROOT
+from support.binary_file import DOCUMENTS, FILE, PATIENCE, QUERY
+from support.places import SOURCE, files_in
 
 STARTS = 7
 BETWEEN = 0.005
@@ -78,9 +79,10 @@ def measured(place: Path) -> dict[str, Any]:
         for name in ("cold", "warm"):
             starts[name].append(first_answer([str(FILE), *serve], binary))
         python = [sys.executable, "-m", "rerankd", *serve]
-        starts["installed"].append(first_answer(python, {**binary, "PYTHONPATH": str(ROOT)}))
+        starts["installed"].append(first_answer(python, {**binary, "PYTHONPATH": str(SOURCE)}))
     (program,) = unpacked.iterdir()
-    files = [path for path in program.rglob("*") if path.is_file() and not path.is_symlink()]
+    found = files_in(program, "**/*")
+    files = [path for path in found if path.is_file() and not path.is_symlink()]
     return {
         "megabytes": round(FILE.stat().st_size / 1e6, 1),
         "unpacked_megabytes": round(sum(path.stat().st_size for path in files) / 1e6, 1),

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.binary_file import DOCUMENTS, FILE, PATIENCE, QUERY, SCORES, require_panda, serving
+from support.places import files_in
 
 TOLERANCE = 0.15
 """Logits, of a spread of eleven: kernels round activations to 8 bits each in their own way."""
@@ -194,7 +195,7 @@ def test_each_generations_kernels_rank_alike(
         pytest.skip(f"this processor has no {NEEDS[kernels]}")
     copy = tmp_path / "program"
     shutil.copytree(program, copy, symlinks=True, copy_function=os.link)
-    plugins = list((copy / "_internal/llama_cpp/lib").glob("libggml-cpu-*.so"))
+    plugins = files_in(copy / "_internal/llama_cpp/lib", "libggml-cpu-*.so")
     assert {path.stem.removeprefix("libggml-cpu-") for path in plugins} == set(KERNELS)
     for path in plugins:
         if not path.stem.endswith(f"-{kernels}"):

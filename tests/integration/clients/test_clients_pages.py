@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import pytest
 
-from support.blocks import Block, blocks_of, kind_of
 from support.client_environments import ENVIRONMENTS, PATIENCE, environ
-from support.comparing import text_faults
-from support.places import ROOT
+from support.docblocks.blocks import Block, blocks_of, kind_of
+from support.docblocks.comparison import text_faults
+from support.places import ROOT, files_in
 
 ADDRESS = "http://127.0.0.1:8100"
 
@@ -26,7 +26,7 @@ assert asyncio.run(asked).results[0]["index"] == 1
 def _snippets() -> list[tuple[Block, Block | None]]:
     """Return the blocks that need an environment of clients, each with what it shows to print."""
     found = []
-    for page in sorted((ROOT / "docs").glob("*.md")):
+    for page in files_in(ROOT, "docs/*.md"):
         blocks = blocks_of(page, ROOT)
         for block, after in pairwise([*blocks, None]):
             if block and "runs in" in block.marks:

@@ -25,9 +25,9 @@ from rerankd.prompts import PromptBuilder, layout_for
 from rerankd.settings import Settings
 from rerankd.sources import gguf as gguf_file
 
-from support import reference
+from support import forward_pass
+from support.forward_pass import Weights
 from support.places import ROOT
-from support.reference import Weights
 from support.tiny_models import opened
 
 TOLERANCE = 0.1
@@ -45,10 +45,10 @@ DOCUMENTS = (
 )
 LENGTHS = (2, 3, 5, 9, 14, 20, 33, 63, 64)
 TINY = {
-    "tiny_bert": reference.bert_score,
-    "tiny_xlm_roberta": reference.bert_score,
-    "tiny_qwen3": reference.qwen3_rank,
-    "tiny_qwen3_headless": reference.qwen3_answer,
+    "tiny_bert": forward_pass.bert_score,
+    "tiny_xlm_roberta": forward_pass.bert_score,
+    "tiny_qwen3": forward_pass.qwen3_rank,
+    "tiny_qwen3_headless": forward_pass.qwen3_answer,
 }
 """Models of two blocks, so of three layers with the output, and the formulas of each."""
 

@@ -1,6 +1,6 @@
 """Measure rerankd beside its peers and print the table of docs/performance.md.
 
-    python tests/integration/peers/compare.py --llama-server PATH
+    PYTHONPATH=tests python tests/integration/peers/compare.py --llama-server PATH
         [--node DIR] [--onnx PYTHON] [--rounds 5]
 
 Starts each pair of servers, warms both, sends them the same requests in turn, and stops them.
@@ -25,8 +25,10 @@ import httpx
 from rerankd.cli.bench import Line, compare
 from rerankd.measuring.bench.workload import Load, Server
 
+from support.places import DATA
+
 HERE = Path(__file__).parent
-EMBEDDED = HERE.parent / "models" / "rerank-mini-en-0-q8_0.gguf"
+EMBEDDED = DATA / "models" / "rerank-mini-en-0-q8_0.gguf"
 """The first embedded model: a cross-encoder, which the peers can run as well."""
 PATIENCE = 300
 CORES = "2"

@@ -1,6 +1,6 @@
 """Write a GGUF file of Qwen3-Reranker-0.6B's shape with random Q8_0 weights: right for timing.
 
-    python tests/integration/peers/synthetic.py FILE [--layers 28]
+    PYTHONPATH=tests python tests/integration/peers/synthetic.py FILE [--layers 28]
 
 Scores mean nothing. The vocabulary has the real one's size; the benchmark's words and the
 template's are tokens, so that texts are about as long in tokens as in the real model.
@@ -9,15 +9,11 @@ template's are tokens, so that texts are about as long in tokens as in the real 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter, PoolingType
 
-from support.places import ROOT
-
-sys.path.insert(0, str(ROOT))
 from rerankd.measuring.bench.workload import WORDS
 
 from support.tiny_models import (

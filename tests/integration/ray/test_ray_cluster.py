@@ -23,7 +23,7 @@ from rerankd.distributed import cluster as rays
 from rerankd.service import build
 from rerankd.settings import Settings
 
-from support.network import (
+from support.ray_hosts import (
     METRICS_PORT,
     PORT,
     Cluster,

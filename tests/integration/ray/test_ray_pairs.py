@@ -25,7 +25,8 @@ from rerankd.errors import InvalidRequest
 from rerankd.service import build
 from rerankd.settings import Settings
 
-from support.network import (
+from support.places import files_in
+from support.ray_hosts import (
     PORT,
     Cluster,
     Node,
@@ -71,7 +72,7 @@ def write_parquet(path: Path, pairs: list[dict[str, Any]], group: int = 70) -> P
 def read_back(output: Path) -> list[dict[str, Any]]:
     """Return every row that was written."""
     found: list[dict[str, Any]] = []
-    for path in sorted(output.glob("part-*")):
+    for path in files_in(output, "part-*"):
         if path.suffix == ".parquet":
             found += pq.read_table(path).to_pylist()
         else:
@@ -270,7 +271,7 @@ def test_a_killed_run_goes_on_where_it_stopped(cluster: Cluster, tmp_path: Path)
     os.kill(running.pid, signal.SIGKILL)  # `ip netns exec` has become the command itself
     running.wait()
     wait_until(lambda: not actors(cluster), "the actors of the killed run to end")
-    done = {path.name: path.stat().st_mtime_ns for path in output.glob("part-*")}
+    done = {path.name: path.stat().st_mtime_ns for path in files_in(output, "part-*")}
     again = cluster.head.rerankd(*arguments)
 
     assert again.returncode == 0, again.stderr

@@ -17,7 +17,7 @@ from rerankd.errors import EngineFailure
 from rerankd.prompts import PromptBuilder, TextLayout, layout_for
 from rerankd.sources import gguf as gguf_file
 
-from support import reference
+from support import forward_pass
 from support.tiny_models import WIDTH, opened, write_bert
 
 QUERY = "what is a panda?"
@@ -50,10 +50,10 @@ def test_scores_are_the_calibrated_cosines_of_a_reference(
         pooling=pooling,
         tokenizer=tokenizer,  # type: ignore[arg-type]
     )
-    weights = reference.Weights(path)
+    weights = forward_pass.Weights(path)
 
     def vector(ids: np.ndarray) -> np.ndarray:
-        found = reference.bert_states(weights, ids)
+        found = forward_pass.bert_states(weights, ids)
         pooled = {2: found[0], 3: found[-1]}.get(pooling or 1, found.mean(0))
         return pooled / np.linalg.norm(pooled)
 
@@ -71,13 +71,13 @@ def test_scores_are_the_calibrated_cosines_of_a_reference(
 def test_late_interaction_scores_are_those_of_the_references_states(tmp_path: Path) -> None:
     """The engine's hidden states, through the same measure, are the reference's."""
     path = write_bert(tmp_path / "a.gguf", head=False, late=True)
-    weights = reference.Weights(path)
+    weights = forward_pass.Weights(path)
     with opened(path) as engine:
         prompt = prompt_of(engine, path, *DOCUMENTS)
         (logits,) = engine.backends[0].run([prompt])
         measure = LateInteraction(gguf_file.read(path), WIDTH, frozenset({2, 3}))
         vectors = [
-            measure.vectors(ids, reference.bert_states(weights, ids).astype(np.float32))
+            measure.vectors(ids, forward_pass.bert_states(weights, ids).astype(np.float32))
             for ids in (prompt.prefix, *prompt.rows)
         ]
         expected = measure.logits(

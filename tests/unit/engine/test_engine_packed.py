@@ -18,8 +18,8 @@ from rerankd.prompts import PromptBuilder, layout_for
 from rerankd.service import preflight
 from rerankd.settings import Settings
 
-from support import reference
-from support.reference import Weights
+from support import forward_pass
+from support.forward_pass import Weights
 from support.serving import FIRST_MODEL
 from support.tiny_models import opened, write_qwen3
 
@@ -193,7 +193,7 @@ class Causal:
         self.decoded: list[int] = []
         """Tokens of each decode since `watch`."""
         self._weights = weights
-        self._score = reference.qwen3_rank if rank else reference.qwen3_answer
+        self._score = forward_pass.qwen3_rank if rank else forward_pass.qwen3_answer
         self._known: dict[bytes, float] = {}
 
     def watch(self, monkeypatch: pytest.MonkeyPatch, *, fail_at: int = -1) -> None:

@@ -20,8 +20,8 @@ from rerankd.engine import open_engine
 from rerankd.service import preflight
 from rerankd.settings import Settings
 
-from support import reference
-from support.reference import Weights
+from support import forward_pass
+from support.forward_pass import Weights
 from support.serving import FIRST_MODEL
 from support.tiny_models import Shape, opened, write_bert, write_qwen3
 
@@ -87,7 +87,7 @@ def test_bert_of_eight_bits_scores_as_the_reference(
     path = write_bert(tmp_path / "bert.gguf", shape=shape, embedding=Q8_0)
     weights = Weights(path)
     rows = rows_of(weights)
-    expected = [reference.bert_score(weights, row) for row in rows]
+    expected = [forward_pass.bert_score(weights, row) for row in rows]
     check(expected, alone(path, rows, flash_attn=flash_attn))
 
 
@@ -101,7 +101,7 @@ def test_qwen3_of_eight_bits_scores_as_the_reference(
     path = write_qwen3(tmp_path / "reranker.gguf", shape=shape, head=head)
     weights = Weights(path)
     rows = rows_of(weights)
-    score = reference.qwen3_rank if head else reference.qwen3_answer
+    score = forward_pass.qwen3_rank if head else forward_pass.qwen3_answer
     off = check([score(weights, row) for row in rows], alone(path, rows, flash_attn=flash_attn))
     assert flash_attn == "on" or np.median(off) < EXACT
 
@@ -127,7 +127,7 @@ def test_shared_prefixes_of_eight_bits_score_as_whole_prompts(
     prefix, *suffixes = rows_of(weights, (21, 1, 4, 9, 16, 25))
     whole = [np.concatenate((prefix, suffix)) for suffix in suffixes]
     found = together(path, [Prompt(prefix, tuple(suffixes))], flash_attn=flash_attn)[0]
-    off = check([reference.qwen3_rank(weights, row) for row in whole], found)
+    off = check([forward_pass.qwen3_rank(weights, row) for row in whole], found)
     assert flash_attn == "on" or np.median(off) < EXACT
 
 

@@ -17,10 +17,10 @@ from rerankd.engine.backends.encoder import atanh_of
 from rerankd.prompts import PromptBuilder, layout_for
 from rerankd.sources import gguf as gguf_file
 
-from support import reference
-from support.reference import Weights
+from support import forward_pass
+from support.forward_pass import Weights
+from support.logit_tolerances import BERT, check
 from support.tiny_models import opened, opened_as, write_bert, write_modern_bert, write_qwen3
-from support.tolerances import BERT, check
 
 EXACT = 1e-4
 """Logits of Qwen3 all in single precision, spread over 8 to 20; 8e-6 measured."""
@@ -58,7 +58,7 @@ def test_bert_scores_equal_the_reference(
     path = write_bert(tmp_path / "bert.gguf", **shape)
     weights = Weights(path)
     rows = rows_of(weights, LENGTHS)
-    expected = [reference.bert_score(weights, row) for row in rows]
+    expected = [forward_pass.bert_score(weights, row) for row in rows]
     check(expected, scores_of(path, rows, flash_attn=flash_attn), BERT[flash_attn])
 
 
@@ -80,7 +80,7 @@ def test_qwen3_scores_equal_the_reference(
     path = write_qwen3(tmp_path / "tiny-reranker.gguf", head=head, tied=tied)
     weights = Weights(path)
     rows = rows_of(weights, (1, *LENGTHS, 200))
-    score = reference.qwen3_rank if head else reference.qwen3_answer
+    score = forward_pass.qwen3_rank if head else forward_pass.qwen3_answer
     expected = [score(weights, row) for row in rows]
     check(expected, scores_of(path, rows, flash_attn=flash_attn, kv_type=kv_type), tolerance)
 
@@ -144,10 +144,10 @@ def test_a_classifiers_pooling_can_be_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "score"),
     [
-        ("tiny_bert", reference.bert_score),
-        ("tiny_xlm_roberta", reference.bert_score),
-        ("tiny_qwen3", reference.qwen3_rank),
-        ("tiny_qwen3_headless", reference.qwen3_answer),
+        ("tiny_bert", forward_pass.bert_score),
+        ("tiny_xlm_roberta", forward_pass.bert_score),
+        ("tiny_qwen3", forward_pass.qwen3_rank),
+        ("tiny_qwen3_headless", forward_pass.qwen3_answer),
     ],
 )
 def test_texts_score_as_the_reference(

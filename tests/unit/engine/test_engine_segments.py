@@ -22,10 +22,10 @@ from rerankd.prompts import PromptBuilder, layout_for
 from rerankd.sources import gguf as gguf_file
 from rerankd.sources.gguf import Header
 
-from support import reference
-from support.reference import Weights
+from support import forward_pass
+from support.forward_pass import Weights
+from support.logit_tolerances import BERT, check
 from support.tiny_models import BERT_CONTEXT, opened, opened_as, write_bert
-from support.tolerances import BERT, check
 
 START, SEPARATOR, FIRST_WORD = 2, 3, 5
 F32, F16, Q8_0 = (GGMLQuantizationType[name] for name in ("F32", "F16", "Q8_0"))
@@ -46,7 +46,7 @@ def segments_of(query: int, document: int) -> list[int]:
 
 
 def expected_of(weights: Weights, sizes: Sequence[tuple[int, int]] = SIZES) -> list[float]:
-    return [reference.bert_score(weights, pair(*size), segments_of(*size)) for size in sizes]
+    return [forward_pass.bert_score(weights, pair(*size), segments_of(*size)) for size in sizes]
 
 
 def alone(backend: Backend, sizes: Sequence[tuple[int, int]] = SIZES) -> NDArray[np.float64]:
@@ -108,7 +108,7 @@ def test_ids_alone_give_another_score(two_segments: Path) -> None:
     weights = Weights(two_segments)
     with opened_as(header, by_ids, flash_attn="off") as engine:
         found = alone(engine.backends[0])
-    check([reference.bert_score(weights, pair(*size)) for size in SIZES], found, BERT["off"])
+    check([forward_pass.bert_score(weights, pair(*size)) for size in SIZES], found, BERT["off"])
     assert np.abs(found - expected_of(weights)).max() > 20 * BERT["off"]
     assert np.abs(found - expected_of(weights)).min() > BERT["off"]
 
@@ -127,7 +127,7 @@ def test_texts_score_with_their_segments(two_segments: Path) -> None:
     weights = Weights(two_segments)
     sides = [[0] * first + [1] * (len(row) - first) for row in prompt.rows]
     pairs = zip(prompt.rows, sides, strict=True)
-    check([reference.bert_score(weights, row, side) for row, side in pairs], actual, BERT["off"])
+    check([forward_pass.bert_score(weights, row, side) for row, side in pairs], actual, BERT["off"])
 
 
 def test_workers_share_the_embedder(two_segments_q8: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_head_without_pooler_is_fed_with_ids(tmp_path: Path) -> None:
     with opened_as(header, gguf_file.judge(header, bare_head=True), flash_attn="off") as engine:
         found = alone(engine.backends[0])
     weights = Weights(path)
-    check([reference.bert_score(weights, pair(*size)) for size in SIZES], found, BERT["off"])
+    check([forward_pass.bert_score(weights, pair(*size)) for size in SIZES], found, BERT["off"])
 
 
 # What is refused

@@ -234,7 +234,7 @@ def test_a_key_opens_the_routes_of_its_scopes(
     row = ROWS[where]
     allowed = row.access in {"public", "any", *CALLERS[name]}
     if allowed and row.endless:
-        pytest.skip("its answer doesn't end; test_deploy_story reads it")
+        pytest.skip("its answer doesn't end; test_server_deployments reads it")
 
     status = ask(client, where, bearer(made.texts[name])).status_code
 

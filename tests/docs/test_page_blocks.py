@@ -1,7 +1,7 @@
 """Each command and snippet of the handbook runs, or is parsed and says why it isn't run.
 
 Commands and requests run against one real server with the embedded model; what a page shows that
-they print is compared. tests/support/blocks.py has the marks by which a page tells more.
+they print is compared. tests/support/docblocks/blocks.py has the marks by which a page tells more.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from rerankd import settings
 from rerankd.measuring.evaluation import data
 from rerankd.sources import catalog
 
-from support import command_lines, shell
-from support.blocks import Block, blocks_of, kind_of
-from support.comparing import json_faults, text_faults
-from support.places import ROOT
+from support.docblocks import command_lines, shell
+from support.docblocks.blocks import Block, blocks_of, kind_of
+from support.docblocks.comparison import json_faults, text_faults
+from support.places import ROOT, SOURCE, files_in
 from support.process import PATIENCE, Running
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+PAGES = files_in(ROOT, "README.md", "docs/**/*.md")
 ADDRESS = "127.0.0.1:8100"
 """What the pages call the server; the suite's own has another port."""
 
@@ -54,11 +54,8 @@ FILES = {
 
 VARIABLE = re.compile(r"\bRERANKD_[A-Z_]*[A-Z]\b")
 SOURCES = [
-    *(ROOT / "app").rglob("*.py"),
-    *(ROOT / "app").rglob("*.sh"),
-    ROOT / "justfile",
-    ROOT / "binary/launcher.c",
-    *(ROOT / "tests/integration/image").glob("*.py"),
+    *files_in(SOURCE, "**/*.py", "**/*.sh"),
+    *files_in(ROOT, "justfile", "binary/launcher.c", "tests/integration/image/*.py"),
 ]
 """What reads variables beside the settings' own."""
 
@@ -213,7 +210,7 @@ class Reader:
         """Return what their shell has set."""
         return {
             "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": str(SOURCE),
             "HOME": str(self.folder),
             "CURL_HOME": str(self.folder),
             "RERANKD_STATE_DIR": str(self.folder / "state"),
@@ -238,7 +235,7 @@ class Reader:
             self._send(block)
 
     def _faults(self, block: Block) -> Iterator[str]:
-        if self.printed is None:  # tests/integration/clients/from_pages.py compares it
+        if self.printed is None:  # tests/integration/clients/test_clients_pages.py compares it
             return iter(())
         if isinstance(self.printed, str):
             return text_faults(block.text, self.printed)

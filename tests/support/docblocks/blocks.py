@@ -6,7 +6,7 @@ A mark is an HTML comment just above the fence, such as `<!-- not run: needs a G
     text: WHAT          no code: a diagram, a template
     output              what the block before prints; numbers may differ a little, … is anything
     sends: POST /path   a body; the server must take it
-    checked by: NAME    one of `test_docs_blocks.CHECKS`
+    checked by: NAME    one of `test_page_blocks.CHECKS`
     runs in: NAME       Python for an environment of `just test-clients`
 
 Without a mark the language of the fence says what a block is, or, where it has none, its first
@@ -21,7 +21,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from support import shell
+from support.docblocks import shell
+
+PLACE = "tests/support/docblocks"
 
 MARKS = frozenset({"not run", "text", "output", "sends", "checked by", "runs in"})
 NEED_WORDS = MARKS - {"output"}
@@ -100,7 +102,9 @@ def kind_of(block: Block) -> str:
         return "text"
     if block.language:
         if block.language not in LANGUAGES:
-            raise UnknownBlock(f"{block.place}: what is {block.language!r}? See tests/handbook")
+            raise UnknownBlock(
+                f"{block.place}: what is {block.language!r}? see tests/support/docblocks/blocks.py"
+            )
         return LANGUAGES[block.language]
     if HTTP_REQUEST.match(block.text):
         return "http"
@@ -110,7 +114,7 @@ def kind_of(block: Block) -> str:
         return "json"
     raise UnknownBlock(
         f"{block.place}: nothing is known of {block.text.split()[:1]}: give the fence a language, "
-        "put a mark above it (tests/support/blocks.py), or its command into handbook/shell.py"
+        f"put a mark above it ({PLACE}/blocks.py), or its command into {PLACE}/shell.py"
     )
 
 

@@ -157,7 +157,7 @@ def _reason(words: Sequence[str]) -> str | None:
     if _is_built(first):
         return "has to be built first"
     if first not in RUN | FILTERS:
-        raise UnknownCommand(f"nothing is known of {first}: see tests/support/shell.py")
+        raise UnknownCommand(f"nothing is known of {first}: see tests/support/docblocks/shell.py")
     if first == "python3" and words[1:3] == ["-m", "pip"]:
         return NOT_RUN["pip"]
     if first == "just" and words[1:2] != ["run"]:

@@ -23,7 +23,7 @@ from rerankd.sources.hub import RemoteFile
 from rerankd.store import FILE, SCHEMA, Store
 
 from support.hub_standin import COMMIT, isolate, sha256_of
-from support.places import DATA, ROOT
+from support.places import DATA, ROOT, files_in
 from support.process import serving
 
 LEFT = DATA / "upgrade"
@@ -39,11 +39,11 @@ REVOKED = "rerankd_ncoB9qerOk21Y4Skexka7fMne5sZ24eKJUowK_famgc"
 
 def folder_of(release: str, folder: Path) -> Path:
     """Return a folder as a release left it."""
-    for dump in (LEFT / release).glob("*.sql"):
+    for dump in files_in(LEFT / release, "*.sql"):
         with closing(sqlite3.connect(folder / f"{dump.stem}.sqlite3")) as database:
             database.executescript(dump.read_text("utf-8"))
-    for other in (LEFT / release).glob("*.json"):
-        (folder / other.name).write_bytes(other.read_bytes())
+    if (tuned := LEFT / release / "tuned.json").is_file():
+        (folder / tuned.name).write_bytes(tuned.read_bytes())
     return folder
 
 

@@ -12,7 +12,7 @@ from rerankd import cli
 from rerankd.errors import SettingsError
 from rerankd.settings import load, table
 
-from support import shell
+from support.docblocks import shell
 from support.places import ROOT
 
 NAMES = {one.name for one in table()}

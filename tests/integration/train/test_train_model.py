@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from support.places import ROOT
+from support.places import ROOT, files_in
 
 torch = pytest.importorskip("torch")
 
 from models.train import data, encoder, evaluate, head, items, readers, training  # noqa: E402
 from models.train.readers import Section  # noqa: E402
 from models.train.sources import Source, read_table  # noqa: E402
+
+WORK = ROOT / "models" / "train" / "work"
 
 
 def source(reader: str = "html", name: str = "made") -> Source:
@@ -112,7 +114,7 @@ def test_negatives_are_no_parts_of_the_answer() -> None:
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run everything on little data; packages are fetched."""
     work = tmp_path_factory.mktemp("smoke")
-    packages = ROOT / "models/train/work/packages"
+    packages = WORK / "packages"
     command = [sys.executable, "-m", "models.train", "--smoke", "--work", str(work)]
     subprocess.run([*command, "--packages", str(packages)], cwd=ROOT, check=True)
     return work
@@ -132,7 +134,8 @@ def test_a_resumed_run_goes_the_same_way(smoke: Path, tmp_path: Path) -> None:
     """Two steps and one more are three steps, to the last bit."""
     rows = data.read(smoke / "items.jsonl")
     base, _ = read_table()
-    folder = next((ROOT / "models/train/work/packages/unpacked" / base.package).glob("*/model"))
+    unpacked = WORK / "packages" / "unpacked" / base.package
+    folder = files_in(unpacked, "*/model")[0]
     _, tokenizer = encoder.load_base(folder)
     torch.set_num_threads(1)
 

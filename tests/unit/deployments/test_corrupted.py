@@ -19,7 +19,7 @@ from rerankd.errors import LoadCheckFailed, ModelFileError
 from rerankd.settings import Settings
 from rerankd.sources import gguf as gguf_file
 
-from support.places import ROOT
+from support.places import ROOT, SOURCE
 from support.tiny_models import write_bert, write_qwen3
 
 TRY_ALL = """
@@ -105,7 +105,7 @@ def outcomes(paths: list[Path]) -> dict[str, str]:
         done = subprocess.run(
             [sys.executable, "-c", TRY_ALL, *waiting],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(SOURCE)},
             capture_output=True,
             text=True,
             timeout=60,

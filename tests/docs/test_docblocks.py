@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from support import command_lines, shell
-from support.blocks import Block, UnknownBlock, blocks_of, kind_of
-from support.comparing import json_faults, text_faults
+from support.docblocks import command_lines, shell
+from support.docblocks.blocks import Block, UnknownBlock, blocks_of, kind_of
+from support.docblocks.comparison import json_faults, text_faults
 
 
 def blocks(folder: Path, text: str) -> list[Block]:
