@@ -1,4 +1,4 @@
-"""The first lines of the single binary: what its start left behind is put right, then rerankd."""
+"""The single binary's first lines: undo what unpacking did to the environment, then run rerankd."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import os
 import sys
 
 PR_SET_NAME = 15
+LOAD_CHECK = "--load-check"
+"""The binary's hidden argument for its own child process, see rerankd/deployments/load_check.py."""
 
 
 def restore_environment() -> None:
-    """Give programs that we start, systemctl for one, the libraries of the system again."""
+    """Let programs that we start, such as systemctl, load the system's libraries again."""
     before = os.environ.pop("LD_LIBRARY_PATH_ORIG", None)
     os.environ.pop("LD_LIBRARY_PATH", None)
     if before is not None:
@@ -18,7 +20,7 @@ def restore_environment() -> None:
 
 
 def claim_name() -> None:
-    """Be the file that a person started, for our own children, for systemd and for `ps`."""
+    """Present ourselves as the file that was started: to our children, to systemd and in `ps`."""
     sys.executable = os.environ.pop("RERANKD_BINARY", sys.executable)
     ctypes.CDLL(None).prctl(PR_SET_NAME, b"rerankd", 0, 0, 0)
 
@@ -27,6 +29,11 @@ if __name__ == "__main__":
     restore_environment()
     claim_name()
 
-    from rerankd.cli import main
+    if sys.argv[1:] == [LOAD_CHECK]:
+        from rerankd.deployments.load_check import run_child
 
-    main(prog_name="rerankd")
+        run_child()
+    else:
+        from rerankd.cli import main
+
+        main(prog_name="rerankd")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -266,21 +266,6 @@ def allows_colours(environment: Mapping[str, str] | None = None) -> bool:
     """Tell whether what is written to a terminal may have colours (https://no-color.org)."""
     environment = os.environ if environment is None else environment
     return not environment.get("NO_COLOR")
-
-
-def model_flags(settings: Settings, names: Collection[str]) -> list[str]:
-    """Return the flags that give another process the same values of some settings."""
-    flags: list[str] = []
-    for setting in table():
-        value = getattr(settings, setting.name)
-        if setting.name not in names or value == setting.default:
-            continue
-        if setting.kind is bool:
-            flags.append(setting.flag if value else f"--no-{setting.flag[2:]}")
-        else:
-            shown = ",".join(map(str, value)) if setting.many else str(value)
-            flags.append(f"{setting.flag}={shown}")
-    return flags
 
 
 def _configured_path(environment: Mapping[str, str]) -> Path | None:

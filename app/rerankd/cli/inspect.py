@@ -15,7 +15,7 @@ from rich.table import Table
 from rerankd.cli import options
 from rerankd.cli.completion import complete_model
 from rerankd.deployments import load_check, runtime
-from rerankd.deployments.load_check import Passed
+from rerankd.deployments.load_check import LoadCheckResult
 from rerankd.errors import ModelNotFound
 from rerankd.settings import Settings
 from rerankd.sources import gguf as gguf_file
@@ -38,7 +38,7 @@ class Inspection(Struct, frozen=True, kw_only=True, omit_defaults=True):
     exact: bool
     reason: str
     license: str | None = None
-    check: Passed | None = None
+    check: LoadCheckResult | None = None
 
 
 @click.command()
@@ -78,12 +78,12 @@ def _as_known(path: str, known_as: str, settings: Settings) -> ResolvedModel:
     return ResolvedModel(Path(path), manifest)
 
 
-def _try(header: Header, verdict: Verdict, settings: Settings) -> Passed:
+def _try(header: Header, verdict: Verdict, settings: Settings) -> LoadCheckResult:
     gguf_file.require_reranker(header, verdict, accept_degraded=settings.accept_degraded)
-    return load_check.run(runtime.Target("inspected", header, verdict, None), settings)
+    return load_check.check_load(runtime.Target("inspected", header, verdict, None), settings)
 
 
-def _inspection(header: Header, verdict: Verdict, check: Passed | None) -> Inspection:
+def _inspection(header: Header, verdict: Verdict, check: LoadCheckResult | None) -> Inspection:
     return Inspection(
         file=str(header.path),
         bytes=header.file_bytes,

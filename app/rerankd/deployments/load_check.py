@@ -1,8 +1,8 @@
 """The first load of a file on a machine, in a child process that may crash or hang.
 
-The child is `rerankd inspect --load`: it loads the file, scores a known pair alone and beside
-others, and prints what it found. A file without a working head gives scores that are not finite,
-or that change with their place in a batch.
+The child runs `run_child`: it reads a LoadCheckRequest from stdin, loads the file, scores a known
+pair alone and in a batch, and writes a LoadCheckReply to stdout. A file without a working
+head gives scores that are not finite, or that depend on the rest of the batch.
 """
 
 from __future__ import annotations
@@ -16,25 +16,34 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from rerankd.deployments.runtime import Target
+from rerankd.deployments.runtime import Target, examine
 from rerankd.domain import Backend, Prompt
 from rerankd.engine import open_engine
-from rerankd.errors import LoadCheckFailed
+from rerankd.errors import LoadCheckFailed, RerankdError
 from rerankd.prompts import PromptBuilder, layout_for
-from rerankd.settings import MODEL_SETTINGS, Settings, model_flags
+from rerankd.settings import Settings
+from rerankd.sources import resolve as sources
 
-QUERY = "What is a panda?"
+PANDA_QUERY = "What is a panda?"
 RELEVANT = "The giant panda is a bear species endemic to China."
-OTHERS = ("hi", "The bank raised its interest rates by half a point.", RELEVANT + " " + RELEVANT)
+IRRELEVANT = "hi"
 
-DIFFERENCE = 0.5
-"""Logits that a pair's score may differ alone and in a batch: far above rounding in any type."""
-SHARE = 0.05
-"""The same as a share of the score, for models whose logits are large."""
+TOLERANCE = 0.5
+"""How far a pair's logits alone and in a batch may differ: far above rounding in any type."""
+RELATIVE_TOLERANCE = 0.05
+"""The same as a share of the logit, for models whose logits are large."""
 LONGEST_REASON = 400
 
+CHILD_FLAG = "--load-check"
+"""The single binary's argument that makes it the child (see binary/start.py)."""
+CHILD_PROGRAM = (
+    "import sys; sys.path[:] = sys.argv[1:]; "
+    "from rerankd.deployments.load_check import run_child; run_child()"
+)
+"""The child imports what its parent imports, whatever the working directory or PYTHONPATH hold."""
 
-class Passed(Struct, frozen=True):
+
+class LoadCheckResult(Struct, frozen=True):
     """The logits of the relevant pair alone and in a batch, and of an irrelevant one."""
 
     alone: float
@@ -43,90 +52,123 @@ class Passed(Struct, frozen=True):
 
     @property
     def separates(self) -> bool:
-        """Tell whether the relevant pair beat the irrelevant one."""
+        """Whether the relevant pair beat the irrelevant one."""
         return self.packed > self.irrelevant
 
 
-def run(target: Target, settings: Settings) -> Passed:
-    """Load and try a file in this process.
+def check_load(target: Target, settings: Settings) -> LoadCheckResult:
+    """Load a file in this process and score the known pair.
 
-    Raises LoadCheckFailed when its scores are no scores, and what `open_engine` raises.
+    Raises LoadCheckFailed when the scores can't be right, and what `open_engine` raises.
     """
     if target.verdict.family is None:
         raise LoadCheckFailed(f"{target.header.path}: {target.verdict.reason}")
     engine = open_engine(target.header, target.verdict, settings)
     try:
         layout = layout_for(target.verdict.family, target.header, engine.tokenizer)
-        prompter = PromptBuilder(layout, engine.sizes.limits.pair_tokens)
-        return try_pair(engine.backends[0], prompter)
+        prompts = PromptBuilder(layout, engine.sizes.limits.pair_tokens)
+        return score_known_pair(engine.backends[0], prompts)
     finally:
         engine.close()
 
 
-def try_pair(backend: Backend, prompter: PromptBuilder) -> Passed:
+def score_known_pair(backend: Backend, prompts: PromptBuilder) -> LoadCheckResult:
     """Score the known pair alone and in a batch. Raises LoadCheckFailed when they disagree."""
-    prompt = prompter.build(QUERY, (RELEVANT, *OTHERS)).prompt
+    prompt = prompts.build(PANDA_QUERY, (RELEVANT, IRRELEVANT)).prompt
     ((alone,),) = backend.run([Prompt(prompt.prefix, prompt.rows[:1])])
-    ((packed, irrelevant),) = backend.run([Prompt(prompt.prefix, prompt.rows[:2])])
+    ((packed, irrelevant),) = backend.run([prompt])
     if not all(map(math.isfinite, (alone, packed, irrelevant))):
         raise LoadCheckFailed("its scores are not numbers")
-    if abs(alone - packed) > max(DIFFERENCE, SHARE * abs(alone)):
+    if abs(alone - packed) > max(TOLERANCE, RELATIVE_TOLERANCE * abs(alone)):
         raise LoadCheckFailed(
             f"a pair scores {alone:.3f} alone and {packed:.3f} beside another: its head is broken"
         )
-    return Passed(alone, packed, irrelevant)
+    return LoadCheckResult(alone, packed, irrelevant)
 
 
-async def run_in_child(path: Path, settings: Settings, known_as: str | None = None) -> Passed:
-    """Load and try a file in a child process that ends within `load_timeout` seconds.
+class LoadCheckRequest(Struct, frozen=True):
+    """What the child is asked: `known_as` is the catalog's name for the file, if it has one."""
+
+    path: str
+    settings: Settings
+    known_as: str | None = None
+
+
+class LoadCheckReply(Struct, frozen=True):
+    """What the child found: a result, or the reason why there is none."""
+
+    result: LoadCheckResult | None = None
+    error: str = ""
+
+
+async def check_in_child(
+    path: Path, settings: Settings, known_as: str | None = None
+) -> LoadCheckResult:
+    """Load and score a file in a child process that ends within `load_timeout` seconds.
 
     `known_as` is the catalog's name for it, whose manifest may say more than the file does.
 
     Raises LoadCheckFailed with the child's reason, its signal, or that it hung.
     """
+    own = msgspec.structs.replace(settings, workers=1)
+    request = msgspec.json.encode(LoadCheckRequest(str(path), own, known_as))
     child = await asyncio.create_subprocess_exec(
-        *own_command(),
-        *("inspect", "--load", "--json", "--workers=1"),
-        *(() if known_as is None else (f"--as={known_as}",)),
-        *model_flags(settings, (MODEL_SETTINGS | {"catalog_dir"}) - {"workers"}),
-        *("--", str(path)),
-        stdin=asyncio.subprocess.DEVNULL,
+        *child_command(),
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
         async with asyncio.timeout(settings.load_timeout):
-            output, complaints = await child.communicate()
+            output, log = await child.communicate(request)
     except TimeoutError as error:
         raise LoadCheckFailed(
             f"{path}: did not load within {settings.load_timeout:g} s (load_timeout)"
         ) from error
     finally:
-        if child.returncode is None:  # hung, or whoever waited for it has gone
+        if child.returncode is None:  # it hangs, or its caller was cancelled
             child.kill()
             await child.wait()
-    return _outcome(path, child.returncode or 0, output, complaints)
+    return _result_of(path, child.returncode or 0, output, log)
 
 
-def own_command() -> list[str]:
-    """Return the command that runs this program again, from Python or frozen into one file."""
-    frozen = getattr(sys, "frozen", False)
-    return [sys.executable] if frozen else [sys.executable, "-m", "rerankd"]
+def child_command() -> tuple[str, ...]:
+    """Return the words that start the child, from Python or from the single binary."""
+    if getattr(sys, "frozen", False):
+        return (sys.executable, CHILD_FLAG)
+    # -P, and no empty entry: neither may stand for the working directory.
+    return (sys.executable, "-P", "-c", CHILD_PROGRAM, *filter(None, sys.path))
 
 
-class _Report(Struct):
-    check: Passed
-
-
-def _outcome(path: Path, code: int, output: bytes, complaints: bytes) -> Passed:
+def _result_of(path: Path, code: int, output: bytes, log: bytes) -> LoadCheckResult:
     if code < 0:
         name = signal.Signals(-code).name
         raise LoadCheckFailed(f"{path}: llama.cpp crashed on it ({name}); use another file")
     if code > 0:
-        lines = complaints.decode("utf-8", "replace").strip().splitlines()
-        reason = lines[-1].removeprefix("error: ") if lines else f"exit code {code}"
-        raise LoadCheckFailed(reason[:LONGEST_REASON])
+        lines = log.decode("utf-8", "replace").strip().splitlines()
+        raise LoadCheckFailed((lines[-1] if lines else f"exit code {code}")[:LONGEST_REASON])
     try:
-        return msgspec.json.decode(output, type=_Report).check
+        reply = msgspec.json.decode(output, type=LoadCheckReply)
     except msgspec.DecodeError as error:
         raise LoadCheckFailed(f"{path}: the load check gave no result") from error
+    if reply.result is None:
+        raise LoadCheckFailed(reply.error[:LONGEST_REASON])
+    return reply.result
+
+
+def run_child() -> None:
+    """Be the child: answer the request on stdin with one line on stdout."""
+    request = msgspec.json.decode(sys.stdin.buffer.read(), type=LoadCheckRequest)
+    try:
+        reply = LoadCheckReply(_checked_as_asked(request))
+    except RerankdError as error:
+        reply = LoadCheckReply(error=error.message)
+    sys.stdout.buffer.write(msgspec.json.encode(reply) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _checked_as_asked(request: LoadCheckRequest) -> LoadCheckResult:
+    settings = request.settings
+    manifest = sources.known(request.known_as, settings) if request.known_as else None
+    target = examine("load-check", Path(request.path), manifest, settings)
+    return check_load(target, settings)

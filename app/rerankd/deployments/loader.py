@@ -61,7 +61,7 @@ class FileLoader:
         own = settings.override(self._base, spec.options)
         target = await asyncio.to_thread(examine, spec.id, located.path, located.manifest, own)
         if not self._is_trusted(located):
-            await load_check.run_in_child(located.path, own, located.known_as)
+            await load_check.check_in_child(located.path, own, located.known_as)
             self._remember_check(located)
         target = await asyncio.to_thread(fastest, target)
         return target, memory_needed(target, target.settings)

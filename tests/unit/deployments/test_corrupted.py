@@ -33,7 +33,7 @@ settings = Settings(workers=1, threads=1, accept_degraded=True)
 for name in sys.argv[1:]:
     print("try", name, flush=True)
     try:
-        load_check.run(examine("x", Path(name), None, settings), settings)
+        load_check.check_load(examine("x", Path(name), None, settings), settings)
     except RerankdError:
         print("refused", name, flush=True)
     else:
@@ -129,7 +129,7 @@ def test_damaged_files_kill_nothing_but_a_child(damaged: list[Path]) -> None:
     assert counted["refused"] > 250
     for name in [name for name, outcome in found.items() if outcome == "crashed"][:2]:
         with pytest.raises(LoadCheckFailed, match="crashed"):
-            asyncio.run(load_check.run_in_child(Path(name), Settings(accept_degraded=True)))
+            asyncio.run(load_check.check_in_child(Path(name), Settings(accept_degraded=True)))
 
 
 def test_truncated_files_never_reach_llama_cpp(damaged: list[Path]) -> None:

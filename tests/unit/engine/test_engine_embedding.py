@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rerankd.deployments.load_check import try_pair
+from rerankd.deployments.load_check import score_known_pair
 from rerankd.domain import Prompt
 from rerankd.engine import Engine
 from rerankd.engine.backends.embedding import KNOWN_COST, EmbeddingBackend, VectorStore, key_of
@@ -185,7 +185,7 @@ def test_an_embedding_model_passes_the_load_check(tmp_path: Path) -> None:
         layout = layout_for("embedding", gguf_file.read(path), engine.tokenizer)
         backend = engine.backends[0]
         assert isinstance(backend, EmbeddingBackend)
-        assert try_pair(backend, PromptBuilder(layout, 64))
+        assert score_known_pair(backend, PromptBuilder(layout, 64))
 
 
 NAMES = {

@@ -436,4 +436,4 @@ def test_a_served_model_tells_of_its_load_check_with_new_weights(
     )
 
     assert fast.header.path != target.header.path
-    assert load_check.run(fast, fast.settings).alone
+    assert load_check.check_load(fast, fast.settings).alone
