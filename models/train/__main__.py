@@ -43,7 +43,7 @@ def main() -> None:
     evaluate.write_lists(start.weights, tokenizer, work)
     chosen, told = _choose(work, start, run, rows, tokenizer, sources)
     convert.write(
-        work / "rerank-mini-en-q8_0.gguf", chosen, run.rarity, told, folder / "tokenizer.json"
+        work / "rerank-mini-en-q8_0.gguf", chosen, run.idf, told, folder / "tokenizer.json"
     )
     _report(work, start, chosen, told, tokenizer)
 
@@ -71,8 +71,8 @@ def _choose(  # noqa: PLR0913 - what there is to choose from
     found = []
     for share in SHARES:
         weights = training.averaged(start.weights, run.weights, share)
-        told = head.fit(weights, run.rarity, tokenizer, rows)
-        score = evaluate.late_scorer(weights, run.rarity, told, tokenizer)
+        told = head.fit(weights, run.idf, tokenizer, rows)
+        score = evaluate.late_scorer(weights, run.idf, told, tokenizer)
         figures = [evaluate.figures(work, name, score) for name in sets]
         print(f"share {share}: {sum(figures) / len(figures):.4f} {told}", flush=True)
         found.append((sum(figures), -share, weights, told))
@@ -89,7 +89,7 @@ def _report(
     tokenizer: Tokenizer,
 ) -> None:
     cosine = evaluate.cosine_scorer(start.weights, tokenizer)
-    late = evaluate.late_scorer(chosen, start.rarity, told, tokenizer)
+    late = evaluate.late_scorer(chosen, start.idf, told, tokenizer)
     evaluate.report(
         work,
         {

@@ -27,13 +27,13 @@ PARTS = {
 SPECIAL = {"bos": 101, "eos": 102, "unk": 100, "sep": 102, "pad": 0, "mask": 103}
 
 
-def write(path: Path, weights: Weights, rarity: Tensor, head: Head, tokenizer: Path) -> Path:
+def write(path: Path, weights: Weights, idf: Tensor, head: Head, tokenizer: Path) -> Path:
     """Write the file: matrices in Q8_0, the rest in F32."""
     partial = path.with_suffix(".partial")
     writer = GGUFWriter(partial, "bert")
     _describe(writer)
     _add_vocabulary(writer, tokenizer)
-    _add_late(writer, weights, rarity, head)
+    _add_late(writer, weights, idf, head)
     for name, values in _tensors(weights):
         kind = GGMLQuantizationType.F32
         if values.ndim > 1 and name not in {"position_embd.weight", "token_types.weight"}:
@@ -94,12 +94,12 @@ def _add_vocabulary(writer: GGUFWriter, tokenizer: Path) -> None:
     writer.add_add_eos_token(True)
 
 
-def _add_late(writer: GGUFWriter, weights: Weights, rarity: Tensor, head: Head) -> None:
+def _add_late(writer: GGUFWriter, weights: Weights, idf: Tensor, head: Head) -> None:
     writer.add_uint32("rerankd.late.version", 1)
     for name, value in vars(head).items():
         writer.add_float32(f"rerankd.late.{name}", float(value))
     arrays = {
-        "rarity": rarity,
+        "rarity": idf,
         "centre": weights["late.centre"],
         "projection": weights["late.projection"],
     }

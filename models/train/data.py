@@ -90,7 +90,7 @@ def read(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
-def rarity(tokenizer: Tokenizer, passages: Sequence[str], vocabulary: int) -> torch.Tensor:
+def idf(tokenizer: Tokenizer, passages: Sequence[str], vocabulary: int) -> torch.Tensor:
     """Return each token's inverse document frequency over the passages, as BM25 weighs words."""
     count = Counter(token for ids in encoder.encode_ids(tokenizer, passages) for token in set(ids))
     total = len(passages)

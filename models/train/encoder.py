@@ -115,16 +115,16 @@ def encode(weights: Weights, rows: Sequence[Sequence[int]]) -> Encoded:
     return Encoded(mean, narrow * counts[..., None], counts, ids)
 
 
-def token_weights(rarity: Tensor, encoded: Encoded) -> Tensor:
+def token_weights(idf: Tensor, encoded: Encoded) -> Tensor:
     """Return `[texts, longest]`, each text's weights of its tokens, which sum to 1."""
-    raw = rarity[encoded.ids] * encoded.counts
+    raw = idf[encoded.ids] * encoded.counts
     return raw / raw.sum(1, keepdim=True).clamp_min(1e-6)
 
 
-def compare(rarity: Tensor, questions: Encoded, passages: Encoded) -> tuple[Tensor, Tensor]:
+def compare(idf: Tensor, questions: Encoded, passages: Encoded) -> tuple[Tensor, Tensor]:
     """Return cosines and best matches, each `[questions, passages]`."""
     cosines = questions.mean @ passages.mean.T
     alike = torch.einsum("qid,pjd->qpij", questions.tokens, passages.tokens)
     alike = alike.masked_fill(~passages.counts[None, :, None, :], -1.0)
     best = alike.amax(-1).clamp_min(-1.0)
-    return cosines, (best * token_weights(rarity, questions)[:, None]).sum(-1)
+    return cosines, (best * token_weights(idf, questions)[:, None]).sum(-1)

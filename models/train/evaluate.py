@@ -111,10 +111,10 @@ def bm25_figures(work: Path, name: str) -> float:
     return sum(found) / len(found)
 
 
-def late_scorer(weights: Weights, rarity: Tensor, head: Head, tokenizer: Tokenizer) -> Scorer:
+def late_scorer(weights: Weights, idf: Tensor, head: Head, tokenizer: Tokenizer) -> Scorer:
     """Return the model as a ranking."""
     mix = torch.tensor([head.cosine, head.match, head.lexical])
-    comparer = Comparer(weights, rarity, tokenizer)
+    comparer = Comparer(weights, idf, tokenizer)
 
     def score(query: str, texts: Sequence[str]) -> list[float]:
         measured = comparer.parts(query, texts) @ mix
@@ -125,8 +125,8 @@ def late_scorer(weights: Weights, rarity: Tensor, head: Head, tokenizer: Tokeniz
 
 def cosine_scorer(weights: Weights, tokenizer: Tokenizer) -> Scorer:
     """Return cosines of mean vectors as a ranking."""
-    rarity = torch.ones(len(weights["embeddings.word_embeddings.weight"]))
-    comparer = Comparer(weights, rarity, tokenizer)
+    idf = torch.ones(len(weights["embeddings.word_embeddings.weight"]))
+    comparer = Comparer(weights, idf, tokenizer)
     return lambda query, texts: comparer.parts(query, texts)[:, 0].tolist()
 
 

@@ -36,8 +36,8 @@ class Head:
 class Comparer:
     """Compares texts by their vectors; each text is encoded once."""
 
-    def __init__(self, weights: Weights, rarity: Tensor, tokenizer: Tokenizer) -> None:
-        self._weights, self._rarity, self._tokenizer = weights, rarity, tokenizer
+    def __init__(self, weights: Weights, idf: Tensor, tokenizer: Tokenizer) -> None:
+        self._weights, self._idf, self._tokenizer = weights, idf, tokenizer
         self._known: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
 
     @torch.no_grad()
@@ -45,7 +45,7 @@ class Comparer:
         """Return `[passages, 3]`: cosine, best matches, and words that occur as they are."""
         self.encode([query, *passages])
         mean, tokens, ids = self._known[query]
-        shares = self._rarity[ids]
+        shares = self._idf[ids]
         shares = shares / shares.sum().clamp_min(1e-6)
         rows = []
         for other_mean, other_tokens, other_ids in (self._known[one] for one in passages):
@@ -89,11 +89,11 @@ def lists_of(rows: Sequence[dict[str, Any]]) -> list[tuple[str, list[str], int]]
 
 
 def fit(
-    weights: Weights, rarity: Tensor, tokenizer: Tokenizer, rows: Sequence[dict[str, Any]]
+    weights: Weights, idf: Tensor, tokenizer: Tokenizer, rows: Sequence[dict[str, Any]]
 ) -> Head:
     """Fit the head on training questions: weights by their order, then two points of the scale."""
     lists = lists_of(rows)
-    comparer = Comparer(weights, rarity, tokenizer)
+    comparer = Comparer(weights, idf, tokenizer)
     comparer.encode([text for query, passages, _ in lists for text in (query, *passages)])
     measured = [comparer.parts(query, passages) for query, passages, _ in lists]
     mix = _weigh(measured)

@@ -34,20 +34,20 @@ class Run:
     """What a checkpoint holds."""
 
     weights: Weights
-    rarity: Tensor
+    idf: Tensor
     step: int = 0
     optimizer: dict[str, Any] | None = None
 
 
 def begin(base: Path, rows: Sequence[dict[str, Any]]) -> Run:
-    """Return the base model with the projection and rarities that training starts from."""
+    """Return the base model with the projection and the IDF that training starts from."""
     weights, tokenizer = encoder.load_base(base)
     passages = [str(row["passage"]) for row in rows]
     vocabulary = len(weights["embeddings.word_embeddings.weight"])
     sample = random.Random("principal").sample(passages, min(len(passages), 1500))
     ids = encoder.encode_ids(tokenizer, sample, MOST_TOKENS)
     weights |= data.principal(weights, ids)
-    return Run(weights, data.rarity(tokenizer, passages, vocabulary))
+    return Run(weights, data.idf(tokenizer, passages, vocabulary))
 
 
 def trained_names(weights: Weights) -> list[str]:
@@ -135,7 +135,7 @@ def _loss(run: Run, rows: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> Ten
     # Products in BF16: up to twice as fast where the processor has them, and no worse to learn by.
     with torch.autocast("cpu", torch.bfloat16):
         questions, answers = encoder.encode(run.weights, asked), encoder.encode(run.weights, told)
-    cosines, matches = encoder.compare(run.rarity, questions.in_f32(), answers.in_f32())
+    cosines, matches = encoder.compare(run.idf, questions.in_f32(), answers.in_f32())
     own = torch.arange(len(rows))
     same = torch.tensor([[one == row["passage"] for one in passages] for row in rows])
     same[own, own] = False
@@ -157,7 +157,7 @@ def save(run: Run, file: Path) -> None:
     partial = file.with_suffix(".partial")
     held = {name: value.detach() for name, value in run.weights.items()}
     torch.save(
-        {"weights": held, "rarity": run.rarity, "step": run.step, "optimizer": run.optimizer},
+        {"weights": held, "rarity": run.idf, "step": run.step, "optimizer": run.optimizer},
         partial,
     )
     partial.rename(file)

@@ -158,7 +158,7 @@ LATE = {"cosine": 0.5, "match": 0.375, "lexical": 0.125, "scale": 10.0, "bias": 
 
 
 def _add_late(writer: GGUFWriter, random: _Random, vocabulary: int, shape: Shape) -> None:
-    """Add what models/train writes: the head's numbers, rarities, centre and projection."""
+    """Add what models/train writes: the head's numbers, IDF values, centre and projection."""
     writer.add_uint32("rerankd.late.version", 1)
     for name, value in LATE.items():
         writer.add_float32(f"rerankd.late.{name}", value)

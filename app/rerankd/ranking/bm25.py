@@ -32,13 +32,13 @@ def bm25_shares(query: str, documents: Sequence[str]) -> list[float]:
         counts.append(Counter(word for word in words if word in wanted))
     average = max(sum(lengths) / max(len(lengths), 1), 1e-9)
     having = Counter(word for count in counts for word in count)
-    rarity = {
+    idf = {
         word: math.log(1 + (len(counts) - found + 0.5) / (found + 0.5))
         for word, found in having.items()
     }
     scores = [
         math.fsum(
-            rarity[word] * times * (K1 + 1) / (times + K1 * (1 - B + B * length / average))
+            idf[word] * times * (K1 + 1) / (times + K1 * (1 - B + B * length / average))
             for word, times in count.items()
         )
         for count, length in zip(counts, lengths, strict=True)

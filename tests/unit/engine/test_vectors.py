@@ -96,7 +96,7 @@ def test_a_model_that_tells_nothing_apart_keeps_its_order() -> None:
 
 def reference(late: LateInteraction, asked: tuple, told: tuple) -> float:
     """Return the logit by the formula, in float64 and without rounding to bytes."""
-    rarity = late._rarity.astype(np.float64)
+    idf = late._idf.astype(np.float64)
     (query, left), (document, right) = asked, told
 
     def unit(values: np.ndarray) -> np.ndarray:
@@ -105,7 +105,7 @@ def reference(late: LateInteraction, asked: tuple, told: tuple) -> float:
     def narrow(values: np.ndarray) -> np.ndarray:
         return unit((unit(values[1:-1].astype(np.float64)) - late._centre) @ late._projection.T)
 
-    weights = rarity[query[1:-1]] / rarity[query[1:-1]].sum()
+    weights = idf[query[1:-1]] / idf[query[1:-1]].sum()
     best = (narrow(left) @ narrow(right).T).max(1)
     same = np.array([token in document[1:-1] for token in query[1:-1]])
     cosine = unit(left.mean(0)) @ unit(right.mean(0))
@@ -151,7 +151,7 @@ def test_a_shared_rare_word_counts(late: LateInteraction) -> None:
     query = ids(7, 8)
     vectors = late.vectors(query, states(5, len(query)))
     same, other = late.logits(query, vectors, [(ids(7, 9), vectors), (ids(10, 9), vectors)])
-    share = late._rarity[7] / (late._rarity[7] + late._rarity[8])
+    share = late._idf[7] / (late._idf[7] + late._idf[8])
     assert same - other == pytest.approx(LATE["scale"] * LATE["lexical"] * share, rel=1e-3)
 
 

@@ -126,13 +126,13 @@ class LateInteraction:
 
     Parts of a score: the mean vectors' cosine; for each token of the query the cosine of its best
     match in the document; and the same for tokens that occur in both as they are. The latter two
-    are means over the query's tokens, weighted by how rare each is.
+    are means over the query's tokens, weighted by their inverse document frequency.
     """
 
     def __init__(self, header: Header, width: int, special: frozenset[int]) -> None:
         """Read the arrays; `special` are the ids around texts. Raises ModelFileError."""
         self._weights = LateWeights.of(header)
-        self._rarity = gguf_file.numbers(header, "rarity", header.vocabulary)
+        self._idf = gguf_file.numbers(header, "rarity", header.vocabulary)
         self._centre = gguf_file.numbers(header, "centre", width)
         projection = gguf_file.numbers(header, "projection", TOKEN_DIM * width)
         self._projection = projection.reshape(TOKEN_DIM, width)
@@ -156,7 +156,7 @@ class LateInteraction:
         """See Measure."""
         asked = query[self._counts(query)]
         mean, tokens = self._unpack(vectors)
-        weights = self._rarity[asked]
+        weights = self._idf[asked]
         shares = weights / max(float(weights.sum()), 1e-6)
         found: list[float] = []
         for ids, one in documents:
