@@ -243,9 +243,9 @@ def _text_layout(header: Header, vocabulary: Vocabulary) -> TextLayout:
 
 def _begins(header: Header) -> bool:
     """Tell whether texts begin with a token of their own: encoders' do, others' may."""
-    said = header.metadata.get("tokenizer.ggml.add_bos_token")
+    add_bos = header.metadata.get("tokenizer.ggml.add_bos_token")
     causal = header.of_architecture("attention.causal", True)
-    return bool(said) if causal is not False and said is not None else True
+    return bool(add_bos) if causal is not False and add_bos is not None else True
 
 
 def _specials(vocabulary: Vocabulary, *names: str) -> list[TokenIds]:

@@ -370,10 +370,10 @@ class FakeLibrary:
         }[name]
 
     def fill(self, handle: int, pointer: Any) -> None:
-        said = ctypes.cast(pointer, ctypes.POINTER(ggml._Properties)).contents
-        said.name, said.description = f"Vulkan{handle}".encode(), b" llvmpipe \xff"
-        said.memory_free, said.memory_total = 2**33, 2**34
-        said.type, said.device_id = self._kind, self._id
+        properties = ctypes.cast(pointer, ctypes.POINTER(ggml._Properties)).contents
+        properties.name, properties.description = f"Vulkan{handle}".encode(), b" llvmpipe \xff"
+        properties.memory_free, properties.memory_total = 2**33, 2**34
+        properties.type, properties.device_id = self._kind, self._id
 
 
 def test_a_device_is_read_from_its_properties(monkeypatch: pytest.MonkeyPatch) -> None:

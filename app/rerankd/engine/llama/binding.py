@@ -19,8 +19,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from rerankd.domain import TokenIds
-from rerankd.engine.llama import ggml
-from rerankd.engine.llama import llama_log as said
+from rerankd.engine.llama import ggml, llama_log
 from rerankd.errors import EngineFailure, ModelFileError, SettingsError
 
 SPLIT_MODES = {"none": 0, "layer": 1, "row": 2}
@@ -83,7 +82,7 @@ def start() -> None:
 
 
 def _log(level: int, text: bytes, _data: object) -> None:
-    said.note(level, text)
+    llama_log.note(level, text)
 
 
 class LlamaModel:
@@ -92,14 +91,14 @@ class LlamaModel:
     def __init__(self, path: Path, options: LoadOptions) -> None:
         """Load `path`. Raises ModelFileError with llama.cpp's own reason."""
         start()
-        said.forget()
+        llama_log.forget()
         self._tensor_split = _tensor_split(options.tensor_split)
         self._overrides = _overrides(options.overrides)
         self._handle = lib.llama_model_load_from_file(
             str(path).encode(), _model_params(options, self._tensor_split, self._overrides)
         )
         if not self._handle:
-            raise ModelFileError(f"{path}: llama.cpp can't load it: {said.last_words()}")
+            raise ModelFileError(f"{path}: llama.cpp can't load it: {llama_log.last_words()}")
         self._vocabulary = lib.llama_model_get_vocab(self._handle)
         self.vocabulary_size = int(lib.llama_vocab_n_tokens(self._vocabulary))
         self.width = int(lib.llama_model_n_embd_inp(self._handle))
@@ -194,7 +193,7 @@ class LlamaContext:
         self._options = options
         self._handle = lib.llama_init_from_model(model.handle, _context_params(options))
         if not self._handle:
-            raise EngineFailure(f"llama.cpp can't make a context: {said.last_words()}")
+            raise EngineFailure(f"llama.cpp can't make a context: {llama_log.last_words()}")
         self._memory = lib.llama_get_memory(self._handle)
         self._batch = _Batch(options.batch)
         self.batch = options.batch

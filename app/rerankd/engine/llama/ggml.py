@@ -99,24 +99,24 @@ def _count(kind: str) -> int:
 
 def _device(at: int) -> Device:
     handle = _function("ggml_backend_dev_get")(at)
-    said = _Properties()
-    _function("ggml_backend_dev_get_props")(handle, ctypes.byref(said))
-    if not 0 <= said.type < len(TYPES):
-        raise EngineFailure(f"llama.cpp has a device of unknown type {said.type}")
+    properties = _Properties()
+    _function("ggml_backend_dev_get_props")(handle, ctypes.byref(properties))
+    if not 0 <= properties.type < len(TYPES):
+        raise EngineFailure(f"llama.cpp has a device of unknown type {properties.type}")
     backend = _function("ggml_backend_dev_backend_reg")(handle)
     return Device(
-        name=_text(said.name),
-        description=_text(said.description).strip(),
-        type=TYPES[said.type],
+        name=_text(properties.name),
+        description=_text(properties.description).strip(),
+        type=TYPES[properties.type],
         backend=_text(_function("ggml_backend_reg_name")(backend)),
-        total_bytes=int(said.memory_total),
-        free_bytes=int(said.memory_free),
-        hardware_id=_text(said.device_id) or None,
+        total_bytes=int(properties.memory_total),
+        free_bytes=int(properties.memory_free),
+        hardware_id=_text(properties.device_id) or None,
     )
 
 
-def _text(said: bytes | None) -> str:
-    return (said or b"").decode("utf-8", "replace")
+def _text(text: bytes | None) -> str:
+    return (text or b"").decode("utf-8", "replace")
 
 
 def _library_folder() -> Path:

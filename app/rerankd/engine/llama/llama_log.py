@@ -1,4 +1,4 @@
-"""What llama.cpp says: its warnings to the log, and its last words as the reason of a failure."""
+"""llama.cpp's log: its warnings go to ours, and its last lines give the reason for a failure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ logger = logging.getLogger(__name__)
 
 INFO, WARNING, ERROR = 2, 3, 4  # of ggml_log_level
 LEVELS = {WARNING: logging.INFO, ERROR: logging.WARNING}
-"""llama.cpp warns of much that is as it should be."""
+"""One level lower than llama.cpp's own: it warns about much that is normal."""
 
 _recent: deque[str] = deque(maxlen=8)
 
 
 def note(level: int, text: bytes) -> None:
-    """Take a line that llama.cpp logs."""
+    """Log a line from llama.cpp, and keep it if it may be the reason for a failure."""
     line = text.decode("utf-8", "replace").strip()
     if not line or line == ".":
         return
@@ -29,12 +29,12 @@ def note(level: int, text: bytes) -> None:
 
 
 def forget() -> None:
-    """Begin anew, before a call whose last words may be asked for."""
+    """Forget earlier lines, before a call whose failure is to be explained."""
     _recent.clear()
 
 
 def last_words() -> str:
-    """Return why llama.cpp failed just now, as far as it said."""
-    # Its very last words are only that it failed; the reason stands before them.
-    said = [line for line in _recent if "failed to load model" not in line]
-    return said[-1] if said else "no reason given"
+    """Return the reason llama.cpp logged for its latest failure."""
+    # The very last line only says that loading failed; the reason is on the line before it.
+    lines = [line for line in _recent if "failed to load model" not in line]
+    return lines[-1] if lines else "no reason given"

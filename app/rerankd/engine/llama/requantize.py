@@ -15,8 +15,7 @@ from pathlib import Path
 import llama_cpp.llama_cpp as lib
 from gguf import GGMLQuantizationType
 
-from rerankd.engine.llama import binding as llama
-from rerankd.engine.llama import llama_log as said
+from rerankd.engine.llama import binding, llama_log
 from rerankd.errors import ModelFileError
 from rerankd.sources.gguf import Header
 
@@ -41,7 +40,7 @@ def reencode(header: Header, target: Path, kind: str, *, threads: int) -> None:
     ModelFileError where it can't be done, with the reason.
     """
     source = header.path
-    llama.start()
+    binding.start()
     params = lib.llama_model_quantize_default_params()
     params.nthread = threads
     params.ftype = FILE_TYPES[kind]
@@ -55,10 +54,11 @@ def reencode(header: Header, target: Path, kind: str, *, threads: int) -> None:
         needed, free = bytes_as(header, kind), shutil.disk_usage(target.parent).free
         if free < needed + SPARE_BYTES:
             raise ModelFileError(f"{kind} weights need {needed} bytes, {free} are free")
-        said.forget()
+        llama_log.forget()
         paths = str(source).encode(), str(made).encode()
         if lib.llama_model_quantize(*paths, ctypes.byref(params)) != 0:
-            raise ModelFileError(f"{source.name} can't be written as {kind}: {said.last_words()}")
+            reason = llama_log.last_words()
+            raise ModelFileError(f"{source.name} can't be written as {kind}: {reason}")
         made.replace(target)
     except OSError as error:
         raise ModelFileError(f"{source.name} can't be written as {kind}: {error}") from error

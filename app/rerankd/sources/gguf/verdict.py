@@ -48,9 +48,9 @@ def judge(
     header: Header, *, bare_head: bool = False, overrides: Mapping[str, int] | None = None
 ) -> Verdict:
     """Decide whether and how a file ranks; `bare_head` and `overrides` are a manifest's word."""
-    said = dict(overrides or {})
-    verdict = _judge(structs.replace(header, metadata=header.metadata | said), bare_head)
-    return structs.replace(verdict, overrides=tuple(said.items()))
+    replaced = dict(overrides or {})
+    verdict = _judge(structs.replace(header, metadata=header.metadata | replaced), bare_head)
+    return structs.replace(verdict, overrides=tuple(replaced.items()))
 
 
 def _judge(header: Header, bare_head: bool) -> Verdict:
