@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from rerankd.engine.llama.requantize import reencode
+from rerankd.engine.llama.requantize import requantize
 from rerankd.engine.planning.sizing import available_cores
 from rerankd.errors import ModelFileError, StateError
 from rerankd.lru import digest_of
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 FILE = "tuned.json"
 WEIGHTS = "weights"
-"""The folder of re-encoded files."""
+"""The folder of requantized files."""
 HEADER_BYTES = 1 << 20
 
 
@@ -77,13 +77,13 @@ def keep(header: Header, settings: Settings, result: Tuned) -> None:
 
 
 def forget(header: Header, settings: Settings) -> bool:
-    """Forget a result, and remove re-encoded files; tell whether there was one."""
+    """Forget a result, and remove requantized files; tell whether there was one."""
     file = _file(settings)
     found = _read(file)
     known = found.pop(key_of(header), None)
     if known:
         _write(file, found)
-        path = reencoded_path(header, settings, known.weights)
+        path = requantized_path(header, settings, known.weights)
         path.unlink(missing_ok=True)
     return known is not None
 
@@ -114,14 +114,14 @@ def weights_file(header: Header, settings: Settings) -> Path:
     """
     if settings.weights in {"auto", "file"}:
         return header.path
-    path = reencoded_path(header, settings, settings.weights)
+    path = requantized_path(header, settings, settings.weights)
     if not path.exists():
         logger.info("%s: writing its weights as %s", header.path.name, settings.weights)
-        reencode(header, path, settings.weights, threads=available_cores())
+        requantize(header, path, settings.weights, threads=available_cores())
     return path
 
 
-def reencoded_path(header: Header, settings: Settings, kind: str) -> Path:
+def requantized_path(header: Header, settings: Settings, kind: str) -> Path:
     """Return where a file's weights in another type are kept."""
     try:
         changed = header.path.stat().st_mtime_ns

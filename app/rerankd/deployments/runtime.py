@@ -203,7 +203,7 @@ def open_runtime(
 
 
 def fastest(target: Target) -> Target:
-    """Return a target with what tuning found for it, its weights re-encoded where that is set.
+    """Return a target with what tuning found for it, its weights requantized where that is set.
 
     Raises ModelFileError where they can't be written.
     """

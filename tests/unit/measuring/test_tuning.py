@@ -24,7 +24,7 @@ from rerankd.deployments import load_check, runtime
 from rerankd.deployments.applied_tuning import Tuned
 from rerankd.deployments.runtime import Target
 from rerankd.domain import RankRequest
-from rerankd.engine.llama.requantize import LOSSLESS, bytes_as, reencode
+from rerankd.engine.llama.requantize import LOSSLESS, bytes_as, requantize
 from rerankd.errors import ModelFileError, StateError
 from rerankd.measuring import tuning
 from rerankd.measuring.tuning import GAIN, Candidate, Trial, available_memory, tune
@@ -213,7 +213,7 @@ def test_f32_weights_are_the_same_values(tmp_path: Path) -> None:
     """Every value of a quantised file survives exactly, and word embeddings keep their type."""
     source = catalog.folder() / "rerank-mini-en-q8_0.gguf"
     made = tmp_path / "f32.gguf"
-    reencode(gguf_file.read(source), made, "f32", threads=1)
+    requantize(gguf_file.read(source), made, "f32", threads=1)
     before, after = tensors(source), tensors(made)
 
     assert before.keys() == after.keys()
@@ -234,7 +234,7 @@ def test_nothing_is_left_of_a_failure(tmp_path: Path, tiny_bert: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     with pytest.raises(ModelFileError, match="can't be written as f32"):
-        reencode(gguf_file.read(tiny_bert), blocked / "f32.gguf", "f32", threads=1)
+        requantize(gguf_file.read(tiny_bert), blocked / "f32.gguf", "f32", threads=1)
 
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
@@ -246,7 +246,7 @@ def test_a_full_disk_is_told_before(
     monkeypatch.setattr("rerankd.engine.llama.requantize.SPARE_BYTES", 2**60)
     header = gguf_file.read(tiny_bert)
     with pytest.raises(ModelFileError, match=f"need {bytes_as(header, 'f32')} bytes"):
-        reencode(header, tmp_path / "f32.gguf", "f32", threads=1)
+        requantize(header, tmp_path / "f32.gguf", "f32", threads=1)
 
 
 def test_scores_of_the_embedded_model_move_less_than_its_own_rounding(own: Settings) -> None:

@@ -33,7 +33,7 @@ def bytes_as(header: Header, kind: str) -> int:
     return header.parameters * BYTES_A_WEIGHT[kind]
 
 
-def reencode(header: Header, target: Path, kind: str, *, threads: int) -> None:
+def requantize(header: Header, target: Path, kind: str, *, threads: int) -> None:
     """Write a file's weights to `target` in `kind`, whole or not at all.
 
     Word embeddings keep their type: their rows are looked up, not multiplied. Raises

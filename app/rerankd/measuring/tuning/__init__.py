@@ -184,7 +184,7 @@ class _Bench:
         return _ratio(rates[one], rates[other]) if rates else math.nan
 
     def clean(self, best: Candidate) -> None:
-        """Remove re-encoded files that were not chosen."""
+        """Remove requantized files that were not chosen."""
         for kind, header in self._headers.items():
             if kind not in {"file", best.weights}:
                 header.path.unlink(missing_ok=True)
