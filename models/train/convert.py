@@ -13,7 +13,7 @@ from torch import Tensor
 from .encoder import HEADS, LAYERS, WIDTH, Weights
 from .head import Head
 
-CONTEXT, FEED, SEGMENTS = 512, 1536, 2
+CONTEXT, FEED, TOKEN_TYPES = 512, 1536, 2
 PARTS = {
     "attention.self.query": "attn_q",
     "attention.self.key": "attn_k",
@@ -79,7 +79,7 @@ def _add_vocabulary(writer: GGUFWriter, tokenizer: Path) -> None:
         part = token.removeprefix("##") if token.startswith("##") else "▁" + token
         tokens.append(token if control else part)
         kinds.append(TokenType.CONTROL if control else TokenType.NORMAL)
-    writer.add_token_type_count(SEGMENTS)
+    writer.add_token_type_count(TOKEN_TYPES)
     writer.add_tokenizer_model("bert")
     writer.add_tokenizer_pre("jina-v2-en")  # plain BERT's splitting, by llama.cpp's name
     writer.add_token_list(tokens)

@@ -64,10 +64,10 @@ def _in_eight_bits(values: Array) -> Array:
 def bert_score(
     weights: Weights,
     ids: Sequence[int] | NDArray[np.int32],
-    segments: Sequence[int] | NDArray[np.int32] = (),
+    token_types: Sequence[int] | NDArray[np.int32] = (),
 ) -> float:
-    """Return the logit of one pair; segment ids are all 0 where none are given."""
-    pooled = bert_states(weights, ids, segments)[0]
+    """Return the logit of one pair; token types are all 0 where none are given."""
+    pooled = bert_states(weights, ids, token_types)[0]
     if weights.has("cls.weight"):
         pooled = np.tanh(weights.linear("cls", pooled))
     return float(weights.linear("cls.output", pooled)[0])
@@ -76,10 +76,10 @@ def bert_score(
 def bert_states(
     weights: Weights,
     ids: Sequence[int] | NDArray[np.int32],
-    segments: Sequence[int] | NDArray[np.int32] = (),
+    token_types: Sequence[int] | NDArray[np.int32] = (),
 ) -> Array:
     """Return the last hidden states, `[tokens, width]`."""
-    types = weights["token_types.weight"][list(segments) or [0] * len(ids)]
+    types = weights["token_types.weight"][list(token_types) or [0] * len(ids)]
     hidden = weights["token_embd.weight"][ids] + weights["position_embd.weight"][: len(ids)]
     hidden = _layer_norm(weights, "token_embd_norm", hidden + types)
     for layer in range(weights.key("block_count")):

@@ -116,7 +116,7 @@ def write_bert(
     head: bool = True,
     pooling: int | None = None,
     late: bool = False,
-    segments: int = 1,
+    token_types: int = 1,
     tokenizer: Literal["bert", "t5"] = "bert",
     context: int = BERT_CONTEXT,
     embedding: GGMLQuantizationType = GGMLQuantizationType.F32,
@@ -140,9 +140,9 @@ def write_bert(
     writer.add_head_count(shape.heads)
     writer.add_layer_norm_eps(1e-12)
     writer.add_causal_attention(False)
-    writer.add_token_type_count(segments)
+    writer.add_token_type_count(token_types)
     vocabulary = _add_wordpiece(writer) if tokenizer == "bert" else _add_unigram(writer)
-    _add_bert_tensors(writer, random, (vocabulary, context, segments), embedding, shape)
+    _add_bert_tensors(writer, random, (vocabulary, context, token_types), embedding, shape)
     if late:
         _add_late(writer, random, vocabulary, shape)
     if pooler and head:
@@ -178,13 +178,13 @@ def _add_bert_tensors(
     embedding: GGMLQuantizationType,
     shape: Shape,
 ) -> None:
-    vocabulary, context, segments = tables
+    vocabulary, context, token_types = tables
     width, feed = shape.width, shape.feed
     tokens = random.matrix(vocabulary, width, gain=6.0)
     writer.add_tensor("token_embd.weight", quantize(tokens, embedding), raw_dtype=embedding)
     writer.add_tensor("position_embd.weight", random.matrix(context, width))
-    gain = 1.0 if segments == 1 else 3.0  # so that the segment a token is in counts
-    writer.add_tensor("token_types.weight", random.matrix(segments, width, gain))
+    gain = 1.0 if token_types == 1 else 3.0  # so that a token's type counts
+    writer.add_tensor("token_types.weight", random.matrix(token_types, width, gain))
     _add_norm(writer, random, "token_embd_norm", width)
     for layer in range(LAYERS):
         for name in ("attn_q", "attn_k", "attn_v", "attn_output"):

@@ -34,7 +34,7 @@ class _Reading(Struct, frozen=True, kw_only=True, eq=False):
     causal: bool = False
     answers: tuple[int, int] | None = None
     tanh_head: bool = False
-    segments: TokenTypeEmbedder | None = None
+    token_types: TokenTypeEmbedder | None = None
     measure: Similarity | None = None
     """Of an embedding model: how vectors are made and compared."""
     store: VectorStore | None = None
@@ -164,7 +164,7 @@ def _open_backend(
             answers=reading.answers or (0, 0),
         )
     return EncoderBackend(
-        context, sizes.limits, tanh_head=reading.tanh_head, segments=reading.segments
+        context, sizes.limits, tanh_head=reading.tanh_head, token_types=reading.token_types
     )
 
 
@@ -179,12 +179,12 @@ def _reading(
         return _Reading(measure=_measure(header, verdict, model), store=store)
     if verdict.family in CAUSAL:
         return _Reading(causal=True, answers=_answers(header, verdict, model))
-    if not verdict.segments:
+    if not verdict.token_types:
         return _Reading(tanh_head=verdict.uncalibrated)
     separator = model.special("sep")
     if separator is None:
         raise ModelFileError(f"{header.path}: its vocabulary names no sep token")
-    return _Reading(segments=TokenTypeEmbedder(header, separator))
+    return _Reading(token_types=TokenTypeEmbedder(header, separator))
 
 
 def _measure(header: Header, verdict: Verdict, model: binding.LlamaModel) -> Similarity:

@@ -1,10 +1,8 @@
-"""Rows of a file's matrices, and what the engine does with them by itself.
+"""Input embeddings for models that tell query and document apart by token types.
 
-First of all: input embeddings for models that tell a pair's two segments apart.
-
-llama.cpp adds the first segment's row to every token and takes no segment ids. An encoder fed
-with embeddings instead of ids gets the right sum if the rows of the second segment carry the
-difference of the two: `token + (second − first)`, to which llama.cpp adds `first`.
+llama.cpp adds the row of token type 0 to every token and takes no token types. An encoder fed with
+embeddings instead of ids gets the right sum if tokens of type 1 carry the difference of the two
+rows: `token + (second − first)`, to which llama.cpp adds `first`.
 """
 
 from __future__ import annotations
@@ -60,7 +58,7 @@ class TensorRows:
 
 
 class TokenTypeEmbedder:
-    """Embeds `[CLS] query [SEP] document [SEP]`, query and document in segments of their own.
+    """Embeds `[CLS] query [SEP] document [SEP]` with token types 0 and 1 for its two texts.
 
     It keeps no state between calls, so the workers of a model share one.
     """
@@ -75,8 +73,8 @@ class TokenTypeEmbedder:
     def embed(self, rows: Sequence[TokenIds]) -> Vectors:
         """Return one embedding a token of all rows, end to end.
 
-        The second segment is all after a row's first [SEP]: user text is tokenised without
-        control tokens (`prompts`), so that one is the layout's own. Raises EngineFailure for a
+        Type 1 is everything after a row's first [SEP]: user text is tokenised without control
+        tokens (`prompts`), so that one is the layout's own. Raises EngineFailure for a
         row without it, and for ids outside the vocabulary.
         """
         found = self._tokens.read(np.concatenate(rows))

@@ -48,8 +48,8 @@ def scores_of(path: Path, rows: Sequence[TokenIds], **settings: Any) -> NDArray[
 @pytest.mark.parametrize("flash_attn", ["on", "off"])
 @pytest.mark.parametrize(
     "shape",
-    [{}, {"pooler": False}, {"pooler": False, "segments": 2}, {"tokenizer": "t5"}],
-    ids=["pooler", "bare", "bare with two segments", "unigram"],
+    [{}, {"pooler": False}, {"pooler": False, "token_types": 2}, {"tokenizer": "t5"}],
+    ids=["pooler", "bare", "bare with two token types", "unigram"],
 )
 def test_bert_scores_equal_the_reference(
     tmp_path: Path, shape: dict[str, Any], flash_attn: str

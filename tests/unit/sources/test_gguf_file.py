@@ -27,8 +27,8 @@ EMBEDDING = {"token_embd.weight": (WIDTH, 4)}
 TYPES = {"token_types.weight": (WIDTH, 2)}
 UNTIED = {"output.weight": (WIDTH, 4)}
 
-ONE_SEGMENT = {"tokenizer.ggml.token_type_count": 1}
-TWO_SEGMENTS = {"tokenizer.ggml.token_type_count": 2}
+ONE_TYPE = {"tokenizer.ggml.token_type_count": 1}
+TWO_TYPES = {"tokenizer.ggml.token_type_count": 2}
 LABELS = {"qwen3.classifier.output_labels": ["yes", "no"], "qwen3.pooling_type": 4}
 
 SECONDS = 1.0
@@ -47,7 +47,7 @@ class Case(Struct, frozen=True, kw_only=True):
     readout: str = "rank"
     exact: bool = True
     uncalibrated: bool = False
-    segments: bool = False
+    token_types: bool = False
     says: str = ""
     file: str = "model.gguf"
     bare_head: bool = False
@@ -74,21 +74,21 @@ def embedder(name: str, architecture: str, **parts: Any) -> Case:
 
 
 RERANKERS = [
-    reranker("bert", "bert", "bert", keys=ONE_SEGMENT, tensors=DENSE | OUTPUT),
+    reranker("bert", "bert", "bert", keys=ONE_TYPE, tensors=DENSE | OUTPUT),
     reranker(
-        "bert with two segments",
+        "bert with two token types",
         "bert",
         "bert",
-        keys=TWO_SEGMENTS,
+        keys=TWO_TYPES,
         tensors=EMBEDDING | TYPES | DENSE | OUTPUT,
-        segments=True,
-        says="two segments",
+        token_types=True,
+        says="two token types",
     ),
     reranker(
-        "bert with two segments, trained with one",
+        "bert with two token types, trained with one",
         "bert",
         "bert",
-        keys=TWO_SEGMENTS,
+        keys=TWO_TYPES,
         tensors=EMBEDDING | TYPES | DENSE | OUTPUT,
         bare_head=True,
     ),
@@ -96,7 +96,7 @@ RERANKERS = [
         "bert with a head that never had a pooler",
         "bert",
         "bert",
-        keys=TWO_SEGMENTS,
+        keys=TWO_TYPES,
         tensors=OUTPUT,
         bare_head=True,
     ),
@@ -104,14 +104,14 @@ RERANKERS = [
         "xlm-roberta",
         "bert",
         "xlm-roberta",
-        keys=ONE_SEGMENT | {"tokenizer.ggml.model": "t5"},
+        keys=ONE_TYPE | {"tokenizer.ggml.model": "t5"},
         tensors=DENSE | OUTPUT,
     ),
     reranker(
         "roberta",
         "bert",
         "xlm-roberta",
-        keys=ONE_SEGMENT | {"tokenizer.ggml.model": "gpt2"},
+        keys=ONE_TYPE | {"tokenizer.ggml.model": "gpt2"},
         tensors=DENSE | OUTPUT,
     ),
     reranker(
@@ -133,7 +133,7 @@ RERANKERS = [
         "jina-v1",
         "jina-bert-v2",
         "jina-bert-v2",
-        keys=TWO_SEGMENTS,
+        keys=TWO_TYPES,
         tensors={"cls.weight": (WIDTH, 1), "cls.bias": (1,)},
         exact=False,
         uncalibrated=True,
@@ -195,57 +195,57 @@ DEGRADED = [
         "bert",
         "degraded",
         "cls.weight",
-        keys=ONE_SEGMENT,
+        keys=ONE_TYPE,
         tensors=OUTPUT,
         family="bert",
         exact=False,
     ),
     refused(
-        "bert with two segments and no table of them",
+        "bert with two token types and no table of them",
         "bert",
         "degraded",
-        "second segment",
-        keys=TWO_SEGMENTS,
+        "second token type",
+        keys=TWO_TYPES,
         tensors=EMBEDDING | DENSE | OUTPUT,
         family="bert",
         exact=False,
     ),
     refused(
-        "bert with two segments and one row for them",
+        "bert with two token types and one row for them",
         "bert",
         "degraded",
-        "second segment",
-        keys=TWO_SEGMENTS,
+        "second token type",
+        keys=TWO_TYPES,
         tensors=EMBEDDING | DENSE | OUTPUT | {"token_types.weight": (WIDTH, 1)},
         family="bert",
         exact=False,
     ),
     refused(
-        "bert with three segments",
+        "bert with three token types",
         "bert",
         "degraded",
-        "second segment",
+        "second token type",
         keys={"tokenizer.ggml.token_type_count": 3},
         tensors=EMBEDDING | DENSE | OUTPUT | {"token_types.weight": (WIDTH, 3)},
         family="bert",
         exact=False,
     ),
     refused(
-        "roberta with two segments",
+        "roberta with two token types",
         "bert",
         "degraded",
-        "second segment",
-        keys=TWO_SEGMENTS | {"tokenizer.ggml.model": "gpt2"},
+        "second token type",
+        keys=TWO_TYPES | {"tokenizer.ggml.model": "gpt2"},
         tensors=EMBEDDING | TYPES | DENSE | OUTPUT,
         family="xlm-roberta",
         exact=False,
     ),
     refused(
-        "bert with neither pooler nor one segment",
+        "bert with neither pooler nor one token type",
         "bert",
         "degraded",
         "cls.weight",
-        keys=TWO_SEGMENTS,
+        keys=TWO_TYPES,
         tensors=EMBEDDING | TYPES | OUTPUT,
         family="bert",
         exact=False,
@@ -255,7 +255,7 @@ DEGRADED = [
         "bert",
         "degraded",
         "cls.weight",
-        keys=ONE_SEGMENT | {"tokenizer.ggml.model": "t5"},
+        keys=ONE_TYPE | {"tokenizer.ggml.model": "t5"},
         tensors=OUTPUT,
         family="xlm-roberta",
         exact=False,
@@ -268,7 +268,7 @@ UNUSABLE = [
         "bert",
         "misconverted",
         "cls.output.weight",
-        keys=ONE_SEGMENT,
+        keys=ONE_TYPE,
         tensors=DENSE,
         family="bert",
     ),
@@ -341,7 +341,7 @@ UNUSABLE = [
         "bert",
         "misconverted",
         "cls.output.weight is missing",
-        keys=ONE_SEGMENT | {"general.name": "bge-reranker-v2-m3"},
+        keys=ONE_TYPE | {"general.name": "bge-reranker-v2-m3"},
         tensors=EMBEDDING,
     ),
     refused(
@@ -442,7 +442,7 @@ EMBEDDERS = [
     embedder(
         "bert embedding",
         "bert",
-        keys=ONE_SEGMENT | {"bert.pooling_type": 2},
+        keys=ONE_TYPE | {"bert.pooling_type": 2},
         tensors=EMBEDDING,
     ),
     embedder(
@@ -462,7 +462,7 @@ EMBEDDERS = [
         architecture="bert",
         kind="reranker",
         family="late-interaction",
-        keys=ONE_SEGMENT | {"general.name": "my reranker", "rerankd.late.version": 1},
+        keys=ONE_TYPE | {"general.name": "my reranker", "rerankd.late.version": 1},
         tensors=EMBEDDING,
         says="token by token",
     ),
@@ -478,7 +478,7 @@ def test_the_verdict_on_each_kind_of_file(case: Case, tmp_path: Path) -> None:
     assert expected == (verdict.kind, verdict.family, verdict.readout, verdict.uncalibrated)
     assert case.says in verdict.reason
     if verdict.kind in {"reranker", "degraded"}:
-        assert (case.exact, case.segments) == (verdict.exact, verdict.segments)
+        assert (case.exact, case.token_types) == (verdict.exact, verdict.token_types)
 
 
 @pytest.mark.parametrize("case", RERANKERS + EMBEDDERS, ids=by_name)
@@ -582,7 +582,7 @@ def vocabulary(*tokens: bytes) -> bytes:
     tokens_key = key(
         "tokenizer.ggml.tokens", ARRAY, struct.pack("<IQ", STRING, len(tokens)) + listed
     )
-    return crafted([BERT, tokens_key, SEGMENT], [HEAD])
+    return crafted([BERT, tokens_key, TYPE_COUNT], [HEAD])
 
 
 WORDS = [b"token%d" % number for number in range(KEPT_ARRAY + 6)]
@@ -680,7 +680,7 @@ def test_what_is_not_gguf_is_refused(tmp_path: Path, content: bytes) -> None:
 def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The bytes of a sound file whose header has every kind of key."""
     keys = (
-        ONE_SEGMENT
+        ONE_TYPE
         | LABELS
         | {
             "bert.attention.causal": False,
@@ -771,7 +771,7 @@ STRING, ARRAY, UINT32 = 8, 9, 4
 BERT = key("general.architecture", STRING, text("bert"))
 LLAMA = key("general.architecture", STRING, text("llama"))
 QWEN3 = key("general.architecture", STRING, text("qwen3"))
-SEGMENT = key("tokenizer.ggml.token_type_count", UINT32, struct.pack("<I", 1))
+TYPE_COUNT = key("tokenizer.ggml.token_type_count", UINT32, struct.pack("<I", 1))
 HEAD = tensor("cls.output.weight", 1)
 SEVENS = struct.pack("<IQII", UINT32, 2, 7, 7)
 
@@ -783,7 +783,7 @@ HOSTILE = {
         [BERT, key("a", ARRAY, struct.pack("<IQ", STRING, 10**12) + bytes(1_000_000))], []
     ),
     "a huge string": crafted([key("a", STRING, struct.pack("<Q", 2**63))], []),
-    "one tensor twice": crafted([BERT, SEGMENT], [HEAD, HEAD]),
+    "one tensor twice": crafted([BERT, TYPE_COUNT], [HEAD, HEAD]),
     "one key twice": crafted([BERT, BERT], [HEAD]),
     "an unknown version": b"GGUF" + struct.pack("<IQQ", 9, 0, 0),
 }
@@ -798,14 +798,14 @@ def test_hostile_headers_are_refused_soon(name: str, tmp_path: Path) -> None:
 
 
 ODD = {
-    "segments in words": crafted(
+    "token types in words": crafted(
         [BERT, key("tokenizer.ggml.token_type_count", STRING, text("two"))], [HEAD]
     ),
-    "segments in an array": crafted(
+    "token types in an array": crafted(
         [BERT, key("tokenizer.ggml.token_type_count", ARRAY, SEVENS)], [HEAD]
     ),
     "a tokenizer in an array": crafted(
-        [BERT, SEGMENT, key("tokenizer.ggml.model", ARRAY, SEVENS)], [HEAD]
+        [BERT, TYPE_COUNT, key("tokenizer.ggml.model", ARRAY, SEVENS)], [HEAD]
     ),
     "pooling in an array": crafted([LLAMA, key("llama.pooling_type", ARRAY, SEVENS)], []),
     "labels of several lines": crafted(
@@ -815,10 +815,10 @@ ODD = {
         [key("general.architecture", STRING, text("be\nrt"))], [HEAD]
     ),
     "an architecture in an array": crafted([key("general.architecture", ARRAY, SEVENS)], [HEAD]),
-    "no architecture": crafted([SEGMENT], [HEAD]),
+    "no architecture": crafted([TYPE_COUNT], [HEAD]),
     "no keys and no tensors": crafted([], []),
     "a head without dimensions": crafted([QWEN3], [tensor("cls.output.weight")]),
-    "an embedding without dimensions": crafted([BERT, SEGMENT], [tensor("token_embd.weight")]),
+    "an embedding without dimensions": crafted([BERT, TYPE_COUNT], [tensor("token_embd.weight")]),
 }
 
 
@@ -850,7 +850,7 @@ def test_tensors_beyond_4_gib_are_read_in_a_file_with_its_own_alignment(tmp_path
 @pytest.mark.parametrize("version", [2, "1"])
 def test_a_late_interaction_of_another_version_is_refused(tmp_path: Path, version: object) -> None:
     """A file of a later rerankd is told from one that is no reranker."""
-    keys = ONE_SEGMENT | {"rerankd.late.version": version}
+    keys = ONE_TYPE | {"rerankd.late.version": version}
     header = gguf_file.read(write(tmp_path / "a.gguf", "bert", keys, EMBEDDING))
     verdict = gguf_file.judge(header)
     assert verdict.kind == "foreign"

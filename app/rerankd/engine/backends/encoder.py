@@ -23,14 +23,14 @@ class EncoderBackend:
         limits: StepLimits,
         *,
         tanh_head: bool = False,
-        segments: TokenTypeEmbedder | None = None,
+        token_types: TokenTypeEmbedder | None = None,
     ) -> None:
         """`tanh_head` says that the model's head squeezed its logit through tanh.
 
-        `segments` makes the input embeddings of a model that tells query and document apart.
+        `token_types` makes the input embeddings of a model with a token type for documents.
         """
         self._tanh_head = tanh_head
-        self._segments = segments
+        self._token_types = token_types
         self._context = context
         self._limits = limits
         self._pages = OutputPages(context)
@@ -55,7 +55,7 @@ class EncoderBackend:
             np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]),
             np.repeat(np.arange(len(rows), dtype=np.int32), lengths),
             np.ones(len(tokens), dtype=np.int8),
-            self._segments.embed(rows) if self._segments else None,
+            self._token_types.embed(rows) if self._token_types else None,
         )
         self._pages.release(len(tokens))
         found = [self._context.rank(sequence)[0] for sequence in range(len(rows))]

@@ -149,7 +149,7 @@ class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     overrides: dict[str, int] = {}
     """Metadata that llama.cpp should read in place of what the file lacks or has wrong."""
     bare_head: bool = False
-    """True for a cross-encoder trained without pooler and with all segment ids 0."""
+    """True for a cross-encoder trained without pooler and with all token types 0."""
 
     def __post_init__(self) -> None:
         names = [variant.name.casefold() for variant in self.variants]

@@ -38,8 +38,8 @@ class Verdict(Struct, frozen=True):
     readout: Readout = "rank"
     exact: bool = True
     uncalibrated: bool = False
-    segments: bool = False
-    """The document is a second segment, which llama.cpp has to be given as input embeddings."""
+    token_types: bool = False
+    """The document has a token type of its own, which takes input embeddings in llama.cpp."""
     overrides: tuple[tuple[str, int], ...] = ()
     """Metadata for llama.cpp to read in place of what the file lacks or has wrong."""
 
@@ -73,7 +73,7 @@ def _judge(header: Header, bare_head: bool) -> Verdict:
 
 
 def _judge_bert(header: Header, bare_head: bool) -> Verdict:
-    segments = header.metadata.get("tokenizer.ggml.token_type_count")
+    count = header.metadata.get("tokenizer.ggml.token_type_count")
     pooler = "cls.weight" in header.tensors
     family: Family = "bert"
     # Tuples, not sets: a damaged file may have a list here, which has no hash.
@@ -81,12 +81,12 @@ def _judge_bert(header: Header, bare_head: bool) -> Verdict:
         family = "xlm-roberta"
     if "cls.output.weight" not in header.tensors:
         return _lacks("cls.output.weight", family)
-    if bare_head or (pooler and segments in (0, 1)):
+    if bare_head or (pooler and count in (0, 1)):
         return Verdict("reranker", "cross-encoder with its whole head", family)
-    types = header.tensors.get("token_types.weight")
-    if pooler and family == "bert" and types and types.shape[1:] == (segments,) == (2,):
-        return Verdict("reranker", "cross-encoder with two segments", family, segments=True)
-    lost = "its pooler (cls.weight)" if not pooler else "its second segment type"
+    table = header.tensors.get("token_types.weight")
+    if pooler and family == "bert" and table and table.shape[1:] == (count,) == (2,):
+        return Verdict("reranker", "cross-encoder with two token types", family, token_types=True)
+    lost = "its pooler (cls.weight)" if not pooler else "its second token type"
     return Verdict(
         "degraded", f"the conversion lost {lost}, so its scores are wrong", family, exact=False
     )

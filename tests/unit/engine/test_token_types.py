@@ -14,7 +14,7 @@ from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, dequantize, quant
 from numpy.typing import NDArray
 
 from rerankd.domain import NO_TOKENS, Backend, Prompt, TokenIds
-from rerankd.engine import token_types as segments
+from rerankd.engine import token_types
 from rerankd.engine.llama import binding as llama
 from rerankd.engine.token_types import TensorRows, TokenTypeEmbedder, repeats_output
 from rerankd.errors import EngineFailure, ModelFileError
@@ -41,12 +41,12 @@ def pair(query: int, document: int, seed: int = 0) -> TokenIds:
     return np.array((START, *body), dtype=np.int32)
 
 
-def segments_of(query: int, document: int) -> list[int]:
+def token_types_of(query: int, document: int) -> list[int]:
     return [0] * (query + 2) + [1] * (document + 1)
 
 
 def expected_of(weights: Weights, sizes: Sequence[tuple[int, int]] = SIZES) -> list[float]:
-    return [forward_pass.bert_score(weights, pair(*size), segments_of(*size)) for size in sizes]
+    return [forward_pass.bert_score(weights, pair(*size), token_types_of(*size)) for size in sizes]
 
 
 def alone(backend: Backend, sizes: Sequence[tuple[int, int]] = SIZES) -> NDArray[np.float64]:
@@ -55,41 +55,41 @@ def alone(backend: Backend, sizes: Sequence[tuple[int, int]] = SIZES) -> NDArray
 
 
 @pytest.fixture(scope="module")
-def two_segments(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT-shaped cross-encoder with pooler and two segments."""
-    return write_bert(tmp_path_factory.mktemp("segments") / "two.gguf", segments=2)
+def two_token_types(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT-shaped cross-encoder with pooler and two token types."""
+    return write_bert(tmp_path_factory.mktemp("types") / "two.gguf", token_types=2)
 
 
 @pytest.fixture(scope="module")
-def two_segments_q8(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def two_token_types_q8(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with its token embedding in Q8_0."""
-    path = tmp_path_factory.mktemp("segments") / "two-q8.gguf"
-    return write_bert(path, segments=2, embedding=Q8_0)
+    path = tmp_path_factory.mktemp("types") / "two-q8.gguf"
+    return write_bert(path, token_types=2, embedding=Q8_0)
 
 
 @pytest.fixture(scope="module")
-def backend(two_segments: Path) -> Iterator[Backend]:
-    with opened(two_segments) as engine:
+def backend(two_token_types: Path) -> Iterator[Backend]:
+    with opened(two_token_types) as engine:
         yield engine.backends[0]
 
 
 @pytest.mark.parametrize("flash_attn", ["on", "off"])
-@pytest.mark.parametrize("model", ["two_segments", "two_segments_q8"])
+@pytest.mark.parametrize("model", ["two_token_types", "two_token_types_q8"])
 def test_pairs_alone_equal_the_reference(
     request: pytest.FixtureRequest, model: str, flash_attn: str
 ) -> None:
-    """The logit of `[CLS] q [SEP] d [SEP]` is that of segments 0 and 1, however short its parts."""
+    """The logit of `[CLS] q [SEP] d [SEP]` uses token types 0 and 1, however short its parts."""
     path: Path = request.getfixturevalue(model)
     with opened(path, flash_attn=flash_attn) as engine:
         check(expected_of(Weights(path)), alone(engine.backends[0]), BERT[flash_attn])
 
 
 @pytest.mark.parametrize("flash_attn", ["on", "off"])
-@pytest.mark.parametrize("model", ["two_segments", "two_segments_q8"])
+@pytest.mark.parametrize("model", ["two_token_types", "two_token_types_q8"])
 def test_packed_pairs_equal_the_reference(
     request: pytest.FixtureRequest, model: str, flash_attn: str
 ) -> None:
-    """Pairs of several requests in one decode score as they do alone, each with its segments."""
+    """Pairs of several requests in one decode score as they do alone."""
     path: Path = request.getfixturevalue(model)
     sizes = [(1, 1), (0, 7), (3, 5), (0, 0), (6, 0), (9, 11)]  # 61 tokens
     expected = expected_of(Weights(path), sizes)
@@ -101,11 +101,11 @@ def test_packed_pairs_equal_the_reference(
         check(expected, np.concatenate(found), BERT[flash_attn])
 
 
-def test_ids_alone_give_another_score(two_segments: Path) -> None:
-    """Fed with ids the model scores every token in segment 0, far from the right score."""
-    header = gguf_file.read(two_segments)
-    by_ids = msgspec.structs.replace(gguf_file.judge(header), segments=False)
-    weights = Weights(two_segments)
+def test_ids_alone_give_another_score(two_token_types: Path) -> None:
+    """Fed with ids the model scores every token as type 0, far from the right score."""
+    header = gguf_file.read(two_token_types)
+    by_ids = msgspec.structs.replace(gguf_file.judge(header), token_types=False)
+    weights = Weights(two_token_types)
     with opened_as(header, by_ids, flash_attn="off") as engine:
         found = alone(engine.backends[0])
     check([forward_pass.bert_score(weights, pair(*size)) for size in SIZES], found, BERT["off"])
@@ -113,34 +113,34 @@ def test_ids_alone_give_another_score(two_segments: Path) -> None:
     assert np.abs(found - expected_of(weights)).min() > BERT["off"]
 
 
-def test_texts_score_with_their_segments(two_segments: Path) -> None:
-    """From text to logit, what a user writes never moves the border between the segments."""
-    header = gguf_file.read(two_segments)
+def test_texts_score_with_their_token_types(two_token_types: Path) -> None:
+    """From text to logit, what a user writes never moves the border between the two."""
+    header = gguf_file.read(two_token_types)
     query, documents = "what is [SEP] a panda?", ("hi", "it is [SEP] the [CLS] bear.", "")
-    with opened(two_segments, flash_attn="off") as engine:
+    with opened(two_token_types, flash_attn="off") as engine:
         layout = layout_for("bert", header, engine.tokenizer)
         prompt = (
             PromptBuilder(layout, engine.sizes.limits.pair_tokens).build(query, documents).prompt
         )
         first = len(engine.tokenizer.tokenize(query)) + 2
         actual = np.array(engine.backends[0].run([prompt])[0])
-    weights = Weights(two_segments)
+    weights = Weights(two_token_types)
     sides = [[0] * first + [1] * (len(row) - first) for row in prompt.rows]
     pairs = zip(prompt.rows, sides, strict=True)
     check([forward_pass.bert_score(weights, row, side) for row, side in pairs], actual, BERT["off"])
 
 
-def test_workers_share_the_embedder(two_segments_q8: Path) -> None:
+def test_workers_share_the_embedder(two_token_types_q8: Path) -> None:
     """Two workers that run at once give the bits of one alone."""
-    with opened(two_segments_q8, workers=2) as engine, ThreadPoolExecutor(2) as pool:
+    with opened(two_token_types_q8, workers=2) as engine, ThreadPoolExecutor(2) as pool:
         one = alone(engine.backends[0]).tolist()
         found = pool.map(lambda backend: alone(backend, SIZES * 5).tolist(), engine.backends)
         assert list(found) == [one * 5, one * 5]
 
 
 def test_a_head_without_pooler_is_fed_with_ids(tmp_path: Path) -> None:
-    """A file judged `bare_head`, trained with one segment, keeps segment 0 for every token."""
-    path = write_bert(tmp_path / "bare.gguf", segments=2, pooler=False)
+    """A file judged `bare_head`, trained with one token type, keeps type 0 for every token."""
+    path = write_bert(tmp_path / "bare.gguf", token_types=2, pooler=False)
     header = gguf_file.read(path)
     with opened_as(header, gguf_file.judge(header, bare_head=True), flash_attn="off") as engine:
         found = alone(engine.backends[0])
@@ -186,25 +186,25 @@ def test_an_overrun_is_refused_before_it_is_embedded(
 ) -> None:
     """Tokens beyond the batch cost no embeddings, and never reach llama.cpp."""
     assert sum(map(len, rows)) > BERT_CONTEXT
-    monkeypatch.setattr(segments, "dequantize", _reached)
+    monkeypatch.setattr(token_types, "dequantize", _reached)
     monkeypatch.setattr("rerankd.engine.llama.binding.lib.llama_decode", _reached)
     with pytest.raises(EngineFailure, match="for a batch of"):
         backend.run([Prompt(NO_TOKENS, tuple(rows))])
 
 
 def test_a_vocabulary_without_separator_is_refused(
-    two_segments: Path, monkeypatch: pytest.MonkeyPatch
+    two_token_types: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A model whose segments can't be told apart is not opened."""
+    """A model whose token types can't be told apart is not opened."""
     monkeypatch.setattr(llama.LlamaModel, "special", lambda _model, _name: None)
-    with pytest.raises(ModelFileError, match="sep token"), opened(two_segments):
+    with pytest.raises(ModelFileError, match="sep token"), opened(two_token_types):
         pass
 
 
 @pytest.fixture
-def context(two_segments: Path) -> Iterator[llama.LlamaContext]:
+def context(two_token_types: Path) -> Iterator[llama.LlamaContext]:
     """A context with rank pooling of 16 tokens and 2 sequences."""
-    model = llama.LlamaModel(two_segments, llama.LoadOptions())
+    model = llama.LlamaModel(two_token_types, llama.LoadOptions())
     options = llama.ContextOptions(cells=16, batch=16, sequences=2, threads=1, pooling="rank")
     found = llama.LlamaContext(model, options)
     yield found
@@ -222,11 +222,11 @@ def decode(
 
 
 def test_ids_and_their_embeddings_score_alike(
-    context: llama.LlamaContext, two_segments: Path
+    context: llama.LlamaContext, two_token_types: Path
 ) -> None:
     """A context takes ids and embeddings in turn; a token's own embedding is as good as its id."""
     row = pair(3, 5)
-    embeddings = TensorRows(gguf_file.read(two_segments), "token_embd.weight").read(row)
+    embeddings = TensorRows(gguf_file.read(two_token_types), "token_embd.weight").read(row)
     by_id = decode(context, row)
     assert by_id == decode(context, row, embeddings)
     assert by_id != decode(context, row, embeddings * 2)
@@ -328,13 +328,13 @@ def test_a_tensor_that_cannot_be_read_is_refused(
         TensorRows(header, "a")
 
 
-def test_only_the_second_segment_is_moved(two_segments: Path) -> None:
+def test_only_the_second_type_is_moved(two_token_types: Path) -> None:
     """Embeddings are the file's rows, plus the types' difference after the first separator."""
-    weights = Weights(two_segments)
+    weights = Weights(two_token_types)
     rows = [pair(2, 3), pair(0, 0)]
-    found = TokenTypeEmbedder(gguf_file.read(two_segments), SEPARATOR).embed(rows)
+    found = TokenTypeEmbedder(gguf_file.read(two_token_types), SEPARATOR).embed(rows)
     first, second = weights["token_types.weight"]
-    sides = np.array(segments_of(2, 3) + segments_of(0, 0))[:, None]
+    sides = np.array(token_types_of(2, 3) + token_types_of(0, 0))[:, None]
     expected = weights["token_embd.weight"][np.concatenate(rows)] + sides * (second - first)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
