@@ -200,13 +200,13 @@ def _calibrate(
 ) -> None:
     """Fit a model's scale to questions with their answers, and with others' answers."""
     layout = layout_for("embedding", header, model)
-    most = backend.limits.pair_tokens - len(layout.lead) - len(layout.tail)
+    most = backend.limits.pair_tokens - len(layout.document_prefix) - len(layout.suffix)
     answers = [layout.document(answer)[:most] for _, answer in RELATED]
-    rows = tuple(np.concatenate((layout.lead, ids, layout.tail)) for ids in answers)
+    rows = tuple(np.concatenate((layout.document_prefix, ids, layout.suffix)) for ids in answers)
     cosines: list[list[float]] = []
     for question, _ in RELATED:
-        head = layout.head(layout.query(question), None)[-most:]
-        cosines += backend.run([Prompt(head, rows)])
+        prefix = layout.prefix(layout.query(question), None)[-most:]
+        cosines += backend.run([Prompt(prefix, rows)])
     measure.calibrate(np.array(cosines, dtype=np.float32))
 
 

@@ -36,14 +36,14 @@ class Vocabulary(Tokenizer, Protocol):
 
 
 class Layout(Protocol):
-    """How one family wants a pair: a head made of the query, a document, a tail."""
+    """A pair as one family expects it: a prefix with the query, the document, a suffix."""
 
     takes_instruction: bool
     shares_prefix: bool
-    """Whether the head may be decoded once for all documents."""
-    lead: TokenIds
-    """The ids before each document where the head is shared but no part of a document's row."""
-    tail: TokenIds
+    """Whether the prefix can be decoded once for all documents."""
+    document_prefix: TokenIds
+    """The ids before each document, where documents are decoded apart from the shared prefix."""
+    suffix: TokenIds
     """The ids after the document."""
     vocabulary: Vocabulary
 
@@ -51,7 +51,7 @@ class Layout(Protocol):
         """Return a query's ids with what its slot has around it."""
         ...
 
-    def head(self, query: TokenIds, instruction: str | None) -> TokenIds:
+    def prefix(self, query: TokenIds, instruction: str | None) -> TokenIds:
         """Return all ids before the document; `query` is what the method of that name gave."""
         ...
 
@@ -65,7 +65,7 @@ class PairLayout:
 
     takes_instruction = False
     shares_prefix = False
-    lead = NO_TOKENS
+    document_prefix = NO_TOKENS
 
     def __init__(
         self, vocabulary: Vocabulary, before: TokenIds, between: TokenIds, after: TokenIds
@@ -73,12 +73,12 @@ class PairLayout:
         self.vocabulary = vocabulary
         self._before = before
         self._between = between
-        self.tail = after
+        self.suffix = after
 
     def query(self, text: str) -> TokenIds:
         return self.vocabulary.tokenize(text)
 
-    def head(self, query: TokenIds, instruction: str | None) -> TokenIds:
+    def prefix(self, query: TokenIds, instruction: str | None) -> TokenIds:
         """See Layout. These families know no instruction: the service warns of one."""
         del instruction
         return np.concatenate((self._before, query, self._between))
@@ -101,18 +101,20 @@ class TextLayout:
         self, vocabulary: Vocabulary, before: TokenIds, after: TokenIds, words: Words
     ) -> None:
         self.vocabulary = vocabulary
-        self.lead = before
-        self.tail = after
+        self.document_prefix = before
+        self.suffix = after
         self._words = words
 
     def query(self, text: str) -> TokenIds:
         """See Layout. The words before it are tokenised apart: their end is a blank or a colon."""
         return self.vocabulary.tokenize(text)
 
-    def head(self, query: TokenIds, instruction: str | None) -> TokenIds:
+    def prefix(self, query: TokenIds, instruction: str | None) -> TokenIds:
         """See Layout."""
         words = self._words.query if instruction is None else f"{instruction.rstrip()} "
-        return np.concatenate((self.lead, self.vocabulary.tokenize(words), query, self.tail))
+        return np.concatenate(
+            (self.document_prefix, self.vocabulary.tokenize(words), query, self.suffix)
+        )
 
     def document(self, text: str) -> TokenIds:
         """See Layout."""
@@ -153,29 +155,29 @@ class TemplateLayout:
     """
 
     shares_prefix = True
-    lead = NO_TOKENS
+    document_prefix = NO_TOKENS
 
     def __init__(self, vocabulary: Vocabulary, template: str, instruction: str) -> None:
         """`instruction` is the default; in a template without a slot for it, it becomes one."""
         if "{instruction}" not in template:
             template = template.replace(instruction, "{instruction}", 1)
-        head, slot, tail = split_template(template)
+        before, slot, after = split_template(template)
         self.vocabulary = vocabulary
         self._instruction = instruction
         self._slot = slot
         self._parts = tuple(
             part if isinstance(part, _Slot) else vocabulary.tokenize(part, special=True)
-            for part in head
+            for part in before
         )
-        slots = {part.name: part for part in head if isinstance(part, _Slot)}
+        slots = {part.name: part for part in before if isinstance(part, _Slot)}
         self._query = slots["query"]
         self.takes_instruction = "instruction" in slots
-        self.tail = vocabulary.tokenize(tail, special=True)
+        self.suffix = vocabulary.tokenize(after, special=True)
 
     def query(self, text: str) -> TokenIds:
         return self._fill(self._query, text)
 
-    def head(self, query: TokenIds, instruction: str | None) -> TokenIds:
+    def prefix(self, query: TokenIds, instruction: str | None) -> TokenIds:
         return np.concatenate([self._part(part, query, instruction) for part in self._parts])
 
     def document(self, text: str) -> TokenIds:

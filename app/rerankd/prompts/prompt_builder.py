@@ -25,7 +25,7 @@ LEAST = {
     "overlap_tokens": 0,
     "max_chunks_per_doc": 1,
 }
-"""The least that each number of a Fit may be."""
+"""The least that each number of a Truncation may be."""
 
 
 class TokenizedRequest(Struct, frozen=True, eq=False):
@@ -67,7 +67,7 @@ class PromptBuilder:
         self._layout = layout
         self._trial = trial or layout
         self._pair_tokens = pair_tokens
-        self._room = pair_tokens - len(layout.lead) - len(layout.tail)
+        self._room = pair_tokens - len(layout.document_prefix) - len(layout.suffix)
         self._share = min(int(pair_tokens * QUERY_SHARE), self._room)
         self._least = len(layout.document("")) + 1
         """Tokens of a document of which something can be read."""
@@ -77,9 +77,9 @@ class PromptBuilder:
         return self._layout.takes_instruction
 
     def query_fits(self, query: str, instruction: str | None, truncation: Truncation) -> bool:
-        """Tell whether no document can make this query be cut, or more than `fit` cuts it."""
+        """Tell whether no document can make this query be cut, or `truncation` cuts it at all."""
         kept, _ = self._limited(query, truncation)
-        return len(self._layout.head(self._layout.query(kept), instruction)) <= self._share
+        return len(self._layout.prefix(self._layout.query(kept), instruction)) <= self._share
 
     def build(  # noqa: PLR0913 - a request's parts, each by its name
         self,
@@ -94,19 +94,19 @@ class PromptBuilder:
         """Tokenise a request.
 
         `max_tokens_per_doc` and `max_tokens_per_query` always cut. Then a document that doesn't
-        fit beside the query is cut, split into rows of its own, or refused, as `fit` says; a
+        fit beside the query is cut, split into rows of its own, or refused, as `truncation` says; a
         query over its share is cut as far as the documents need its room.
 
         Raises PairTooLong for a text to be refused, TooManyTokens as soon as the rows are known
-        to come to more than `token_limit`, InvalidRequest for a number in `fit` that is too small.
+        to come to more than `token_limit`, InvalidRequest for a number that is too small.
         """
         _require_sensible(truncation)
         truncation = self._settled(truncation)
         texts = self._tokenize(documents, truncation, token_limit)
         longest = min(max(map(len, texts), default=0), _most_whole(truncation))
-        kept_query, head, query_cut = self._head(query, instruction, longest, truncation)
-        rows = _Rows(self._layout, head, token_limit)
-        most = self._room - len(head)
+        kept_query, prefix, query_cut = self._fit_query(query, instruction, longest, truncation)
+        rows = _Rows(self._layout, prefix, token_limit)
+        most = self._room - len(prefix)
         whole = min(most, _most_whole(truncation))
         fitter = _Fitter(truncation, most, self._trial.document, rows)
         for index, (text, ids) in enumerate(zip(documents, texts, strict=True)):
@@ -123,7 +123,7 @@ class PromptBuilder:
         return rows.built(kept_tokens, query_cut=query_cut, spans=spans)
 
     def _settled(self, truncation: Truncation) -> Truncation:
-        """Return a fit that says what becomes of long documents."""
+        """Return a truncation that says what becomes of long documents."""
         if truncation.overflow is not None:
             return truncation
         if self._window is None:
@@ -145,28 +145,28 @@ class PromptBuilder:
             _check(total, token_limit)
         return texts
 
-    def _head(
+    def _fit_query(
         self, query: str, instruction: str | None, longest: float, truncation: Truncation
     ) -> tuple[str, TokenIds, bool]:
         """Return the query as kept, the ids before documents, and whether it was cut."""
         kept, query_cut = self._limited(query, truncation)
         ids = self._layout.query(kept)
-        head = self._layout.head(ids, instruction)
+        prefix = self._layout.prefix(ids, instruction)
         if truncation.overflow == "error":
-            if len(head) > self._room:
+            if len(prefix) > self._room:
                 raise self._too_long("query", "the query (with its instruction)")
-            return kept, head, query_cut
+            return kept, prefix, query_cut
         # The query gives way only to documents that need it.
         room = max(self._share, int(self._room - longest))
-        if len(head) > room:
-            most = room - (len(head) - len(ids))
+        if len(prefix) > room:
+            most = room - (len(prefix) - len(ids))
             part = chunking.cut(kept, len(ids), most, truncation.truncation_side, self._trial.query)
             kept, query_cut = kept[part.start : part.end], True
-            head = self._layout.head(part.ids, instruction)
-        if len(head) + min(longest, self._least) > self._room:
+            prefix = self._layout.prefix(part.ids, instruction)
+        if len(prefix) + min(longest, self._least) > self._room:
             what = "instruction" if instruction else "query"
             raise self._too_long(what, f"the {what}")
-        return kept, head, query_cut
+        return kept, prefix, query_cut
 
     def _limited(self, query: str, truncation: Truncation) -> tuple[str, bool]:
         """Return a query cut to `max_tokens_per_query`, and whether it had to be."""
@@ -191,10 +191,11 @@ class PromptBuilder:
 class _Rows:
     """The rows of a request as they are made, counted."""
 
-    def __init__(self, layout: Layout, head: TokenIds, token_limit: int | None) -> None:
-        shared = layout.shares_prefix
-        self._prefix, self._own = (head, layout.lead) if shared else (NO_TOKENS, head)
-        self._tail = layout.tail
+    def __init__(self, layout: Layout, prefix: TokenIds, token_limit: int | None) -> None:
+        self._prefix, self._own = NO_TOKENS, prefix
+        if layout.shares_prefix:
+            self._prefix, self._own = prefix, layout.document_prefix
+        self._suffix = layout.suffix
         self._token_limit = token_limit
         self._tokens = len(self._prefix)
         self._rows: list[TokenIds] = []
@@ -204,12 +205,12 @@ class _Rows:
 
     def check(self, rows: int, tokens: int) -> None:
         """Raise TooManyTokens if so many more rows, of so many tokens of texts, are too many."""
-        around = len(self._own) + len(self._tail)
+        around = len(self._own) + len(self._suffix)
         _check(self._tokens + rows * around + tokens, self._token_limit)
 
     def add(self, document: int, part: Part) -> None:
         """Add a row."""
-        row = np.concatenate((self._own, part.ids, self._tail))
+        row = np.concatenate((self._own, part.ids, self._suffix))
         self._tokens += len(row)
         _check(self._tokens, self._token_limit)
         self._rows.append(row)
@@ -285,7 +286,7 @@ class _Fitter:
 
 
 def _most_whole(truncation: Truncation) -> float:
-    """Return the most tokens of a document that `fit` leaves as they are."""
+    """Return the most tokens of a document that `truncation` leaves as they are."""
     chunk = truncation.chunk_tokens if truncation.overflow == "chunk" else None
     return min(truncation.max_tokens_per_doc or math.inf, chunk or math.inf)
 

@@ -210,8 +210,8 @@ def test_models_see_the_words_they_were_trained_with(tmp_path: Path, name: str) 
         assert isinstance(layout, TextLayout)
         query, document = NAMES[name]
         for words, text, found in (
-            (query, "bear", layout.head(layout.query("bear"), None)),
-            ("find it ", "bear", layout.head(layout.query("bear"), "find it")),
+            (query, "bear", layout.prefix(layout.query("bear"), None)),
+            ("find it ", "bear", layout.prefix(layout.query("bear"), "find it")),
         ):
             expected = itertools.chain(
                 [0], engine.tokenizer.tokenize(words), engine.tokenizer.tokenize(text), [2]

@@ -231,9 +231,9 @@ def test_xlm_roberta_text_gives_no_control_tokens(
 def test_braces_are_inert(qwen3: Vocabulary, text: str) -> None:
     """A slot's name in a user's text is text: nothing is filled into it."""
     built = qwen3.prompter("qwen3").build(text, (text,), instruction=text)
-    head, rest = RERANK_TEMPLATE.split(QWEN3_INSTRUCTION)
-    between, tail = rest.split("{query}")[0], rest.split("{document}")[1]
-    expected = qwen3.whole(f"{head}{text}{between}{text}\n<Document>: {text}{tail}")
+    before, rest = RERANK_TEMPLATE.split(QWEN3_INSTRUCTION)
+    between, suffix = rest.split("{query}")[0], rest.split("{document}")[1]
+    expected = qwen3.whole(f"{before}{text}{between}{text}\n<Document>: {text}{suffix}")
     assert pairs_of(built) == [expected]
 
 
@@ -331,7 +331,7 @@ BOTH = pytest.mark.parametrize("prompter", [letters, template], ids=["pair", "te
 
 @BOTH
 def test_documents_are_cut_at_their_end(prompter: Callable[[int], PromptBuilder]) -> None:
-    """What is too long loses its end, keeps the tail, and is reported by its index."""
+    """What is too long loses its end, keeps the suffix, and is reported by its index."""
     built = prompter(10).build("ab", ("123456", "1234567", "", "1234567890123"))
     assert spelt(built) == ["^ab|12345$", "^ab|12345$", "^ab|$", "^ab|12345$"]
     assert built.truncated == (0, 1, 3)
@@ -395,18 +395,18 @@ def test_a_query_is_cut_before_an_instruction() -> None:
 def test_a_cut_query_keeps_the_line_break_after_it(qwen3: Vocabulary) -> None:
     """Only the query is cut, between words; the template's parts and merges are those of it."""
     built = qwen3.prompter("qwen3", 256).build("what? " * 300, ("hi",))
-    head = RERANK_TEMPLATE.split("{document}")[0][:-1]
+    prefix = RERANK_TEMPLATE.split("{document}")[0][:-1]
     kept = ("what? " * n + "what?" for n in range(300))
     assert built.query_truncated
-    assert built.prompt.prefix.tolist() in [qwen3.whole(head.replace("{query}", q)) for q in kept]
+    assert built.prompt.prefix.tolist() in [qwen3.whole(prefix.replace("{query}", q)) for q in kept]
 
 
-def test_qwen3_keeps_its_tail_when_cut(qwen3: Vocabulary) -> None:
+def test_qwen3_keeps_its_suffix_when_cut(qwen3: Vocabulary) -> None:
     """However long the texts, a prompt ends as the template does and nearly fills the model."""
-    tail = qwen3.whole(RERANK_TEMPLATE.split("{document}")[1])
+    suffix = qwen3.whole(RERANK_TEMPLATE.split("{document}")[1])
     built = qwen3.prompter("qwen3", 256).build("what? " * 300, ("panda " * 300, "hi"))
     assert 248 <= len(pairs_of(built)[0]) <= 256
-    assert all(pair[-len(tail) :] == tail for pair in pairs_of(built))
+    assert all(pair[-len(suffix) :] == suffix for pair in pairs_of(built))
     assert (built.truncated, built.query_truncated) == ((0,), True)
 
 
