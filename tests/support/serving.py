@@ -26,17 +26,19 @@ from rerankd.telemetry.observers import Telemetry
 from support.fakes import LIMITS, PATIENCE, FakeBackend, FakeTokenizer, Gate
 from support.places import DATA
 
-FIRST_MODEL = DATA / "models"
-"""The first embedded model, a cross-encoder, under the embedded model's name: answers of the fake
-engine are made of its layout."""
+MODELS = DATA / "models"
+CROSS_ENCODER: dict[str, Any] = {"catalog_dir": str(MODELS), "model": "cross-mini-en"}
+"""Settings of the tests' cross-encoder, in whose layout the fake engine answers."""
+SERVED = CROSS_ENCODER | {"model_id": "rerank-mini-en"}
+"""The same under the name that golden requests and the API's examples ask for."""
 
 _is_embedded = sources.is_embedded
 
 
 def _is_known(located: sources.ResolvedModel) -> bool:
-    """Take the first model for one that came with the program: no child has to try it."""
+    """Take the cross-encoder for one that came with the program: no child has to try it."""
     manifest = located.manifest
-    return _is_embedded(located) or (manifest is not None and manifest.folder == FIRST_MODEL)
+    return _is_embedded(located) or (manifest is not None and manifest.folder == MODELS)
 
 
 sources.is_embedded = _is_known
@@ -97,7 +99,7 @@ class FakeEngine:
 
 def service_of(engine: FakeEngine | None = None, *, start: bool = True, **settings: Any) -> Service:
     """Return a service over a fake engine, ready unless `start` is off."""
-    own = Settings(**{"catalog_dir": str(FIRST_MODEL), **settings})
+    own = Settings(**{**SERVED, **settings})
     service = build(own, (engine or FakeEngine()).open, observer=Telemetry())
     if start:
         asyncio.run(service.start())

@@ -28,7 +28,7 @@ from rerankd.measuring.bench.workload import Load, Server
 from support.places import DATA
 
 HERE = Path(__file__).parent
-EMBEDDED = DATA / "models" / "rerank-mini-en-0-q8_0.gguf"
+CROSS_ENCODER = DATA / "models" / "cross-mini-en-q8_0.gguf"
 """The first embedded model: a cross-encoder, which the peers can run as well."""
 PATIENCE = 300
 CORES = "2"
@@ -120,24 +120,24 @@ def plan(
     """Yield (peer, our command, its command, loads) for servers at two ports."""
     arguments.options = ["--accept-degraded", *arguments.options]  # no manifest vouches for a path
     tuned = ("--cache-bytes", "0", *arguments.options)
-    ours = rerankd(EMBEDDED, one, *tuned)
+    ours = rerankd(CROSS_ENCODER, one, *tuned)
     if arguments.llama_server:
         for slots in (1, 4):
-            peer = llama_server(arguments.llama_server, EMBEDDED, two, slots, 512)
+            peer = llama_server(arguments.llama_server, CROSS_ENCODER, two, slots, 512)
             yield f"llama-server -np {slots}", ours, peer, [ONE_20, ONE_200, MANY_20, MANY_200]
     if arguments.llama_server and arguments.causal:
         peer = llama_server(arguments.llama_server, arguments.causal, two, 1, 2048)
         causal = rerankd(arguments.causal, one, *tuned)
         yield "llama-server, causal", causal, peer, [CAUSAL_60, CAUSAL_400, CAUSAL_LONG_QUERY]
     if arguments.node:
-        script = [str(HERE / "node_llama_cpp.mjs"), str(EMBEDDED), str(two), CORES]
+        script = [str(HERE / "node_llama_cpp.mjs"), str(CROSS_ENCODER), str(two), CORES]
         peer = ["node", str(arguments.node / script[0].rpartition("/")[2]), *script[1:]]
         yield "node-llama-cpp", ours, peer, [ONE_20]
     if arguments.onnx:
-        script = [str(HERE / "onnx_server.py"), str(EMBEDDED), str(two), CORES, "int8"]
+        script = [str(HERE / "onnx_server.py"), str(CROSS_ENCODER), str(two), CORES, "int8"]
         yield "ONNX Runtime int8", ours, [str(arguments.onnx), *script], [ONE_20, MANY_20]
-    without = rerankd(EMBEDDED, two, *tuned)
-    yield "itself without cache", rerankd(EMBEDDED, one, *arguments.options), without, [HALF]
+    without = rerankd(CROSS_ENCODER, two, *tuned)
+    yield "itself without cache", rerankd(CROSS_ENCODER, one, *arguments.options), without, [HALF]
 
 
 def main() -> None:

@@ -20,13 +20,13 @@ from rerankd.settings import Settings
 
 from support import forward_pass
 from support.forward_pass import Weights
-from support.serving import FIRST_MODEL
+from support.serving import CROSS_ENCODER
 from support.tiny_models import opened, write_qwen3
 
 Scores = NDArray[np.float64]
 
 EMBEDDED = 0.15
-"""Logits of the embedded model, Q8_0 and flash attention; 0.062 measured where they go from -6.1
+"""Logits of the cross-encoder, Q8_0 and flash attention; 0.062 measured where they go from -6.1
 to 3.7 with a standard deviation of 3.0."""
 EXACT = 1e-4
 """Logits of the tiny Qwen3 in single precision, of standard deviation 5; 2e-5 measured."""
@@ -61,13 +61,13 @@ def _documents() -> tuple[str, ...]:
     return tuple(documents)
 
 
-# The embedded model
+# A trained cross-encoder
 
 
 @pytest.fixture(scope="module")
-def embedded() -> Iterator[Engine]:
-    """The embedded model with two contexts of one thread."""
-    settings = Settings(workers=2, threads=1, catalog_dir=str(FIRST_MODEL))
+def cross_encoder() -> Iterator[Engine]:
+    """The cross-encoder with two contexts of one thread."""
+    settings = Settings(workers=2, threads=1, **CROSS_ENCODER)
     target = preflight(settings)
     engine = open_engine(target.header, target.verdict, settings)
     yield engine
@@ -75,18 +75,18 @@ def embedded() -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="module")
-def pairs(embedded: Engine) -> tuple[TokenIds, ...]:
+def pairs(cross_encoder: Engine) -> tuple[TokenIds, ...]:
     """The documents' pairs with one query, the longest cut to the model's context."""
-    target = preflight(Settings(catalog_dir=str(FIRST_MODEL)))
-    layout = layout_for("bert", target.header, embedded.tokenizer)
-    prompter = PromptBuilder(layout, embedded.sizes.limits.pair_tokens)
+    target = preflight(Settings(**CROSS_ENCODER))
+    layout = layout_for("bert", target.header, cross_encoder.tokenizer)
+    prompter = PromptBuilder(layout, cross_encoder.sizes.limits.pair_tokens)
     return prompter.build("What is a panda?", _documents()).prompt.rows
 
 
 @pytest.fixture(scope="module")
-def alone(embedded: Engine, pairs: tuple[TokenIds, ...]) -> Scores:
+def alone(cross_encoder: Engine, pairs: tuple[TokenIds, ...]) -> Scores:
     """Every pair's logit, decoded alone; the two contexts share the work."""
-    return _run_all(embedded, pairs, [[at] for at in range(len(pairs))])
+    return _run_all(cross_encoder, pairs, [[at] for at in range(len(pairs))])
 
 
 def _steps(rows: Sequence[TokenIds], budget: int, order: Sequence[int]) -> list[list[int]]:
@@ -124,7 +124,7 @@ def _check_order(expected: Scores, actual: Scores, tolerance: float) -> None:
 
 
 def test_the_documents_are_worth_comparing(pairs: tuple[TokenIds, ...], alone: Scores) -> None:
-    """The embedded model's documents are 40, fill its context, and spread over 8 logits."""
+    """The documents are 40, fill the context, and spread over 8 logits."""
     lengths = [len(row) for row in pairs]
     assert len(lengths) == 40
     assert 500 < max(lengths) <= 512  # a cut ends at a word
@@ -135,33 +135,35 @@ def test_the_documents_are_worth_comparing(pairs: tuple[TokenIds, ...], alone: S
 
 @pytest.mark.parametrize("budget", [96, 128, 512])
 def test_packed_pairs_score_as_alone(
-    embedded: Engine, pairs: tuple[TokenIds, ...], alone: Scores, budget: int
+    cross_encoder: Engine, pairs: tuple[TokenIds, ...], alone: Scores, budget: int
 ) -> None:
     """However many pairs share a step, each keeps its score and its rank."""
     longest_first = sorted(range(len(pairs)), key=lambda at: -len(pairs[at]))
-    packed = _run_all(embedded, pairs, _steps(pairs, budget, longest_first))
+    packed = _run_all(cross_encoder, pairs, _steps(pairs, budget, longest_first))
     np.testing.assert_allclose(packed, alone, rtol=0, atol=EMBEDDED)
     _check_order(alone, packed, EMBEDDED)
 
 
 def test_two_contexts_in_two_threads_score_as_one(
-    embedded: Engine, pairs: tuple[TokenIds, ...]
+    cross_encoder: Engine, pairs: tuple[TokenIds, ...]
 ) -> None:
     """The same steps give the same bits on one context and on two that run at once."""
     short = [row for row in pairs if len(row) < 64]
     steps = _steps(short, 128, range(len(short)))
     expected = [
-        embedded.backends[0].run([Prompt(NO_TOKENS, tuple(short[at] for at in step))])[0]
+        cross_encoder.backends[0].run([Prompt(NO_TOKENS, tuple(short[at] for at in step))])[0]
         for step in steps
     ]
-    actual = _run_all(embedded, short, steps)
+    actual = _run_all(cross_encoder, short, steps)
     assert [score for scores in expected for score in scores] == actual.tolist()
 
 
-def test_neighbours_do_not_change_a_score(embedded: Engine, pairs: tuple[TokenIds, ...]) -> None:
+def test_neighbours_do_not_change_a_score(
+    cross_encoder: Engine, pairs: tuple[TokenIds, ...]
+) -> None:
     """In a step of the same rows, their order and duplicates among them don't matter."""
     rows = pairs[:6]
-    backend = embedded.backends[0]
+    backend = cross_encoder.backends[0]
     given = backend.run([Prompt(NO_TOKENS, rows)])[0]
     turned = backend.run([Prompt(NO_TOKENS, rows[::-1])])[0][::-1]
     doubled = backend.run([Prompt(NO_TOKENS, rows[:3]), Prompt(NO_TOKENS, rows[:3])])
@@ -171,11 +173,11 @@ def test_neighbours_do_not_change_a_score(embedded: Engine, pairs: tuple[TokenId
 
 
 def test_scores_come_back_by_prompt_and_row(
-    embedded: Engine, pairs: tuple[TokenIds, ...], alone: Scores
+    cross_encoder: Engine, pairs: tuple[TokenIds, ...], alone: Scores
 ) -> None:
     """A step of several prompts gives one list a prompt, in their order."""
     step = [Prompt(NO_TOKENS, pairs[:3]), Prompt(NO_TOKENS, pairs[3:4]), Prompt(NO_TOKENS, ())]
-    scores = embedded.backends[0].run(step)
+    scores = cross_encoder.backends[0].run(step)
     assert [len(one) for one in scores] == [3, 1, 0]
     np.testing.assert_allclose([*scores[0], *scores[1]], alone[:4], rtol=0, atol=EMBEDDED)
 

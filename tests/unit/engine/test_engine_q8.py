@@ -22,7 +22,7 @@ from rerankd.settings import Settings
 
 from support import forward_pass
 from support.forward_pass import Weights
-from support.serving import FIRST_MODEL
+from support.serving import CROSS_ENCODER
 from support.tiny_models import Shape, opened, write_bert, write_qwen3
 
 Scores = NDArray[np.float64]
@@ -144,9 +144,9 @@ def test_threads_do_not_change_a_bit(tmp_path: Path, family: str, threads: int) 
     assert one.tolist() == many.tolist()
 
 
-def test_the_embedded_model_scores_packed_as_alone() -> None:
+def test_the_cross_encoder_scores_packed_as_alone() -> None:
     """Its own Q8_0 weights, steps of 1 to 16 pairs: the same logits, whatever the step."""
-    settings = Settings(workers=1, threads=1, catalog_dir=str(FIRST_MODEL))
+    settings = Settings(workers=1, threads=1, **CROSS_ENCODER)
     target = preflight(settings)
     rows = tuple(rows_of(Weights(target.header.path), (5, 12, 17, 30, 64, 90) * 4))
     engine = open_engine(target.header, target.verdict, settings)

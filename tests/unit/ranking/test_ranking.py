@@ -20,7 +20,7 @@ from rerankd.ranking.ranker import TOP_CHUNKS, sigmoid
 from rerankd.service import Service
 
 from support.fakes import PATIENCE, Gate
-from support.serving import FIRST_MODEL, FakeEngine, by_length, service_of
+from support.serving import SERVED, FakeEngine, by_length, service_of
 
 T = TypeVar("T")
 
@@ -417,7 +417,7 @@ def test_the_observer_hears_of_requests_and_steps() -> None:
         from rerankd.service import build  # noqa: PLC0415
         from rerankd.settings import Settings  # noqa: PLC0415
 
-        service = build(Settings(catalog_dir=str(FIRST_MODEL)), engine.open, observer=watcher)
+        service = build(Settings(**SERVED), engine.open, observer=watcher)
         await service.start()
         await service.rank(asking(*PANDA), caller="key-1")
         for wrong in (asking("poison"), asking("one", model="none"), asking()):
