@@ -1,14 +1,17 @@
-"""docs/api-reference.md, and the table of errors in docs/api.md, from the OpenAPI document."""
+"""docs/api-reference.md from the OpenAPI document, and two tables of docs/api.md."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+from rerankd.dialects.dialect import SHARED_PATHS, Dialect
+from rerankd.dialects.table import DIALECTS
 from rerankd.errors import RerankdError
+from rerankd.http.application import route_handlers
 from rerankd.http.negotiation import JSON, NDJSON
-from rerankd.http.openapi import document
-from rerankd.http.openapi.operations import MEANINGS
+from rerankd.http.openapi.document import document
+from rerankd.http.openapi.rendering import MEANINGS
 from rerankd.http.statuses import STATUSES
 
 from docgen.markdown import codes, sentence_part, table
@@ -41,9 +44,29 @@ def _when(kind: type[RerankdError]) -> str:
     return sentence_part(kind.__doc__ or "")
 
 
+def dialects() -> str:
+    """Return the table of dialects, the native one first."""
+    shown = sorted(DIALECTS, key=lambda one: one.name != "native")
+    rows = [(one.name, one.title, _paths(one), _recognised_by(one)) for one in shown]
+    return table(("dialect", "spoken by", "paths", "recognised by"), rows)
+
+
+def _paths(dialect: Dialect) -> str:
+    if set(SHARED_PATHS) <= set(dialect.paths):
+        rest = [path for path in dialect.paths if path not in SHARED_PATHS]
+        return ", ".join(["the shared ones", *([codes(rest)] if rest else [])])
+    return codes(dialect.paths)
+
+
+def _recognised_by(dialect: Dialect) -> str:
+    if dialect.marks:
+        return dialect.marks.description
+    return "its path" if DIALECTS.only_one(dialect.paths[0]) else "none of the other marks"
+
+
 def page() -> str:
     """Return the whole page."""
-    spec = document(keyed=True)
+    spec = document(route_handlers(), keyed=True)
     parts = [HEAD, "## Routes", *_tags(spec), "## Parameters", _parameters(spec)]
     parts += ["## Refusals", _refusals(), "## Bodies", *_schemas(spec)]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"

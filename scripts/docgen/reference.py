@@ -27,7 +27,9 @@ def _row(setting: settings.Setting) -> tuple[str, ...]:
 
 
 PAGES: dict[str, Callable[[str], str]] = {
-    "api.md": lambda page: put(page, "errors", api_page.errors()),
+    "api.md": lambda page: put(
+        put(page, "dialects", api_page.dialects()), "errors", api_page.errors()
+    ),
     "api-reference.md": lambda _: api_page.page(),
     "cli.md": lambda _: command_page.page(),
     "observability.md": lambda page: put(page, "metrics", metrics()),

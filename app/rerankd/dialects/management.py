@@ -10,6 +10,7 @@ from msgspec import Meta, Struct, field
 from rerankd.auth.keys import Caller
 from rerankd.deployments import Status
 from rerankd.dialects.error_format import validation_error
+from rerankd.settings import MODEL_SETTINGS
 from rerankd.store import Key, Scope, Spec
 
 ID_PATTERN = r"^[\w][\w.:-]{0,127}$"
@@ -32,7 +33,10 @@ class DeployRequest(Struct, forbid_unknown_fields=True):
     pinned: Annotated[bool, Meta(description="Never unload it for idle time or memory")] = False
     options: Annotated[
         dict[str, str | int | bool],
-        Meta(description="Settings of its own, such as `gpu_layers`, `context` or `workers`"),
+        Meta(
+            description="Settings of its own, such as `gpu_layers`, `context` or `workers`",
+            extra_json_schema={"propertyNames": {"enum": sorted(MODEL_SETTINGS)}},
+        ),
     ] = field(default_factory=dict)
 
 

@@ -5,11 +5,22 @@ from __future__ import annotations
 from litestar import Litestar
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
 
 from rerankd.auth.keys import KeyStore, ring_of
 from rerankd.auth.rate_limits import Rates
 from rerankd.errors import RerankdError
-from rerankd.http import catalog, deployments, keys, metrics, models, pages, routes, usage
+from rerankd.http import (
+    catalog,
+    deployments,
+    health,
+    keys,
+    metrics,
+    models,
+    pages,
+    routes,
+    usage,
+)
 from rerankd.http.compression import Compression, tell_variants
 from rerankd.http.guard import KeyGuard, cors_of, is_open_without_keys
 from rerankd.http.limits import tell_limits
@@ -17,6 +28,23 @@ from rerankd.http.statuses import answer_error, answer_framework, answer_unexpec
 from rerankd.logs import recent_lines
 from rerankd.service import Service
 from rerankd.telemetry.observers import Telemetry
+
+
+def route_handlers(
+    *, metrics_public: bool = False, replica: bool = False
+) -> tuple[HTTPRouteHandler, ...]:
+    """Return the handlers of the API, in the order in which its document shows them."""
+    return (
+        routes.rerank_route(),
+        *(models.list_models, models.show_model, catalog.list_catalog),
+        *(models.cluster_auth, models.info, models.props, models.meta),
+        *(health.live_alias, health.live, health.ready, health.weaviate_ready),
+        *(deployments.list_deployments, deployments.deploy, deployments.watch),
+        *(deployments.show_deployment, deployments.stop, deployments.restart, usage.logs),
+        *(keys.me, keys.list_keys, keys.create_key, keys.revoke_key),
+        usage.usage,
+        *(() if replica else (metrics.metrics_route(public=metrics_public),)),
+    )
 
 
 def create_app(
@@ -35,31 +63,9 @@ def create_app(
     guard = KeyGuard(known, Rates(), cors, open_without_keys=is_open, manageable=not replica)
     telemetry = service.observer if isinstance(service.observer, Telemetry) else Telemetry()
     recent_lines()
+    handlers = route_handlers(metrics_public=settings.metrics_public, replica=replica)
     return Litestar(
-        route_handlers=[
-            routes.rerank,
-            *models.ROUTES,
-            routes.live,
-            routes.ready,
-            catalog.list_catalog,
-            deployments.list_deployments,
-            deployments.deploy,
-            deployments.show_deployment,
-            deployments.restart,
-            deployments.stop,
-            deployments.watch,
-            keys.me,
-            keys.list_keys,
-            keys.create_key,
-            keys.revoke_key,
-            usage.usage,
-            usage.logs,
-            *([] if replica else [metrics.metrics_route(public=settings.metrics_public)]),
-            pages.console,
-            pages.api_page,
-            pages.openapi,
-            pages.static_files(),
-        ],
+        route_handlers=[*handlers, *pages.page_handlers(handlers)],
         dependencies={
             "service": Provide(lambda: service, sync_to_thread=False),
             "ring": Provide(lambda: known, sync_to_thread=False),

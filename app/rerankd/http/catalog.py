@@ -12,7 +12,11 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 from msgspec import Struct
 
-from rerankd.http.routes import as_json
+from rerankd.errors import InvalidRequest, ModelFileError, SettingsError
+from rerankd.http.openapi.operation import BodySchema
+from rerankd.http.openapi.route_doc import RouteDoc
+from rerankd.http.openapi.tags import MODELS_TAG
+from rerankd.http.wire import Encoded
 from rerankd.service import Service
 from rerankd.sources import catalog
 from rerankd.sources import resolve as sources
@@ -20,24 +24,6 @@ from rerankd.sources.catalog import Entry, Installed, Query
 
 INSTALLED: Installed = sources.is_installed
 """How a file on this machine is recognised."""
-
-
-PARAMETERS: tuple[dict[str, Any], ...] = tuple(
-    {"name": name, "in": "query", "description": text, "schema": schema}
-    for name, text, schema in (
-        (
-            *("search", "Words that all occur in names, title, description or licence"),
-            {"type": "string", "maxLength": 200},
-        ),
-        (
-            *("language", "A language's code, such as `de`; multilingual models match any"),
-            {"type": "string", "maxLength": 20},
-        ),
-        ("license", "A licence, such as `Apache-2.0`", {"type": "string", "maxLength": 100}),
-        ("fits", "Whether the model fits the memory free now", {"type": "boolean"}),
-    )
-)
-"""The route's query as OpenAPI describes it."""
 
 
 class CatalogModel(Entry, frozen=True, kw_only=True):
@@ -74,16 +60,46 @@ def catalog_list(
 
 
 # In a thread: it reads a file a model.
-@get("/v1/catalog", sync_to_thread=True)
+@get(
+    "/v1/catalog",
+    doc=RouteDoc(
+        tag=MODELS_TAG,
+        reply=BodySchema(CatalogList),
+        errors=(InvalidRequest, SettingsError, ModelFileError),
+    ),
+    sync_to_thread=True,
+)
 def list_catalog(
     service: NamedDependency[Service],
-    search: Annotated[str, QueryParameter(max_length=200)] = "",
-    language: Annotated[str, QueryParameter(max_length=20)] = "",
-    license_id: Annotated[str, QueryParameter(name="license", max_length=100)] = "",
-    fits: Annotated[bool | None, QueryParameter()] = None,
+    search: Annotated[
+        str,
+        QueryParameter(
+            max_length=200,
+            description="Words that all occur in names, title, description or licence",
+        ),
+    ] = "",
+    language: Annotated[
+        str,
+        QueryParameter(
+            max_length=20,
+            description="A language's code, such as `de`; multilingual models match any",
+        ),
+    ] = "",
+    license_id: Annotated[
+        str,
+        QueryParameter(
+            name="license", max_length=100, description="A licence, such as `Apache-2.0`"
+        ),
+    ] = "",
+    fits: Annotated[
+        bool | None, QueryParameter(description="Whether the model fits the memory free now")
+    ] = None,
 ) -> Response[Any]:
-    """List the models of the catalog that match all that is given."""
+    """List what could be served.
+
+    These are the models of the catalog that match everything the query asks for.
+    """
     query = Query(search=search, language=language, license=license_id, fits=fits)
     own = catalog.own_folder(service.settings.catalog_dir)
     states = {one.model: one.state for one in service.deployments.statuses if one.model}
-    return as_json(catalog_list(query, own, catalog.available_memory(), INSTALLED, states))
+    return Encoded(catalog_list(query, own, catalog.available_memory(), INSTALLED, states))

@@ -4,32 +4,64 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, delete, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import PathParameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
+from rerankd.deployments import Status
 from rerankd.deployments.loader import require_known
 from rerankd.dialects import management
-from rerankd.errors import DownloadError, InvalidRequest
+from rerankd.errors import (
+    Conflict,
+    DownloadError,
+    InvalidRequest,
+    ModelFileError,
+    ModelNotFound,
+    SettingsError,
+    ShuttingDown,
+    StateError,
+)
 from rerankd.http.guard import MANAGEMENT
-from rerankd.http.routes import as_json
-from rerankd.http.wire import body_of, decode
+from rerankd.http.openapi.operation import BodySchema
+from rerankd.http.openapi.route_doc import RouteDoc
+from rerankd.http.openapi.tags import DEPLOYMENTS_TAG
+from rerankd.http.wire import Encoded, body_of, decode
 from rerankd.service import Service
 from rerankd.settings import Settings
 from rerankd.sources.resolve import name_of
 
+DeploymentId = Annotated[str, PathParameter(description="The id that it has in the list")]
 
-@get("/v1/deployments", opt=MANAGEMENT, sync_to_thread=False)
+
+@get(
+    "/v1/deployments",
+    opt=MANAGEMENT,
+    doc=RouteDoc(tag=DEPLOYMENTS_TAG, reply=BodySchema(management.DeploymentList)),
+    sync_to_thread=False,
+)
 def list_deployments(service: NamedDependency[Service]) -> Response[Any]:
     """List all deployments."""
-    return as_json(management.DeploymentList(data=service.deployments.statuses))
+    return Encoded(management.DeploymentList(data=service.deployments.statuses))
 
 
-@post("/v1/deployments", status_code=202, opt=MANAGEMENT)
+@post(
+    "/v1/deployments",
+    status_code=202,
+    opt=MANAGEMENT,
+    doc=RouteDoc(
+        tag=DEPLOYMENTS_TAG,
+        request=BodySchema(management.DeployRequest, {"model": "rerank-mini-en"}),
+        reply=BodySchema(Status),
+        errors=(
+            *(ModelNotFound, Conflict, ModelFileError, SettingsError),
+            *(StateError, ShuttingDown),
+        ),
+    ),
+)
 async def deploy(
     request: Request[Any, Any, Any], service: NamedDependency[Service]
 ) -> Response[Any]:
@@ -39,7 +71,7 @@ async def deploy(
     wire = decode(body, request.headers.get("content-type", ""), management.DeployRequest)
     spec = management.spec_of(wire, _own_name(wire.model, settings))
     require_known(spec, settings)
-    return as_json(service.deployments.deploy(spec).status, status_code=202)
+    return Encoded(service.deployments.deploy(spec).status, status_code=202)
 
 
 def _own_name(model: str, settings: Settings) -> str:
@@ -49,31 +81,60 @@ def _own_name(model: str, settings: Settings) -> str:
         raise InvalidRequest(error.message, param="model") from error
 
 
-@get("/v1/deployments/{deployment_id:str}", opt=MANAGEMENT, sync_to_thread=False)
+@get(
+    "/v1/deployments/{deployment_id:str}",
+    opt=MANAGEMENT,
+    doc=RouteDoc(tag=DEPLOYMENTS_TAG, reply=BodySchema(Status), errors=(ModelNotFound,)),
+    sync_to_thread=False,
+)
 def show_deployment(
-    deployment_id: FromPath[str], service: NamedDependency[Service]
+    deployment_id: DeploymentId, service: NamedDependency[Service]
 ) -> Response[Any]:
     """Tell how one deployment stands."""
-    return as_json(service.deployments.status(deployment_id))
+    return Encoded(service.deployments.status(deployment_id))
 
 
-@post("/v1/deployments/{deployment_id:str}/restart", status_code=202, opt=MANAGEMENT)
-async def restart(deployment_id: FromPath[str], service: NamedDependency[Service]) -> Response[Any]:
-    """Load a model again that is absent or failed."""
+@post(
+    "/v1/deployments/{deployment_id:str}/restart",
+    status_code=202,
+    opt=MANAGEMENT,
+    doc=RouteDoc(tag=DEPLOYMENTS_TAG, reply=BodySchema(Status), errors=(ModelNotFound, Conflict)),
+)
+async def restart(deployment_id: DeploymentId, service: NamedDependency[Service]) -> Response[Any]:
+    """Load an absent or failed model again."""
     service.deployments.restart(deployment_id)
-    return as_json(service.deployments.status(deployment_id), status_code=202)
+    return Encoded(service.deployments.status(deployment_id), status_code=202)
 
 
-@delete("/v1/deployments/{deployment_id:str}", status_code=200, opt=MANAGEMENT)
-async def stop(deployment_id: FromPath[str], service: NamedDependency[Service]) -> Response[Any]:
-    """Let running requests finish, free the model and forget the deployment."""
+@delete(
+    "/v1/deployments/{deployment_id:str}",
+    status_code=200,
+    opt=MANAGEMENT,
+    doc=RouteDoc(
+        tag=DEPLOYMENTS_TAG,
+        reply=BodySchema(management.Deleted),
+        errors=(ModelNotFound, StateError),
+    ),
+)
+async def stop(deployment_id: DeploymentId, service: NamedDependency[Service]) -> Response[Any]:
+    """Drain, free and forget a model.
+
+    Its running requests may finish first.
+    """
     await service.deployments.stop(deployment_id)
-    return as_json(management.Deleted(id=deployment_id))
+    return Encoded(management.Deleted(id=deployment_id))
 
 
-@get("/v1/deployments/events", opt=MANAGEMENT)
+@get(
+    "/v1/deployments/events",
+    opt=MANAGEMENT,
+    doc=RouteDoc(tag=DEPLOYMENTS_TAG, text_types=("text/event-stream",)),
+)
 async def watch(service: NamedDependency[Service]) -> ServerSentEvent:
-    """Send every deployment's status now, and each one that changes, as server-sent events."""
+    """Watch states as server-sent events named `deployment`.
+
+    Every deployment's status is sent at once, and again each time it changes.
+    """
     return ServerSentEvent(_messages(service))
 
 

@@ -3,38 +3,59 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, delete, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import PathParameter
 
 from rerankd.auth import keys
 from rerankd.auth.keys import KeyStore
 from rerankd.dialects import management
-from rerankd.errors import InvalidRequest
+from rerankd.errors import Conflict, InvalidRequest, NotFound, StateError
 from rerankd.http.guard import MANAGEMENT, caller_of
-from rerankd.http.routes import as_json
+from rerankd.http.openapi.operation import BodySchema
+from rerankd.http.openapi.route_doc import RouteDoc
+from rerankd.http.openapi.tags import KEYS_TAG
 from rerankd.http.wire import Encoded, body_of, decode
 from rerankd.service import Service
 
 MOST_BYTES = 64 * 1024
 
 
-@get("/v1/me", sync_to_thread=False)
+@get(
+    "/v1/me",
+    doc=RouteDoc(tag=KEYS_TAG, reply=BodySchema(management.Me)),
+    sync_to_thread=False,
+)
 def me(request: Request[Any, Any, Any]) -> Response[Any]:
     """Tell the caller what it may do."""
-    return as_json(management.me_of(caller_of(request)))
+    return Encoded(management.me_of(caller_of(request)))
 
 
-@get("/v1/keys", opt=MANAGEMENT)
+@get(
+    "/v1/keys",
+    opt=MANAGEMENT,
+    doc=RouteDoc(tag=KEYS_TAG, reply=BodySchema(management.KeyList)),
+)
 async def list_keys(ring: NamedDependency[KeyStore]) -> Response[Any]:
     """List all keys, the revoked ones for some time as well."""
-    return as_json(management.KeyList(data=[management.key_reply_of(key) for key in ring.keys]))
+    return Encoded(management.KeyList(data=[management.key_reply_of(key) for key in ring.keys]))
 
 
-@post("/v1/keys", status_code=201, opt=MANAGEMENT, request_max_body_size=MOST_BYTES)
+@post(
+    "/v1/keys",
+    status_code=201,
+    opt=MANAGEMENT,
+    doc=RouteDoc(
+        tag=KEYS_TAG,
+        request=BodySchema(management.KeyRequest, {"name": "search", "scopes": ["inference"]}),
+        reply=BodySchema(management.NewKeyReply),
+        errors=(Conflict, StateError),
+    ),
+    request_max_body_size=MOST_BYTES,
+)
 async def create_key(
     request: Request[Any, Any, Any],
     service: NamedDependency[Service],
@@ -57,8 +78,20 @@ async def create_key(
     return Encoded(told, status_code=201, headers={"Cache-Control": "no-store"})
 
 
-@delete("/v1/keys/{key_id:str}", status_code=200, opt=MANAGEMENT)
-async def revoke_key(key_id: FromPath[str], ring: NamedDependency[KeyStore]) -> Response[Any]:
+@delete(
+    "/v1/keys/{key_id:str}",
+    status_code=200,
+    opt=MANAGEMENT,
+    doc=RouteDoc(
+        tag=KEYS_TAG,
+        reply=BodySchema(management.Deleted),
+        errors=(NotFound, Conflict, StateError),
+    ),
+)
+async def revoke_key(
+    key_id: Annotated[str, PathParameter(description="The id that it has in the list")],
+    ring: NamedDependency[KeyStore],
+) -> Response[Any]:
     """Refuse a key from now on."""
     await ring.revoke(key_id)
-    return as_json(management.Deleted(id=key_id))
+    return Encoded(management.Deleted(id=key_id))

@@ -9,6 +9,8 @@ from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 
 from rerankd.http.guard import PUBLIC
+from rerankd.http.openapi.route_doc import RouteDoc
+from rerankd.http.openapi.tags import USAGE_TAG
 from rerankd.service import Service
 from rerankd.telemetry.metrics import Snapshot
 from rerankd.telemetry.observers import Telemetry
@@ -16,7 +18,8 @@ from rerankd.telemetry.observers import Telemetry
 
 def metrics_route(*, public: bool) -> HTTPRouteHandler:
     """Return the route; unless `public`, it asks for an API key where there are any."""
-    return get("/metrics", opt={PUBLIC: public}, sync_to_thread=False)(metrics)
+    doc = RouteDoc(tag=USAGE_TAG, text_types=("text/plain", "application/openmetrics-text"))
+    return get("/metrics", opt={PUBLIC: public}, doc=doc, sync_to_thread=False)(metrics)
 
 
 def metrics(
@@ -24,7 +27,10 @@ def metrics(
     service: NamedDependency[Service],
     telemetry: NamedDependency[Telemetry],
 ) -> Response[bytes]:
-    """Tell all metrics in the format that the scraper prefers."""
+    """Tell all metrics as Prometheus reads them.
+
+    They come in the format that the scraper prefers.
+    """
     now = Snapshot(
         deployments=service.deployments.statuses,
         cache=service.cache,

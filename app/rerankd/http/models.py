@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request, Response, get
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import PathParameter
 
 from rerankd import __version__
 from rerankd.auth.keys import KeyStore
@@ -15,23 +15,44 @@ from rerankd.dialects import models
 from rerankd.domain import ModelFacts
 from rerankd.errors import ModelLoading, ModelNotFound
 from rerankd.http.guard import PUBLIC, caller_of
+from rerankd.http.openapi.operation import BodySchema
+from rerankd.http.openapi.route_doc import RouteDoc
+from rerankd.http.openapi.tags import MODELS_TAG
 from rerankd.http.wire import Encoded
 from rerankd.service import Service
 
 
-@get("/v1/models", sync_to_thread=False)
+@get(
+    "/v1/models",
+    doc=RouteDoc(tag=MODELS_TAG, reply=BodySchema(models.ModelList)),
+    sync_to_thread=False,
+)
 def list_models(
     request: Request[Any, Any, Any], service: NamedDependency[Service]
 ) -> Response[Any]:
-    """List the models this server answers the caller for."""
+    """List the models served.
+
+    A key that is limited to some models sees only these.
+    """
     return Encoded(models.ModelList(data=[models.model_of(one) for one in _own(request, service)]))
 
 
-@get("/v1/models/{model_id:path}", sync_to_thread=False)
+@get(
+    "/v1/models/{model_id:path}",
+    doc=RouteDoc(tag=MODELS_TAG, reply=BodySchema(models.Model), errors=(ModelNotFound,)),
+    sync_to_thread=False,
+)
 def show_model(
-    request: Request[Any, Any, Any], model_id: FromPath[str], service: NamedDependency[Service]
+    request: Request[Any, Any, Any],
+    model_id: Annotated[
+        str, PathParameter(description="A name that requests use; it may have slashes")
+    ],
+    service: NamedDependency[Service],
 ) -> Response[Any]:
-    """Tell of the model that requests of this name go to; the Hub's names have slashes."""
+    """Tell of one model.
+
+    It is the one that requests of this name go to.
+    """
     wanted = str(model_id).strip("/")
     found = service.deployments.name_of(wanted)
     for status in _own(request, service):
@@ -45,28 +66,47 @@ def _own(request: Request[Any, Any, Any], service: Service) -> list[Status]:
     return [status for status in service.deployments.statuses if caller.may_use(status.id)]
 
 
-@get("/v1/cluster/auth", opt={PUBLIC: True})
+@get(
+    "/v1/cluster/auth",
+    opt={PUBLIC: True},
+    doc=RouteDoc(tag=MODELS_TAG, reply=BodySchema(models.ClusterAuth, {"auth": False})),
+)
 async def cluster_auth(ring: NamedDependency[KeyStore]) -> Response[Any]:
-    """Tell whether keys are asked for: Xinference's clients ask before they send theirs."""
+    """Tell Xinference's clients whether keys are asked for.
+
+    They ask before they send theirs.
+    """
     await ring.refresh()
     return Encoded(models.ClusterAuth(ring.asks))
 
 
-@get("/info", sync_to_thread=False)
+@get(
+    "/info",
+    doc=RouteDoc(tag=MODELS_TAG, reply=BodySchema(models.Info), errors=(ModelLoading,)),
+    sync_to_thread=False,
+)
 def info(request: Request[Any, Any, Any], service: NamedDependency[Service]) -> Response[Any]:
-    """Tell of the default model as TEI does."""
+    """Tell of the default model as Text Embeddings Inference does."""
     return Encoded(models.info_of(_facts(request, service), service.settings, __version__))
 
 
-@get("/props", sync_to_thread=False)
+@get(
+    "/props",
+    doc=RouteDoc(tag=MODELS_TAG, reply=BodySchema(models.Props), errors=(ModelLoading,)),
+    sync_to_thread=False,
+)
 def props(request: Request[Any, Any, Any], service: NamedDependency[Service]) -> Response[Any]:
     """Tell of the default model as llama.cpp does."""
     return Encoded(models.props_of(_facts(request, service), service.settings, __version__))
 
 
-@get("/meta", sync_to_thread=False)
+@get(
+    "/meta",
+    doc=RouteDoc(tag=MODELS_TAG, reply=BodySchema(ModelFacts), errors=(ModelLoading,)),
+    sync_to_thread=False,
+)
 def meta(request: Request[Any, Any, Any], service: NamedDependency[Service]) -> Response[Any]:
-    """Tell of the default model as Weaviate's inference containers do."""
+    """Tell of the default model as Weaviate's containers do."""
     return Encoded(_facts(request, service))
 
 
@@ -77,13 +117,3 @@ def _facts(request: Request[Any, Any, Any], service: Service) -> ModelFacts:
         if status.facts:
             return status.facts
     raise ModelLoading("no model is ready yet", retry_after=LOADING_RETRY)
-
-
-@get("/.well-known/ready", opt={PUBLIC: True}, status_code=204, sync_to_thread=False)
-def weaviate_ready(service: NamedDependency[Service]) -> None:
-    """Tell Weaviate, which wants no body, whether requests are served."""
-    if not service.ready:
-        raise ModelLoading("no model is ready yet", retry_after=LOADING_RETRY)
-
-
-ROUTES = (list_models, show_model, cluster_auth, info, props, meta, weaviate_ready)

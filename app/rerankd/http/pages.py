@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 from litestar import MediaType, Response, Router, get
 from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency
+from litestar.handlers import HTTPRouteHandler
 from litestar.static_files import create_static_files_router
 
 from rerankd.auth.keys import KeyStore
 from rerankd.http.guard import PUBLIC
-from rerankd.http.openapi import encoded
+from rerankd.http.openapi.document import document
 
 STATIC = Path(__file__).parent / "static"
 
@@ -26,13 +30,13 @@ SECURITY_HEADERS = {
 }
 
 
-@get("/", opt={PUBLIC: True}, sync_to_thread=False)
+@get("/", opt={PUBLIC: True}, include_in_schema=False, sync_to_thread=False)
 def console() -> Response[bytes]:
     """Show the console; what it may do is decided by the key that a person signs in with."""
     return _page("console/console.html")
 
 
-@get("/docs", opt={PUBLIC: True}, sync_to_thread=False)
+@get("/docs", opt={PUBLIC: True}, include_in_schema=False, sync_to_thread=False)
 def api_page() -> Response[bytes]:
     """Show the API reference."""
     return _page("api.html")
@@ -43,11 +47,20 @@ def _page(file: str) -> Response[bytes]:
     return Response(content, media_type=MediaType.HTML, headers=SECURITY_HEADERS)
 
 
-@get("/openapi.json", opt={PUBLIC: True})
-async def openapi(ring: NamedDependency[KeyStore]) -> Response[bytes]:
-    """Give the OpenAPI document."""
-    await ring.refresh()
-    return Response(encoded(keyed=ring.asks), media_type="application/json")
+def openapi_route(described: Sequence[object]) -> HTTPRouteHandler:
+    """Return the route that gives the OpenAPI document of some route handlers."""
+
+    @functools.cache  # it takes some time to make, and never changes
+    def encoded(*, keyed: bool) -> bytes:
+        return msgspec.json.encode(document(described, keyed=keyed))
+
+    @get("/openapi.json", opt={PUBLIC: True}, include_in_schema=False)
+    async def openapi(ring: NamedDependency[KeyStore]) -> Response[bytes]:
+        """Give the OpenAPI document."""
+        await ring.refresh()
+        return Response(encoded(keyed=ring.asks), media_type="application/json")
+
+    return openapi
 
 
 def static_files() -> Router:
@@ -60,3 +73,8 @@ def static_files() -> Router:
         # Asked for again each time, and answered with 304: modules of two versions never mix.
         cache_control=CacheControlHeader(no_cache=True),
     )
+
+
+def page_handlers(described: Sequence[object]) -> tuple[HTTPRouteHandler | Router, ...]:
+    """Return the handlers of all pages; the API page shows the document of `described`."""
+    return (console, api_page, openapi_route(described), static_files())

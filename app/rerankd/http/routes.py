@@ -8,17 +8,31 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from litestar import Request, Response, get, post
+from litestar import Request, Response, post
 from litestar.di import NamedDependency
+from litestar.handlers import HTTPRouteHandler
 
-from rerankd.deployments import LOADING_RETRY
 from rerankd.dialects import table
 from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
 from rerankd.domain import RankedResult
-from rerankd.errors import ModelLoading, RerankdError, ShuttingDown, TooManyDocuments
+from rerankd.errors import (
+    DeadlineExceeded,
+    EngineFailure,
+    ModelFailed,
+    ModelLoading,
+    ModelNotFound,
+    PairTooLong,
+    QueueFull,
+    RateLimited,
+    RerankdError,
+    ShuttingDown,
+    TextOnly,
+    TooManyDocuments,
+    TooManyTokens,
+)
 from rerankd.http import limits, negotiation
 from rerankd.http.access_log import request_id
-from rerankd.http.guard import PUBLIC
+from rerankd.http.openapi.ranking import RankingDoc
 from rerankd.http.statuses import path_of, speak
 from rerankd.http.streaming import ScoreStream, Wording
 from rerankd.http.wire import Encoded, body_of, unless_gone
@@ -28,14 +42,35 @@ CLIENT_CLOSED = 499
 QUERIES_AT_ONCE = 32
 """Queries of one request that run together, so that the engine may batch them."""
 WARNING = "X-Rerankd-Warning"
-"""Tells what a dialect's reply has no place for."""
+"""Has the warnings of a reply that has no place for them."""
+
+RANKING_HEADERS = {
+    "Server-Timing": "Milliseconds of each part of the work",
+    WARNING: "What there is to know about the scores, where the body has no place for it",
+}
+RANKING_ERRORS = (
+    *(ModelNotFound, TextOnly, TooManyDocuments, TooManyTokens, PairTooLong, RateLimited),
+    *(QueueFull, ModelLoading, ModelFailed, ShuttingDown, DeadlineExceeded),
+    *(EngineFailure, RerankdError),
+)
+"""What ranking may refuse with; a bare RerankdError is a fault of ours."""
 
 
-@post([re.sub(r"\{(\w+)\}", r"{\1:str}", path) for path in table.DIALECTS.paths], status_code=200)
+def rerank_route() -> HTTPRouteHandler:
+    """Return the route of every path in the table of dialects."""
+    dialects = table.DIALECTS
+    paths = [re.sub(r"\{(\w+)\}", r"{\1:str}", path) for path in dialects.paths]
+    doc = RankingDoc(dialects=dialects, headers=RANKING_HEADERS, errors=RANKING_ERRORS)
+    return post(paths, status_code=200, doc=doc)(rerank)
+
+
 async def rerank(
     request: Request[Any, Any, Any], service: NamedDependency[Service]
 ) -> Response[Any]:
-    """Rank documents for a query, in the dialect that the request speaks."""
+    """Rank documents for a query.
+
+    The answer is in the dialect of the request.
+    """
     context = RequestContext(
         id=request_id(request.scope),
         path=path_of(request),
@@ -127,24 +162,3 @@ def _server_timing(results: Sequence[RankedResult]) -> str:
         "total": sum(one.total_ms for one in timings),
     }
     return ", ".join(f"{name};dur={round(ms, 3)}" for name, ms in spent.items())
-
-
-@get(["/health/live", "/health"], opt={PUBLIC: True}, sync_to_thread=False)
-def live() -> Response[Any]:
-    """Tell that the process answers."""
-    return as_json({"status": "live"})
-
-
-@get("/health/ready", opt={PUBLIC: True}, sync_to_thread=False)
-def ready(service: NamedDependency[Service]) -> Response[Any]:
-    """Tell whether a rerank request would be served now."""
-    if service.draining:
-        raise ShuttingDown("the server is stopping", retry_after=1)
-    if not service.ready:
-        raise ModelLoading("no model is ready yet", retry_after=LOADING_RETRY)
-    return as_json({"status": "ready"})
-
-
-def as_json(value: Any, status_code: int | None = None) -> Response[Any]:
-    """Answer with a struct."""
-    return Encoded(value, status_code=status_code)

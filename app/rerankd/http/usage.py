@@ -6,16 +6,20 @@ from typing import Annotated, Any, Literal
 
 from litestar import Response, get
 from litestar.di import NamedDependency
-from litestar.params import FromPath, QueryParameter
+from litestar.params import QueryParameter
 from msgspec import Struct
 
-from rerankd.errors import InvalidRequest
+from rerankd.errors import InvalidRequest, ModelNotFound
+from rerankd.http.deployments import DeploymentId
 from rerankd.http.guard import MANAGEMENT
-from rerankd.http.routes import as_json
+from rerankd.http.openapi.operation import BodySchema
+from rerankd.http.openapi.route_doc import RouteDoc
+from rerankd.http.openapi.tags import DEPLOYMENTS_TAG, USAGE_TAG
+from rerankd.http.wire import Encoded
 from rerankd.logs import Line, recent_lines
 from rerankd.service import Service
 from rerankd.telemetry.observers import Telemetry
-from rerankd.telemetry.usage import WINDOWS
+from rerankd.telemetry.usage import WINDOWS, Report
 
 
 class LineList(Struct, frozen=True, kw_only=True):
@@ -25,24 +29,36 @@ class LineList(Struct, frozen=True, kw_only=True):
     data: tuple[Line, ...]
 
 
-@get("/v1/usage", opt=MANAGEMENT, sync_to_thread=True)
+@get(
+    "/v1/usage",
+    opt=MANAGEMENT,
+    doc=RouteDoc(tag=USAGE_TAG, reply=BodySchema(Report), errors=(InvalidRequest,)),
+    sync_to_thread=True,
+)
 def usage(
     telemetry: NamedDependency[Telemetry],
-    window: Annotated[str, QueryParameter(max_length=20)] = "hour",
+    window: Annotated[
+        str,
+        QueryParameter(
+            enum=tuple(WINDOWS),
+            description="How far back, in steps of a minute or of a quarter of an hour",
+        ),
+    ] = "hour",
 ) -> Response[Any]:
-    """Tell what each model and API key used in the last hour or day."""
+    """Tell what each model and API key used."""
     for name in WINDOWS:
         if window == name:
-            return as_json(telemetry.usage.report(name))
+            return Encoded(telemetry.usage.report(name))
     raise InvalidRequest(f"window must be one of {', '.join(WINDOWS)}", param="window")
 
 
 @get(
     "/v1/deployments/{deployment_id:str}/logs",
     opt=MANAGEMENT,
+    doc=RouteDoc(tag=DEPLOYMENTS_TAG, reply=BodySchema(LineList), errors=(ModelNotFound,)),
     sync_to_thread=False,
 )
-def logs(deployment_id: FromPath[str], service: NamedDependency[Service]) -> Response[Any]:
+def logs(deployment_id: DeploymentId, service: NamedDependency[Service]) -> Response[Any]:
     """Tell the last lines of the log about one deployment."""
     service.deployments.status(deployment_id)
-    return as_json(LineList(data=recent_lines().of(deployment_id)))
+    return Encoded(LineList(data=recent_lines().of(deployment_id)))

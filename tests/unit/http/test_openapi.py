@@ -5,32 +5,39 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jsonschema_rs
 import msgspec
 import pytest
+from litestar import get
+from litestar.params import PathParameter, QueryParameter
 from litestar.testing import TestClient
 
 from rerankd import http
 from rerankd.dialects.dialect import Body, Dialect, RequestContext
 from rerankd.dialects.table import DIALECTS
 from rerankd.http import create_app
+from rerankd.http.application import route_handlers
 from rerankd.http.negotiation import JSON, MSGPACK, NDJSON
-from rerankd.http.openapi import document, operations
-from rerankd.http.openapi.operations import MEANINGS, RETRIED
+from rerankd.http.openapi.document import document
+from rerankd.http.openapi.operation import Operation, Tag
+from rerankd.http.openapi.rendering import MEANINGS, statuses_of
+from rerankd.http.openapi.route_doc import RouteDoc, operations_of
 from rerankd.http.pages import SECURITY_HEADERS
-from rerankd.http.statuses import STATUSES
+from rerankd.http.statuses import RETRIED, STATUSES
 
+from support.places import files_in
 from support.serving import client_of, service_of
 
-PAGES = {"/", "/docs", "/openapi.json", "/static"}
+PAGES = {"/", "/docs", "/openapi.json", "/static/{file_path}"}
 """What is for people's eyes, or is the document itself."""
 STATIC = Path(http.__file__).parent / "static"
-SPEC = document(keyed=True)
+OPERATIONS = tuple(operations_of(route_handlers()))
+SPEC = document(route_handlers(), keyed=True)
 
 each_dialect = pytest.mark.parametrize("dialect", tuple(DIALECTS), ids=lambda one: one.name)
-each_operation = pytest.mark.parametrize("one", operations(), ids=lambda one: one.id)
+each_operation = pytest.mark.parametrize("one", OPERATIONS, ids=lambda one: one.id)
 
 
 def schema_of(place: str) -> dict[str, Any]:
@@ -70,18 +77,85 @@ def test_every_route_is_documented() -> None:
         for handler in getattr(route, "route_handlers", ())
         for method in handler.http_methods
     }
-    shown = {
-        (path, method)
-        for path, method in routes
-        if method != "options" and not PAGES & {path, path[:7]}
-    }
+    shown = {(path, method) for path, method in routes if method != "options" and path not in PAGES}
 
     assert shown == {(path, method) for path in SPEC["paths"] for method in SPEC["paths"][path]}
 
 
+def test_a_route_without_a_description_is_an_error() -> None:
+    """A new route is described, or says that it is no part of the API."""
+
+    @get("/x")
+    async def undescribed() -> None: ...
+
+    @get("/y", include_in_schema=False)
+    async def left_out() -> None: ...
+
+    with pytest.raises(TypeError, match="undescribed"):
+        document([undescribed], keyed=True)
+    assert not document([left_out], keyed=True)["paths"]
+
+
+@each_operation
+def test_every_operation_is_described(one: Operation) -> None:
+    """It has a summary and a tag, its parameters are explained, and it answers something."""
+    assert one.summary
+    assert one.tag.description
+    assert one.replies or one.text_types or one.status == 204
+    for parameter in one.parameters:
+        assert parameter.get("description") or one.path in DIALECTS.paths
+        assert parameter["in"] == "query" or f"{{{parameter['name']}}}" in one.path
+    assert len(re.findall(r"\{", one.path)) == sum(p["in"] == "path" for p in one.parameters)
+
+
+@each_operation
+def test_every_error_of_an_operation_has_a_status_with_a_meaning(one: Operation) -> None:
+    """Each error that a route may refuse with is one that the server knows how to answer."""
+    shown = SPEC["paths"][one.path][one.method]["responses"]
+
+    assert set(one.errors) <= STATUSES.keys()
+    assert set(statuses_of(one)) <= MEANINGS.keys()
+    assert {str(one.status), *map(str, statuses_of(one))} == shown.keys()
+    if one.requests:
+        assert {"400", "408", "413", "415"} <= shown.keys()
+    assert ({"401", "403"} <= shown.keys()) is not one.public
+
+
+def test_parameters_are_those_of_the_handler() -> None:
+    """Names, bounds, choices and defaults come from the handler's signature."""
+
+    @get("/x/{own:str}", doc=RouteDoc(tag=Tag("t", "T")))
+    async def one(
+        own: Annotated[str, PathParameter(description="Whose")],
+        much: Annotated[int | None, QueryParameter(description="How much")] = None,
+        short: Annotated[str, QueryParameter(name="s", max_length=3, description="What")] = "",
+        kind: Annotated[str, QueryParameter(enum=("a", "b"), description="Which")] = "b",
+    ) -> None:
+        """Do this. Or that.
+
+        More about it.
+        """
+
+    (found,) = operations_of([one])
+
+    assert (found.path, found.id, found.summary) == ("/x/{own}", "one", "Do this. Or that")
+    assert found.parameters == (
+        _parameter("own", "path", "Whose", {"type": "string"}) | {"required": True},
+        _parameter("much", "query", "How much", {"type": "integer"}),
+        _parameter("s", "query", "What", {"type": "string", "maxLength": 3}),
+        _parameter(
+            "kind", "query", "Which", {"type": "string", "enum": ["a", "b"], "default": "b"}
+        ),
+    )
+
+
+def _parameter(name: str, place: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": place, "description": description, "schema": schema}
+
+
 def test_operations_have_names_of_their_own() -> None:
     """No two operations share an id, which client generators name functions by."""
-    ids = [one.id for one in operations()]
+    ids = [one.id for one in OPERATIONS]
 
     assert len(ids) == len(set(ids))
     assert all(re.fullmatch(r"[a-z]\w*", name) for name in ids)
@@ -91,11 +165,11 @@ def test_operations_have_names_of_their_own() -> None:
 def test_every_dialect_is_shown_where_it_is_spoken(dialect: Dialect) -> None:
     """Each path of a dialect shows its request and its reply."""
     for path in dialect.paths:
-        (one,) = (one for one in operations() if one.path == path)
+        (one,) = (one for one in OPERATIONS if one.path == path)
 
-        assert dialect.request in [shape.kind for shape in one.takes]
-        assert dialect.reply in [shape.kind for shape in one.gives]
-        assert dialect.errors.body in [voice.write for voice in one.voices]
+        assert dialect.request in [shape.kind for shape in one.requests]
+        assert dialect.reply in [shape.kind for shape in one.replies]
+        assert dialect.errors in one.error_formats.values()
 
 
 def test_references_lead_somewhere() -> None:
@@ -111,7 +185,7 @@ def test_every_tag_is_explained() -> None:
     """Operations are grouped by tags that the document describes."""
     tags = {tag["name"] for tag in SPEC["tags"] if tag["description"]}
 
-    assert tags == {one.tag for one in operations()}
+    assert tags == {one.tag.name for one in OPERATIONS}
 
 
 def test_ranking_can_be_had_in_every_format() -> None:
@@ -207,9 +281,9 @@ def test_real_answers_keep_their_schema(dialect: Dialect, path: str) -> None:
 
 
 @each_operation
-def test_every_get_answers_as_it_says(one: Any, told: TestClient[Any]) -> None:
+def test_every_get_answers_as_it_says(one: Operation, told: TestClient[Any]) -> None:
     """What can be had without a body is of its schema."""
-    if one.method != "get" or not one.gives:
+    if one.method != "get" or not one.replies:
         return
     path = one.path.format(model_id="rerank-mini-en", deployment_id="rerank-mini-en")
     answer = told.get(path)
@@ -229,8 +303,27 @@ def told() -> Iterator[TestClient[Any]]:
 
 def test_security_is_told_only_where_keys_are_asked_for() -> None:
     """A server without keys doesn't claim to want one."""
-    assert document(keyed=False)["security"] == []
-    assert document(keyed=True)["security"]
+    assert document(route_handlers(), keyed=False)["security"] == []
+    assert document(route_handlers(), keyed=True)["security"]
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_metrics_are_shown_as_open_where_they_are(*, public: bool) -> None:
+    """The document follows the setting `metrics_public`."""
+    with client_of(service_of(api_keys=("k",), metrics_public=public)) as client:
+        shown = client.get("/openapi.json").json()["paths"]["/metrics"]["get"]
+        status = client.get("/metrics").status_code
+
+    assert (shown.get("security") == []) is public
+    assert ("401" in shown["responses"]) is not public
+    assert status == (200 if public else 401)
+
+
+def test_replicas_show_no_metrics() -> None:
+    """One replica of many isn't measured over HTTP, so its document has no such route."""
+    paths = {one.path for one in operations_of(route_handlers(replica=True))}
+
+    assert {one.path for one in OPERATIONS} - paths == {"/metrics"}
 
 
 def test_keys_made_later_are_told_too() -> None:
@@ -260,7 +353,7 @@ def test_page_and_its_files_are_served_with_strict_headers() -> None:
 
 def test_page_names_no_other_host() -> None:
     """No file of the page loads anything from elsewhere."""
-    for file in STATIC.glob("api*"):
+    for file in files_in(STATIC, "api*"):
         text = file.read_text("utf-8")
 
         assert not re.search(
@@ -270,6 +363,6 @@ def test_page_names_no_other_host() -> None:
 
 def test_page_modules_are_all_there() -> None:
     """Every module that a module of the page imports is a file beside it."""
-    for file in STATIC.glob("api*.js"):
+    for file in files_in(STATIC, "api*.js"):
         for name in re.findall(r'from "\./([\w.-]+)"', file.read_text("utf-8")):
             assert (STATIC / name).is_file(), f"{file.name} imports {name}"

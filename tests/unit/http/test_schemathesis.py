@@ -21,8 +21,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from rerankd.dialects.table import DIALECTS
+from rerankd.http.application import route_handlers
 from rerankd.http.negotiation import MSGPACK
-from rerankd.http.openapi import document
+from rerankd.http.openapi.document import document
 
 from support.serving import server_of, service_of
 
@@ -53,7 +54,9 @@ def aliases() -> list[str]:
     return [path for paths in kinds.values() for path in paths[1:]]
 
 
-API = schemathesis.openapi.from_dict(document(keyed=True)).exclude(path=[*ENDLESS, *aliases()])
+API = schemathesis.openapi.from_dict(document(route_handlers(), keyed=True)).exclude(
+    path=[*ENDLESS, *aliases()]
+)
 
 
 @pytest.fixture(scope="module")
