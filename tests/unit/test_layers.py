@@ -15,7 +15,7 @@ APP = ROOT / "app" / "rerankd"
 
 FLOORS = (
     {"rerankd", "errors", "domain", "logs", "lru"},
-    {"settings", "store", "scheduling"},
+    {"settings", "store", "scheduling", "families"},
     {"sources", "auth"},
     {"prompts"},
     {"engine"},

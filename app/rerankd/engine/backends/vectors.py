@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rerankd.domain import TokenIds
 from rerankd.errors import ModelFileError
+from rerankd.families.header import NUMBERS_PREFIX
 from rerankd.sources import gguf as gguf_file
 from rerankd.sources.gguf import Header
 
@@ -114,9 +115,9 @@ class LateWeights(Struct, frozen=True, kw_only=True):
         """Read them. Raises ModelFileError where one is missing or no number."""
         found = {}
         for name in cls.__struct_fields__:
-            value = header.metadata.get(f"{gguf_file.NUMBERS_PREFIX}{name}")
+            value = header.metadata.get(f"{NUMBERS_PREFIX}{name}")
             if not isinstance(value, float) or not math.isfinite(value):
-                raise ModelFileError(f"{header.path}: it has no {gguf_file.NUMBERS_PREFIX}{name}")
+                raise ModelFileError(f"{header.path}: it has no {NUMBERS_PREFIX}{name}")
             found[name] = value
         return cls(**found)
 

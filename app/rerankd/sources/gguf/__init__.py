@@ -4,11 +4,11 @@ Only the header is read, so a file that would crash llama.cpp can be refused bef
 there.
 """
 
-from rerankd.sources.gguf.header import NUMBERS_PREFIX, Header, TensorInfo, numbers, read
+from rerankd.families.header import Header, TensorInfo
+from rerankd.sources.gguf.header import numbers, read
 from rerankd.sources.gguf.verdict import Family, Kind, Readout, Verdict, judge, require_reranker
 
 __all__ = [
-    "NUMBERS_PREFIX",
     "Family",
     "Header",
     "Kind",

@@ -9,64 +9,16 @@ from typing import Any
 
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFReader, GGUFValueType
-from msgspec import Struct
 from numpy.typing import NDArray
 
 from rerankd.errors import ModelFileError
+from rerankd.families.header import NUMBERS_PREFIX, Header, TensorInfo
 
 MOST_DIMENSIONS = 4  # GGML_MAX_DIMS
 KEPT_ARRAY = 64
 """Longer arrays (vocabularies, merges) are skipped: 250,000 strings cost seconds and memory."""
 TOKENS_KEY = struct.pack("<Q21s", 21, b"tokenizer.ggml.tokens")
-NUMBERS_PREFIX = "rerankd.late."
-"""Arrays of numbers below this name are not read, but their places are kept: see `numbers`."""
 MOST_TOKENS, MOST_TOKEN_BYTES = 2_000_000, 64 * 1024**2  # many times the largest there is
-
-
-class TensorInfo(Struct, frozen=True):
-    """A tensor's shape in ggml order (fastest dimension first), type, size and place in bytes."""
-
-    shape: tuple[int, ...]
-    type: str
-    bytes: int
-    offset: int = 0
-
-
-class Header(Struct, frozen=True):
-    """What a file says of itself."""
-
-    path: Path
-    file_bytes: int
-    metadata: dict[str, Any]
-    tensors: dict[str, TensorInfo]
-    numbers: dict[str, tuple[int, int]] = {}
-    """Place in bytes and length of long arrays of F32 that are rerankd's own."""
-
-    @property
-    def architecture(self) -> str:
-        return str(self.metadata.get("general.architecture", ""))
-
-    @property
-    def name(self) -> str:
-        return str(self.metadata.get("general.name", ""))
-
-    @property
-    def parameters(self) -> int:
-        return sum(math.prod(tensor.shape) for tensor in self.tensors.values())
-
-    @property
-    def vocabulary(self) -> int:
-        embedding = self.tensors.get("token_embd.weight")
-        return embedding.shape[1] if embedding and len(embedding.shape) > 1 else 0
-
-    def of_architecture(self, key: str, default: Any = None) -> Any:
-        """Return the value of `{architecture}.{key}`."""
-        return self.metadata.get(f"{self.architecture}.{key}", default)
-
-    def integer(self, key: str) -> int:
-        """Return an integer of the architecture, 0 where the file has none."""
-        value = self.of_architecture(key, 0)
-        return value if isinstance(value, int) else 0
 
 
 class _HeaderReader(GGUFReader):  # type: ignore[misc]

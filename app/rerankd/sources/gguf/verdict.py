@@ -11,7 +11,7 @@ from typing import Literal
 from msgspec import Struct, structs
 
 from rerankd.errors import ModelFileError
-from rerankd.sources.gguf.header import NUMBERS_PREFIX, Header
+from rerankd.families.header import NUMBERS_PREFIX, Header
 
 Family = Literal[
     "bert",

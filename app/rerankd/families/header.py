@@ -1,0 +1,64 @@
+"""What a GGUF file's header says of its model. `rerankd.sources.gguf` reads it from a file."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+NUMBERS_PREFIX = "rerankd.late."
+"""Metadata keys of rerankd's own begin so: see `Header.numbers`."""
+
+
+class TensorInfo(Struct, frozen=True):
+    """A tensor's shape in ggml order (fastest dimension first), type, size and place in bytes."""
+
+    shape: tuple[int, ...]
+    type: str
+    bytes: int
+    offset: int = 0
+
+
+class Header(Struct, frozen=True):
+    """A file's metadata and its tensors' shapes, without their weights."""
+
+    path: Path
+    file_bytes: int
+    metadata: dict[str, Any]
+    """By full key; arrays of more than 64 entries, such as the vocabulary, are left out."""
+    tensors: dict[str, TensorInfo]
+    numbers: dict[str, tuple[int, int]] = {}
+    """Place in bytes and length of each F32 array under NUMBERS_PREFIX, by its full key."""
+
+    @property
+    def architecture(self) -> str:
+        return str(self.metadata.get("general.architecture", ""))
+
+    @property
+    def name(self) -> str:
+        return str(self.metadata.get("general.name", ""))
+
+    @property
+    def tokenizer(self) -> Any:
+        """The kind of tokenizer, such as `bert` or `gpt2`; of any type in a damaged file."""
+        return self.metadata.get("tokenizer.ggml.model")
+
+    @property
+    def parameters(self) -> int:
+        return sum(math.prod(tensor.shape) for tensor in self.tensors.values())
+
+    @property
+    def vocabulary(self) -> int:
+        embedding = self.tensors.get("token_embd.weight")
+        return embedding.shape[1] if embedding and len(embedding.shape) > 1 else 0
+
+    def of_architecture(self, key: str, default: Any = None) -> Any:
+        """Return the value of `{architecture}.{key}`."""
+        return self.metadata.get(f"{self.architecture}.{key}", default)
+
+    def integer(self, key: str) -> int:
+        """Return an integer of the architecture, 0 where the file has none."""
+        value = self.of_architecture(key, 0)
+        return value if isinstance(value, int) else 0
