@@ -33,13 +33,13 @@ def preflight(settings: Settings) -> Target | None:
     model_id = default_id(settings)
     if not sources.is_local(settings.model, settings):
         return None
-    located = sources.locate(settings.model, settings)
+    located = sources.resolve_model(settings.model, settings)
     return examine(model_id, located.path, located.manifest, settings)
 
 
 def default_id(settings: Settings) -> str:
     """Return the name that clients use for the default model."""
-    return settings.model_id or sources.name_of(settings.model, settings)
+    return settings.model_id or sources.default_name(settings.model, settings)
 
 
 def build(

@@ -20,7 +20,7 @@ from rerankd.errors import ModelNotFound
 from rerankd.settings import Settings
 from rerankd.sources import gguf as gguf_file
 from rerankd.sources.gguf import Header, Verdict
-from rerankd.sources.resolve import ResolvedModel, known, locate
+from rerankd.sources.resolve import ResolvedModel, find_manifest, judge_file, resolve_model
 
 
 class Inspection(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -60,17 +60,15 @@ def inspect(
     The exit code is 0 for a file that can be served and 2 for any other.
     """
     settings = options.load(config_file, flags).settings
-    located = _as_known(model, known_as, settings) if known_as else locate(model, settings)
-    header = gguf_file.read(located.path)
-    overrides = located.manifest.overrides if located.manifest else None
-    verdict = gguf_file.judge(header, bare_head=located.bare_head, overrides=overrides)
+    resolved = _as_known(model, known_as, settings) if known_as else resolve_model(model, settings)
+    header, verdict = judge_file(resolved)
     check = _try(header, verdict, settings) if load else None
     _print(_inspection(header, verdict, check), as_json=as_json or not sys.stdout.isatty())
     gguf_file.require_reranker(header, verdict, accept_degraded=settings.accept_degraded)
 
 
 def _as_known(path: str, known_as: str, settings: Settings) -> ResolvedModel:
-    manifest = known(known_as, settings)
+    manifest = find_manifest(known_as, settings)
     if manifest is None:
         raise ModelNotFound(
             f"no model {known_as!r} in the catalog; rerankd models lists it", param="as"

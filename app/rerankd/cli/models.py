@@ -23,9 +23,6 @@ from rerankd.sources import catalog
 from rerankd.sources import resolve as sources
 from rerankd.sources.catalog import Entry, Installed, Manifest, Quality, Query
 
-INSTALLED: Installed = sources.is_installed
-"""How a file on this machine is recognised."""
-
 LIST = "list"
 UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
 BINARY_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
@@ -96,7 +93,7 @@ def list_models(  # noqa: PLR0913 - one parameter an option
         fits=True if fitting else None,
     )
     known = catalog.manifests(catalog.own_folder(settings.catalog_dir))
-    found = catalog.entries(known, query, catalog.available_memory(), INSTALLED)
+    found = catalog.entries(known, query, catalog.available_memory(), sources.is_installed)
     if url:
         states = {one.model: one.state for one in statuses(url, api_key)}
         found = tuple(msgspec.structs.replace(one, state=states.get(one.id)) for one in found)
@@ -120,7 +117,7 @@ def show(model: str, config_file: Path | None, **flags: Any) -> None:
         raise ModelNotFound(
             f"no model {model!r} in the catalog; rerankd models lists it", param="model"
         )
-    found = details(manifest, catalog.available_memory(), INSTALLED)
+    found = details(manifest, catalog.available_memory(), sources.is_installed)
     if sys.stdout.isatty():
         show_details(found, Console())
     else:

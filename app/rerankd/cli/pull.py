@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,22 +11,21 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, TextColumn
-from rich.progress import Progress as Bars
+from rich.progress import BarColumn, Progress, TextColumn
 
 from rerankd.cli import options
 from rerankd.cli.completion import complete_model
 from rerankd.errors import ModelNotFound
 from rerankd.settings import Settings
-from rerankd.sources import catalog, hub
+from rerankd.sources import catalog
 from rerankd.sources import resolve as sources
 from rerankd.sources.catalog import Manifest
-from rerankd.sources.hub import Progress
+from rerankd.sources.hub import files as hub
+from rerankd.sources.hub.meter import FileProgress, OnProgress
+from rerankd.sources.hub.reference import parse_reference
 
-STEPS = 10
+PROGRESS_LINES = 10
 """Lines of progress that a log gets for each stage of a file."""
-
-Tell = Callable[[Progress], None]
 
 with_catalog = options.with_settings({"catalog_dir", "accept_license", "log_level"})
 
@@ -59,40 +58,39 @@ def rm(models: tuple[str, ...], config_file: Path | None, **flags: Any) -> None:
     """
     settings = options.load(config_file, flags).settings
     for model in models:
-        click.echo(f"{model}: {decimal(_remove(model, settings))} freed")
+        click.echo(f"{model}: {decimal(_remove_model(model, settings))} freed")
 
 
 def _pull(model: str, settings: Settings) -> Path:
     """Return a model's path. Raises what the catalog and the Hub raise."""
-    if model.startswith("hf:"):
-        files = hub.resolve(hub.parse(model))
-    else:
-        manifest = _known(model, settings)
-        catalog.require_license(manifest, settings.accept_license)
-        files = sources.files_of(manifest.weights)
-        if not files:
-            return catalog.weights_path(manifest)
-    with _shown(model) as tell:
-        return hub.download(files, on_progress=tell)
+    if model.startswith(sources.HUB_PREFIX):
+        with _progress_shown(model) as on_progress:
+            return hub.download(parse_reference(model), on_progress=on_progress)
+    manifest = _require_manifest(model, settings)
+    catalog.require_license(manifest, settings.accept_license)
+    files = sources.remote_files(manifest.weights)
+    if not files:
+        return catalog.weights_path(manifest)
+    with _progress_shown(model) as on_progress:
+        return hub.download(files, on_progress=on_progress)
 
 
-def _remove(model: str, settings: Settings) -> int:
+def _remove_model(model: str, settings: Settings) -> int:
     """Return the bytes freed. Raises ModelNotFound where nothing was there."""
-    if model.startswith("hf:"):
-        files = hub.resolve_installed(hub.parse(model))
+    if model.startswith(sources.HUB_PREFIX):
+        freed = hub.remove(parse_reference(model))
     else:
-        manifest = _known(model, settings)
-        chosen = model.casefold() not in {name.casefold() for name in manifest.names}
-        variants = (manifest.weights,) if chosen else manifest.variants
-        files = tuple(file for variant in variants for file in sources.files_of(variant))
-    freed = hub.remove(files)
+        manifest = _require_manifest(model, settings)
+        one_variant = model.casefold() not in {name.casefold() for name in manifest.names}
+        variants = (manifest.weights,) if one_variant else manifest.variants
+        freed = hub.remove([file for one in variants for file in sources.remote_files(one)])
     if not freed:
         raise ModelNotFound(f"{model}: nothing of it has been downloaded", param="model")
     return freed
 
 
-def _known(model: str, settings: Settings) -> Manifest:
-    manifest = sources.known(model, settings)
+def _require_manifest(model: str, settings: Settings) -> Manifest:
+    manifest = sources.find_manifest(model, settings)
     if manifest is None:
         raise ModelNotFound(
             f"{model!r} is not in the catalog; give an id, or hf:owner/repo:file.gguf",
@@ -102,48 +100,51 @@ def _known(model: str, settings: Settings) -> Manifest:
 
 
 @contextmanager
-def _shown(model: str) -> Iterator[Tell]:
-    """Show progress on standard error: a bar to a person, lines to a log."""
+def _progress_shown(model: str) -> Iterator[OnProgress]:
+    """Show progress on standard error: a bar on a terminal, else lines."""
     if not sys.stderr.isatty():
-        yield Lines(model)
+        yield ProgressLines(model)
         return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.fields[detail]}"),
     )
-    with Bars(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=Console(stderr=True)) as bars:
         task = bars.add_task(model, total=None, detail="looking for the file")
 
-        def tell(now: Progress) -> None:
-            bars.update(task, completed=now.done, total=now.total or None, detail=detail(now))
+        def on_progress(now: FileProgress) -> None:
+            total = now.amount.total or None
+            bars.update(task, completed=now.amount.done, total=total, detail=detail(now))
 
-        yield tell
+        yield on_progress
 
 
-class Lines:
+class ProgressLines:
     """Writes a line to standard error for every tenth of a stage."""
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._told: tuple[str, str, int] | None = None
+        self._written: tuple[str, str, int] | None = None
 
-    def __call__(self, now: Progress) -> None:
-        """Write one if there is something new to say."""
-        if not now.total:
+    def __call__(self, now: FileProgress) -> None:
+        """Write a line if another tenth is done."""
+        done, total = now.amount.done, now.amount.total
+        if not total:
             return
-        mark = (now.stage, now.file, STEPS * now.done // now.total)
-        if mark != self._told:
-            self._told = mark
+        mark = (now.stage, now.file, PROGRESS_LINES * done // total)
+        if mark != self._written:
+            self._written = mark
             click.echo(f"{self._model}: {detail(now)}", err=True)
 
 
-def detail(now: Progress) -> str:
+def detail(now: FileProgress) -> str:
     """Return stage, bytes, rate and time left in words, as far as they are known."""
-    parts = [f"{now.stage} {decimal(now.done)} of {decimal(now.total)}"]
-    if now.rate:
-        parts.append(f"{decimal(round(now.rate))}/s")
-    if now.seconds_left:
-        minutes, seconds = divmod(round(now.seconds_left), 60)
+    amount = now.amount
+    parts = [f"{now.stage} {decimal(amount.done)} of {decimal(amount.total)}"]
+    if amount.rate:
+        parts.append(f"{decimal(round(amount.rate))}/s")
+    if amount.seconds_left:
+        minutes, seconds = divmod(round(amount.seconds_left), 60)
         parts.append(f"{minutes}:{seconds:02} left")
     return ", ".join(parts)

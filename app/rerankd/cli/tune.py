@@ -60,13 +60,13 @@ def tune(  # noqa: PLR0913 - one parameter an option
     """
     own = options.load(config_file, {**flags, "model": model}).settings
     logs.configure("warning")  # each of some fifty loads would say the same
-    located = sources.locate(own.model, own)
+    resolved = sources.resolve_model(own.model, own)
     if forget:
-        known = tuned.forget(gguf_file.read(located.path), own)
+        known = tuned.forget(gguf_file.read(resolved.path), own)
         click.echo("forgotten" if known else "nothing was tuned for this file", err=True)
         return
-    name = sources.name_of(own.model, own)
-    target = runtime.examine(name, located.path, located.manifest, own)
+    name = sources.default_name(own.model, own)
+    target = runtime.examine(name, resolved.path, resolved.manifest, own)
     trials: list[Trial] = []
 
     def tell(trial: Trial) -> None:

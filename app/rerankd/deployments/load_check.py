@@ -169,6 +169,6 @@ def run_child() -> None:
 
 def _checked_as_asked(request: LoadCheckRequest) -> LoadCheckResult:
     settings = request.settings
-    manifest = sources.known(request.known_as, settings) if request.known_as else None
+    manifest = sources.find_manifest(request.known_as, settings) if request.known_as else None
     target = examine("load-check", Path(request.path), manifest, settings)
     return check_load(target, settings)

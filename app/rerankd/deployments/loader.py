@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
 from importlib.metadata import version
 
 from rerankd import settings
@@ -18,7 +17,8 @@ from rerankd.errors import ModelFileError, StateError
 from rerankd.settings import Settings
 from rerankd.sources import resolve as sources
 from rerankd.sources.gguf import Header
-from rerankd.sources.resolve import Progress, ResolvedModel
+from rerankd.sources.hub.meter import DownloadProgress
+from rerankd.sources.resolve import OnDownload, ResolvedModel
 from rerankd.store import Spec, Store
 
 logger = logging.getLogger(__name__)
@@ -43,44 +43,46 @@ class FileLoader:
         self._opener = opener
         self._observer = observer
 
-    async def download(self, spec: Spec, tell: Callable[[Progress], None]) -> ResolvedModel:
-        """Get the file here, telling the progress on the event loop."""
+    async def download(self, spec: Spec, on_progress: OnDownload) -> ResolvedModel:
+        """Find the file, or download it; `on_progress` is called on the event loop."""
         loop = asyncio.get_running_loop()
 
-        def tell_loop(progress: Progress) -> None:
-            loop.call_soon_threadsafe(tell, progress)
+        def on_thread(progress: DownloadProgress) -> None:
+            loop.call_soon_threadsafe(on_progress, progress)
 
         stop = threading.Event()
         try:
-            return await asyncio.to_thread(sources.locate, spec.source, self._base, tell_loop, stop)
+            return await asyncio.to_thread(
+                sources.resolve_model, spec.source, self._base, on_thread, stop
+            )
         finally:
-            stop.set()  # the thread goes on by itself when the deployment is stopped
+            stop.set()  # when the deployment is stopped, the thread still runs
 
-    async def verify(self, spec: Spec, located: ResolvedModel) -> tuple[Target, int]:
+    async def verify(self, spec: Spec, resolved: ResolvedModel) -> tuple[Target, int]:
         """Judge the file, and try it in a child process if this machine hasn't yet."""
         own = settings.override(self._base, spec.options)
-        target = await asyncio.to_thread(examine, spec.id, located.path, located.manifest, own)
-        if not self._is_trusted(located):
-            await load_check.check_in_child(located.path, own, located.known_as)
-            self._remember_check(located)
+        target = await asyncio.to_thread(examine, spec.id, resolved.path, resolved.manifest, own)
+        if not self._is_trusted(resolved):
+            await load_check.check_in_child(resolved.path, own, resolved.known_as)
+            self._remember_check(resolved)
         target = await asyncio.to_thread(fastest, target)
         return target, memory_needed(target, target.settings)
 
-    def _is_trusted(self, located: ResolvedModel) -> bool:
+    def _is_trusted(self, resolved: ResolvedModel) -> bool:
         """Tell whether a file is byte for byte our embedded one, or was tried here before."""
-        if sources.is_embedded(located):
+        if sources.is_embedded(resolved):
             return True
         try:
-            return bool(self._store and self._store.is_checked(located.path, engine_version()))
+            return bool(self._store and self._store.is_checked(resolved.path, engine_version()))
         except StateError as error:
             logger.warning("%s; the file is tried again", error.message)
             return False
 
-    def _remember_check(self, located: ResolvedModel) -> None:
+    def _remember_check(self, resolved: ResolvedModel) -> None:
         """Spare the next start the check; where nothing can be written, it is made again."""
         try:
             if self._store:
-                self._store.set_checked(located.path, engine_version())
+                self._store.set_checked(resolved.path, engine_version())
         except StateError as error:
             logger.warning("%s; the file will be tried again at the next start", error.message)
 

@@ -39,7 +39,7 @@ from rerankd.errors import (
 )
 from rerankd.logs import about_deployment
 from rerankd.settings import Settings
-from rerankd.sources.resolve import Progress
+from rerankd.sources.hub.meter import DownloadProgress
 from rerankd.store import Spec, Store
 
 logger = logging.getLogger(__name__)
@@ -232,13 +232,13 @@ class Deployments:
             self._set(found, "failed", f"unexpected {type(error).__name__}; the log says more")
 
     async def _load_steps(self, found: Deployment) -> None:
-        located = await self._steps.download(found.spec, lambda now: self._progress(found, now))
-        if located.manifest:
-            found.model = located.manifest.id
-            names = (located.manifest.id, *located.manifest.aliases)
+        resolved = await self._steps.download(found.spec, lambda now: self._progress(found, now))
+        if resolved.manifest:
+            found.model = resolved.manifest.id
+            names = (resolved.manifest.id, *resolved.manifest.aliases)
             found.aliases = frozenset(name.lower() for name in names)
         self._set(found, "verifying", "checking the file")
-        target, found.memory_bytes = await self._steps.verify(found.spec, located)
+        target, found.memory_bytes = await self._steps.verify(found.spec, resolved)
         self._set(found, "loading", "loading the weights")
         await self._make_room(found)
         found.runtime = await _uncut(self._steps.load(found.spec, target), self._discard)
@@ -249,7 +249,7 @@ class Deployments:
     async def _discard(self, runtime: Runtime) -> None:
         await runtime.close(0)
 
-    def _progress(self, found: Deployment, progress: Progress) -> None:
+    def _progress(self, found: Deployment, progress: DownloadProgress) -> None:
         if found.state == "downloading":
             found.progress = progress
             found.message = "downloading"

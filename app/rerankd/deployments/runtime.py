@@ -29,6 +29,7 @@ from rerankd.settings import Settings
 from rerankd.sources import gguf as gguf_file
 from rerankd.sources.catalog import Manifest
 from rerankd.sources.gguf import Header, Verdict
+from rerankd.sources.resolve import ResolvedModel, judge_file
 
 logger = logging.getLogger(__name__)
 
@@ -83,12 +84,7 @@ def examine(model_id: str, path: Path, manifest: Manifest | None, settings: Sett
 
     Raises ModelFileError or SettingsError, one line that says what is wrong and what to do.
     """
-    header = gguf_file.read(path)
-    verdict = gguf_file.judge(
-        header,
-        bare_head=bool(manifest and manifest.bare_head),
-        overrides=manifest.overrides if manifest else None,
-    )
+    header, verdict = judge_file(ResolvedModel(path, manifest))
     gguf_file.require_reranker(header, verdict, accept_degraded=settings.accept_degraded)
     check(header, verdict, settings)
     return Target(model_id, header, verdict, manifest, settings)

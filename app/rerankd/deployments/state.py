@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -11,7 +10,8 @@ from msgspec import Struct
 from rerankd.deployments.runtime import Runtime, Target
 from rerankd.domain import ModelFacts
 from rerankd.scheduling.scheduler import Load
-from rerankd.sources.resolve import Progress, ResolvedModel
+from rerankd.sources.hub.meter import DownloadProgress
+from rerankd.sources.resolve import OnDownload, ResolvedModel
 from rerankd.store import Spec
 
 State = Literal["absent", "downloading", "verifying", "loading", "ready", "draining", "failed"]
@@ -45,7 +45,7 @@ class Status(Struct, frozen=True, kw_only=True):
     created: float
     changed: float
     used: float
-    progress: Progress | None
+    progress: DownloadProgress | None
     memory_bytes: int
     load: Load
     facts: ModelFacts | None
@@ -54,11 +54,11 @@ class Status(Struct, frozen=True, kw_only=True):
 class Loader(Protocol):
     """The slow work of a deployment, in order. `rerankd.deployments.loader` does it for real."""
 
-    async def download(self, spec: Spec, tell: Callable[[Progress], None]) -> ResolvedModel:
-        """Get the model's file here, telling the progress on the event loop."""
+    async def download(self, spec: Spec, on_progress: OnDownload) -> ResolvedModel:
+        """Find the model's file, or download it; `on_progress` is called on the event loop."""
         ...
 
-    async def verify(self, spec: Spec, located: ResolvedModel) -> tuple[Target, int]:
+    async def verify(self, spec: Spec, resolved: ResolvedModel) -> tuple[Target, int]:
         """Judge and try the file; return what `load` takes and the bytes it will need."""
         ...
 
@@ -76,7 +76,7 @@ class Deployment:
         self.state: State = "absent"
         self.message = "not loaded"
         self.created = self.changed = self.used = now
-        self.progress: Progress | None = None
+        self.progress: DownloadProgress | None = None
         self.memory_bytes = 0
         self.requests = 0
         self.model = ""

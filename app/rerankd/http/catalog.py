@@ -22,9 +22,6 @@ from rerankd.sources import catalog
 from rerankd.sources import resolve as sources
 from rerankd.sources.catalog import Entry, Installed, Query
 
-INSTALLED: Installed = sources.is_installed
-"""How a file on this machine is recognised."""
-
 
 class CatalogModel(Entry, frozen=True, kw_only=True):
     """A model of the catalog, in the style of OpenAI's lists."""
@@ -102,4 +99,6 @@ def list_catalog(
     query = Query(search=search, language=language, license=license_id, fits=fits)
     own = catalog.own_folder(service.settings.catalog_dir)
     states = {one.model: one.state for one in service.deployments.statuses if one.model}
-    return Encoded(catalog_list(query, own, catalog.available_memory(), INSTALLED, states))
+    return Encoded(
+        catalog_list(query, own, catalog.available_memory(), sources.is_installed, states)
+    )

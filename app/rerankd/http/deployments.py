@@ -32,7 +32,7 @@ from rerankd.http.openapi.tags import DEPLOYMENTS_TAG
 from rerankd.http.wire import Encoded, body_of, decode
 from rerankd.service import Service
 from rerankd.settings import Settings
-from rerankd.sources.resolve import name_of
+from rerankd.sources.resolve import default_name
 
 DeploymentId = Annotated[str, PathParameter(description="The id that it has in the list")]
 
@@ -76,7 +76,7 @@ async def deploy(
 
 def _own_name(model: str, settings: Settings) -> str:
     try:
-        return name_of(model, settings)
+        return default_name(model, settings)
     except DownloadError as error:  # nothing was asked of the Hub yet: the reference is wrong
         raise InvalidRequest(error.message, param="model") from error
 

@@ -1,35 +1,32 @@
-"""Where a model comes from: a catalog id, a file on the Hub or a local path, to a local file."""
+"""From a model's name (a catalog id, a file on the Hub or a local path) to a judged local file.
+
+The Hub's modules are imported where a download or a look into its cache needs them: a server of a
+local file spends neither the memory nor the start-up time of the Hub's client.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
 from rerankd.errors import ModelFileError
 from rerankd.settings import Settings
-from rerankd.sources import catalog, hub
+from rerankd.sources import catalog, gguf
 from rerankd.sources.catalog import Manifest, Variant
+from rerankd.sources.gguf import Header, Verdict
+from rerankd.sources.hub.meter import DownloadProgress, FileProgress
+from rerankd.sources.hub.reference import Reference, RemoteFile, parse_reference, split_files
 
-HUB = "hf:"
+HUB_PREFIX = "hf:"
 
-
-class Progress(Struct, frozen=True):
-    """How far a download is, in bytes, bytes/s and seconds; 0 where it isn't known."""
-
-    done: int = 0
-    total: int = 0
-    rate: float = 0.0
-    seconds_left: float = 0.0
-
-
-Tell = Callable[[Progress], None]
+OnDownload = Callable[[DownloadProgress], None]
 
 
 class ResolvedModel(Struct, frozen=True):
-    """A model's file on this machine, with the manifest that knows it."""
+    """A model's file on this machine, with the manifest that describes it."""
 
     path: Path
     manifest: Manifest | None
@@ -39,113 +36,126 @@ class ResolvedModel(Struct, frozen=True):
         """The name by which the catalog finds the same manifest, None where there is none."""
         return f"{self.manifest.id}:{self.manifest.default}" if self.manifest else None
 
-    @property
-    def bare_head(self) -> bool:
-        """Tell whether the manifest vouches for a head without pooler."""
-        return bool(self.manifest and self.manifest.bare_head)
 
-
-def locate(
+def resolve_model(
     source: str,
     settings: Settings,
-    tell: Tell | None = None,
+    on_progress: OnDownload | None = None,
     stop: threading.Event | None = None,
 ) -> ResolvedModel:
-    """Find a model's file, downloading it where it is not here yet, until `stop` is set.
+    """Return a model's file, downloading it unless it is here, until `stop` is set.
 
     Raises DownloadError, ModelFileError, ModelNotFound (a variant) or SettingsError (a licence)
     with one line that says why it can't be had.
     """
-    manifest = known(source, settings)
+    manifest = find_manifest(source, settings)
     if manifest is not None:
         catalog.require_license(manifest, settings.accept_license)
-        files = files_of(manifest.weights)
-        path = _download(files, tell, stop) if files else catalog.weights_path(manifest)
+        files = remote_files(manifest.weights)
+        path = _download(files, on_progress, stop) if files else catalog.weights_path(manifest)
         return ResolvedModel(path, manifest)
-    if source.startswith(HUB):
-        path = _download(hub.resolve(hub.parse(source)), tell, stop)
+    if source.startswith(HUB_PREFIX):
+        path = _download(parse_reference(source), on_progress, stop)
     else:
-        path = _local(source)
-    found = catalog.identify(path, _own(settings)) if _is_file(path) else None
-    if found is not None:
-        catalog.require_license(found, settings.accept_license)
-    return ResolvedModel(path, found)
+        path = _local_path(source)
+    manifest = _identify(path, settings)
+    if manifest is not None:
+        catalog.require_license(manifest, settings.accept_license)
+    return ResolvedModel(path, manifest)
 
 
-def known(source: str, settings: Settings) -> Manifest | None:
+def judge_file(model: ResolvedModel) -> tuple[Header, Verdict]:
+    """Read a file's header and judge it, with what its manifest adds. Raises ModelFileError."""
+    header, manifest = gguf.read(model.path), model.manifest
+    if manifest is None:
+        return header, gguf.judge(header)
+    return header, gguf.judge(header, bare_head=manifest.bare_head, overrides=manifest.overrides)
+
+
+def find_manifest(source: str, settings: Settings) -> Manifest | None:
     """Return the manifest that a name of the catalog means, with the variant chosen."""
-    return catalog.find(source, _own(settings))
+    return catalog.find(source, _own_manifests(settings))
 
 
-def files_of(variant: Variant) -> tuple[hub.RemoteFile, ...]:
-    """Return what the Hub has of a variant, nothing where it lies beside its manifest."""
+def remote_files(variant: Variant) -> tuple[RemoteFile, ...]:
+    """Return a variant's files on the Hub, none where it lies beside its manifest."""
     if variant.repo is None:
         return ()
-    return hub.files_of(
-        hub.RemoteFile(variant.repo, variant.file, variant.revision, variant.bytes, variant.sha256)
+    return split_files(
+        RemoteFile(variant.repo, variant.file, variant.revision, variant.bytes, variant.sha256)
     )
 
 
 def is_installed(manifest: Manifest, variant: Variant) -> bool:
     """Tell whether a variant's file is on this machine, without the network."""
-    files = files_of(variant)
-    return hub.installed(files) is not None if files else catalog.is_beside(manifest, variant)
+    files = remote_files(variant)
+    return _is_downloaded(files) if files else catalog.is_beside(manifest, variant)
 
 
 def is_local(source: str, settings: Settings) -> bool:
-    """Tell whether a source is on this machine and needs no download."""
-    manifest = known(source, settings)
+    """Tell whether a model is on this machine and needs no download."""
+    manifest = find_manifest(source, settings)
     if manifest is not None:
         return is_installed(manifest, manifest.weights)
-    if source.startswith(HUB):
-        return hub.installed(hub.parse(source)) is not None
-    return True
+    return not source.startswith(HUB_PREFIX) or _is_downloaded(parse_reference(source))
 
 
-def is_embedded(located: ResolvedModel) -> bool:
-    """Tell whether a file is one that came with this program."""
-    manifest = located.manifest
+def is_embedded(model: ResolvedModel) -> bool:
+    """Tell whether a file is the one that comes with rerankd."""
+    manifest = model.manifest
     return manifest is not None and manifest.folder == catalog.folder() and manifest.weights.tested
 
 
-def name_of(source: str, settings: Settings) -> str:
-    """Return the name a model goes by unless it is given another."""
-    manifest = known(source, settings)
+def default_name(source: str, settings: Settings) -> str:
+    """Return the name that a model goes by unless it is given another."""
+    manifest = find_manifest(source, settings)
     if manifest is not None:
         return manifest.id
-    if source.startswith(HUB):
-        reference = hub.parse(source)
+    if source.startswith(HUB_PREFIX):
+        reference = parse_reference(source)
         # A quantization is no name: owner/some-model-GGUF:Q8_0 goes by some-model-GGUF.
         repo = reference.repo.rpartition("/")[2]
         return repo if reference.is_quantization else Path(reference.file).stem
-    path = _local(source)
-    found = catalog.identify(path, _own(settings)) if _is_file(path) else None
-    return found.id if found else path.stem
+    path = _local_path(source)
+    manifest = _identify(path, settings)
+    return manifest.id if manifest else path.stem
 
 
-def _local(source: str) -> Path:
+def _local_path(source: str) -> Path:
     try:
         return Path(source).expanduser()
     except RuntimeError as error:  # ~nobody/model.gguf
         raise ModelFileError(f"{source}: {error}") from error
 
 
-def _is_file(path: Path) -> bool:
+def _identify(path: Path, settings: Settings) -> Manifest | None:
+    """Return the manifest of the very file at a path, None also where there is no file."""
     try:
-        return path.is_file()
-    except OSError:  # a name too long for the file system, a folder nobody may look into
-        return False
+        is_file = path.is_file()
+    except OSError:  # a name too long for the file system, a folder that may not be searched
+        is_file = False
+    return catalog.identify(path, _own_manifests(settings)) if is_file else None
 
 
-def _own(settings: Settings) -> Path | None:
+def _own_manifests(settings: Settings) -> Path | None:
     return catalog.own_folder(settings.catalog_dir)
 
 
 def _download(
-    files: tuple[hub.RemoteFile, ...], tell: Tell | None, stop: threading.Event | None
+    wanted: Reference | Sequence[RemoteFile],
+    on_progress: OnDownload | None,
+    stop: threading.Event | None,
 ) -> Path:
-    def on_progress(now: hub.Progress) -> None:
-        if tell:
-            tell(Progress(now.done, now.total, now.rate, now.seconds_left or 0.0))
+    from rerankd.sources.hub import files  # noqa: PLC0415 - see the module's docstring
 
-    return hub.download(files, on_progress=on_progress, stop=stop)
+    def on_file(now: FileProgress) -> None:
+        if on_progress:
+            on_progress(now.amount)
+
+    return files.download(wanted, on_progress=on_file, stop=stop)
+
+
+def _is_downloaded(wanted: Reference | Sequence[RemoteFile]) -> bool:
+    from rerankd.sources.hub import files  # noqa: PLC0415 - see the module's docstring
+
+    return files.find_installed(wanted) is not None

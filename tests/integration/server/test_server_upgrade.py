@@ -18,8 +18,8 @@ from rerankd.deployments import applied_tuning as tuned
 from rerankd.ranking.score_cache import FILE as SCORES
 from rerankd.ranking.score_cache import SCHEMA as SCORES_SCHEMA
 from rerankd.sources import gguf as gguf_file
-from rerankd.sources import hub
-from rerankd.sources.hub import RemoteFile
+from rerankd.sources.hub.files import find_installed
+from rerankd.sources.hub.reference import RemoteFile
 from rerankd.store import FILE, SCHEMA, Store
 
 from support.hub_standin import COMMIT, isolate, sha256_of
@@ -161,13 +161,13 @@ def test_downloaded_models_are_known_without_being_read(
         folder.mkdir(parents=True)
     blob.write_bytes(text)
     link.symlink_to(blob)
-    assert hub.installed([wanted]) is None
+    assert find_installed([wanted]) is None
 
     changed = blob.stat().st_mtime_ns
     stamp = f'{{"bytes":{len(text)},"changed_ns":{changed},"sha256":"{sha256_of(text)}"}}'
     blob.with_name(f"{blob.name}.verified").write_text(stamp)
 
-    assert hub.installed([wanted]) == link
+    assert find_installed([wanted]) == link
 
 
 def test_keys_deployments_and_scores_outlive_a_restart(tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ def test_what_is_here_needs_no_download() -> None:
 
 def test_the_command_asks_what_it_is_wired_to(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both commands take their word for what is here from one function."""
-    monkeypatch.setattr(command, "INSTALLED", everything_here)
+    monkeypatch.setattr(command.sources, "is_installed", everything_here)
     assert all(row["installed"] for row in rows())
     (found,) = rows("show", "bge-reranker-base")
     assert found["serve"] == ["rerankd serve --model bge-reranker-base:Q8_0"]

@@ -16,10 +16,10 @@ import pytest
 from click.testing import CliRunner, Result
 from huggingface_hub import constants
 
-from rerankd.cli.pull import Lines, detail, pull, rm
+from rerankd.cli.pull import ProgressLines, detail, pull, rm
 from rerankd.errors import DownloadError, ModelNotFound, RerankdError, SettingsError
 from rerankd.sources import catalog
-from rerankd.sources.hub import Progress
+from rerankd.sources.hub.meter import DownloadProgress, FileProgress, Stage
 
 from support.fakes import PATIENCE
 from support.hub_standin import COMMIT, HubStandin, isolate, listening, point, sha256_of
@@ -271,26 +271,32 @@ def test_rm_of_a_quantization_that_is_not_here_says_so(standin: HubStandin) -> N
 # words
 
 
+def _progress(
+    stage: Stage, file: str, done: int, total: int, rate: float, seconds_left: float
+) -> FileProgress:
+    return FileProgress(stage, file, DownloadProgress(done, total, rate, seconds_left))
+
+
 @pytest.mark.parametrize(
     ("now", "expected"),
     [
-        (Progress("downloading", "f", 5_000_000, 10_000_000, 0.0, None), "downloading 5.0 MB of"),
-        (Progress("downloading", "f", 0, 1000, 1_500_000.0, 0.0), "0 bytes of 1.0 kB, 1.5 MB/s"),
-        (Progress("downloading", "f", 1, 1000, 10.0, 99.9), "10 bytes/s, 1:40 left"),
-        (Progress("verifying", "f", 1000, 1000, 0.0, None), "verifying 1.0 kB of 1.0 kB"),
+        (_progress("downloading", "f", 5_000_000, 10_000_000, 0.0, 0.0), "downloading 5.0 MB of"),
+        (_progress("downloading", "f", 0, 1000, 1_500_000.0, 0.0), "0 bytes of 1.0 kB, 1.5 MB/s"),
+        (_progress("downloading", "f", 1, 1000, 10.0, 99.9), "10 bytes/s, 1:40 left"),
+        (_progress("verifying", "f", 1000, 1000, 0.0, 0.0), "verifying 1.0 kB of 1.0 kB"),
     ],
 )
-def test_details_are_what_is_known(now: Progress, expected: str) -> None:
+def test_details_are_what_is_known(now: FileProgress, expected: str) -> None:
     """Bytes always, rate and time left once there are some."""
     assert expected in detail(now)
 
 
 def test_a_log_gets_a_line_for_each_tenth(capsys: pytest.CaptureFixture[str]) -> None:
     """Many reports make few lines, and none before the size is known."""
-    tell = Lines("m")
-    tell(Progress("downloading", "", 0, 0, 0.0, None))
+    tell = ProgressLines("m")
+    tell(_progress("downloading", "", 0, 0, 0.0, 0.0))
     for done in range(1001):
-        tell(Progress("downloading", "f", done, 1000, 0.0, None))
+        tell(_progress("downloading", "f", done, 1000, 0.0, 0.0))
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 11
     assert lines[0] == "m: downloading 0 bytes of 1.0 kB"

@@ -24,7 +24,8 @@ from rerankd.errors import (
 from rerankd.scheduling.scheduler import Load
 from rerankd.settings import Settings
 from rerankd.sources.catalog import Manifest, find
-from rerankd.sources.resolve import Progress, ResolvedModel
+from rerankd.sources.hub.meter import DownloadProgress
+from rerankd.sources.resolve import OnDownload, ResolvedModel
 from rerankd.store import Spec, Store
 
 from support.fakes import PATIENCE
@@ -66,7 +67,7 @@ class FakeSteps:
         self.held: dict[str, asyncio.Event] = {}
         self.fails: dict[str, Exception] = {}
         self.runtimes: dict[str, list[FakeRuntime]] = {}
-        self.tell: Callable[[Progress], None] | None = None
+        self.on_progress: OnDownload | None = None
         self.reached = {step: asyncio.Event() for step in ("download", "verify", "load")}
 
     @property
@@ -85,8 +86,8 @@ class FakeSteps:
         if step in self.fails:
             raise self.fails[step]
 
-    async def download(self, _spec: Spec, tell: Callable[[Progress], None]) -> Any:
-        self.tell = tell
+    async def download(self, _spec: Spec, on_progress: OnDownload) -> Any:
+        self.on_progress = on_progress
         await self._at("download")
         return ResolvedModel(Path("x.gguf"), self.manifest)
 
@@ -175,13 +176,13 @@ def test_progress_is_told_while_downloading() -> None:
         gate = house.steps.hold("download")
         deployed = house.all.deploy(spec("a"))
         await house.steps.began.wait()
-        assert house.steps.tell
-        house.steps.tell(Progress(done=5, total=10, rate=2.0, seconds_left=2.5))
+        assert house.steps.on_progress
+        house.steps.on_progress(DownloadProgress(done=5, total=10, rate=2.0, seconds_left=2.5))
         progress = house.all.status("a").progress
         gate.set()
         await settled(deployed)
 
-        assert progress == Progress(done=5, total=10, rate=2.0, seconds_left=2.5)
+        assert progress == DownloadProgress(done=5, total=10, rate=2.0, seconds_left=2.5)
         assert house.all.status("a").progress is None
 
     run(check)
@@ -438,9 +439,9 @@ def test_slow_listeners_miss_old_events_and_hold_nobody() -> None:
         events = house.all.events()
         await anext(events)
         await house.steps.began.wait()
-        assert house.steps.tell
+        assert house.steps.on_progress
         for number in range(1000):
-            house.steps.tell(Progress(done=number, total=1000))
+            house.steps.on_progress(DownloadProgress(done=number, total=1000))
         gate.set()
         await settled(deployed)
         seen = [await anext(events) for _ in range(256)]

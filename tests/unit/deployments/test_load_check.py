@@ -213,9 +213,9 @@ def test_a_child_judges_as_the_manifest_does(tmp_path: Path) -> None:
     (tmp_path / "bare.toml").write_text(BARE.format(size=path.stat().st_size))
     settings = Settings(catalog_dir=str(tmp_path))
     spec = Spec(id="bare", source="bare")
-    located = sources.locate(spec.source, settings)
+    resolved = sources.resolve_model(spec.source, settings)
 
-    target, _ = asyncio.run(FileLoader(settings, None).verify(spec, located))
+    target, _ = asyncio.run(FileLoader(settings, None).verify(spec, resolved))
 
     assert target.verdict.family == "bert"
     with pytest.raises(LoadCheckFailed, match="no rank head"):

@@ -22,9 +22,10 @@ from rerankd.errors import ModelFileError, ModelNotFound, RerankdError, Settings
 from rerankd.http.catalog import PARAMETERS, CatalogList, list_catalog
 from rerankd.http.guard import KeyGuard
 from rerankd.http.statuses import answer_error, answer_framework
-from rerankd.sources import catalog, hub
+from rerankd.sources import catalog
 from rerankd.sources import gguf as gguf_file
 from rerankd.sources.catalog import Entry, Manifest, Query, lookup, manifest, memory
+from rerankd.sources.hub.reference import parse_reference
 
 from support.places import ROOT
 from support.serving import service_of
@@ -243,7 +244,7 @@ def test_weights_are_beside_their_manifest_or_on_the_hub(ours: Manifest) -> None
             assert (ours.folder / variant.file).is_file()
             assert (ours.folder / f"{ours.id}.md").read_text("utf-8").strip()
         else:
-            read = hub.parse(variant.reference)
+            read = parse_reference(variant.reference)
             assert (variant.repo, variant.revision) == (read.repo, read.revision)
             assert read.file == variant.file
 

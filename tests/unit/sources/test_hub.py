@@ -21,10 +21,19 @@ import pytest
 from huggingface_hub import constants
 
 from rerankd.errors import DownloadError
-from rerankd.sources import hub
-from rerankd.sources.hub import Progress, Reference, RemoteFile, cache, file_download, transfer
-from rerankd.sources.hub.meter import Abandoned, Meter
-from rerankd.sources.hub.reference import MOST_PARTS, choose, parts_of
+from rerankd.sources.hub import cache, fetch, files
+from rerankd.sources.hub.files import download, find_installed, remove
+from rerankd.sources.hub.listing import resolve_cached_files, resolve_files
+from rerankd.sources.hub.meter import Abandoned, FileProgress, Meter
+from rerankd.sources.hub.reference import (
+    MOST_SPLITS,
+    Reference,
+    RemoteFile,
+    choose_file,
+    parse_reference,
+    split_files,
+    split_names,
+)
 
 from support.fakes import PATIENCE
 from support.hub_standin import COMMIT, HubStandin, isolate, listening, point, sha256_of
@@ -67,7 +76,7 @@ class Usage(NamedTuple):
 )
 def test_references_are_read(text: str, expected: Reference) -> None:
     """Owner, repository, file or quantization, and revision are told apart, and written back."""
-    found = hub.parse(text)
+    found = parse_reference(text)
     assert expected == found
     assert text == str(found)
     assert found.is_quantization is (".gguf" not in text)
@@ -104,7 +113,7 @@ def test_references_are_read(text: str, expected: Reference) -> None:
 def test_anything_else_is_refused_with_the_form(text: str) -> None:
     """A text that is no reference is shown, in one line, with the form it should have."""
     with pytest.raises(DownloadError) as refused:
-        hub.parse(text)
+        parse_reference(text)
     assert "\n" not in refused.value.message
     assert repr(text)[:500] in refused.value.message
     assert "hf:owner/repo:file.gguf[@revision]" in refused.value.message
@@ -113,21 +122,21 @@ def test_anything_else_is_refused_with_the_form(text: str) -> None:
 def test_a_split_file_has_all_its_parts() -> None:
     """Any part names them all, in order; another name stands for itself."""
     parts = ("q/m-00001-of-00003.gguf", "q/m-00002-of-00003.gguf", "q/m-00003-of-00003.gguf")
-    assert parts == parts_of(parts[1])
-    assert parts_of("m.gguf") == ("m.gguf",)
-    sized = hub.files_of(RemoteFile("a/b", parts[0], "v1", 5, "0" * 64))
+    assert parts == split_names(parts[1])
+    assert split_names("m.gguf") == ("m.gguf",)
+    sized = split_files(RemoteFile("a/b", parts[0], "v1", 5, "0" * 64))
     assert parts == tuple(file.file for file in sized)
     assert [file.bytes for file in sized] == [5, None, None]
     assert {file.revision for file in sized} == {"v1"}
 
 
 @pytest.mark.parametrize(
-    "count", ["00000-of-00003", "00004-of-00003", f"00001-of-{MOST_PARTS + 1:05}"]
+    "count", ["00000-of-00003", "00004-of-00003", f"00001-of-{MOST_SPLITS + 1:05}"]
 )
 def test_parts_that_count_wrong_are_refused(count: str) -> None:
     """A part beyond the last, or more parts than anybody has, is no name of a model."""
     with pytest.raises(DownloadError, match="parts"):
-        parts_of(f"m-{count}.gguf")
+        split_names(f"m-{count}.gguf")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +157,7 @@ def test_parts_that_count_wrong_are_refused(count: str) -> None:
 )
 def test_a_quantization_means_one_file(quantization: str, names: list[str], expected: str) -> None:
     """The name must have it as a whole word; projectors don't count, parts count once."""
-    assert expected == choose(Reference("a/b", quantization), names)
+    assert expected == choose_file(Reference("a/b", quantization), names)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +174,7 @@ def test_a_quantization_that_is_not_clear_lists_what_there_is(
 ) -> None:
     """Several candidates, or none, are listed in one line, which has an end."""
     with pytest.raises(DownloadError) as refused:
-        choose(Reference("a/b", "Q8_0"), names)
+        choose_file(Reference("a/b", "Q8_0"), names)
     assert refused.value.message.startswith("hf:a/b:Q8_0: ")
     assert expected in refused.value.message
     assert "\n" not in refused.value.message
@@ -192,12 +201,12 @@ def test_the_rate_is_smoothed() -> None:
     for _ in range(4):
         clock.now += 1
         meter.advance(1_000)
-    steady = meter.progress
+    steady = meter.progress.amount
     assert (steady.done, steady.total, steady.rate) == (5_000, 10_000, 1_000)
     assert steady.seconds_left == 5
     clock.now += 1
     meter.advance(0)
-    assert 800 < meter.progress.rate < 850
+    assert 800 < meter.progress.amount.rate < 850
 
 
 def test_the_rate_falls_while_nothing_comes() -> None:
@@ -208,8 +217,8 @@ def test_the_rate_falls_while_nothing_comes() -> None:
     clock.now += 1
     meter.advance(1_000)
     clock.now += 60
-    assert meter.progress.rate < 1
-    assert meter.progress.seconds_left is None
+    assert meter.progress.amount.rate < 1
+    assert meter.progress.amount.seconds_left == 0
     assert meter.idle_seconds == 60
 
 
@@ -220,10 +229,10 @@ def test_a_burst_is_not_a_rate() -> None:
     meter.begin("downloading", "f", total=10_000)
     clock.now += 0.001
     meter.advance(5_000)
-    assert meter.progress.rate == 0
+    assert meter.progress.amount.rate == 0
     clock.now += 0.999
     meter.advance(5_000)
-    assert meter.progress.rate == 10_000
+    assert meter.progress.amount.rate == 10_000
 
 
 def test_bytes_that_come_again_are_no_progress() -> None:
@@ -233,7 +242,7 @@ def test_bytes_that_come_again_are_no_progress() -> None:
     meter.begin("downloading", "f", total=100, done=60)
     clock.now += 1
     meter.advance(-60)
-    assert (meter.progress.done, meter.progress.rate) == (0, 0)
+    assert (meter.progress.amount.done, meter.progress.amount.rate) == (0, 0)
 
 
 def test_an_abandoned_meter_ends_its_download() -> None:
@@ -263,7 +272,7 @@ def point_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pauses: list[float
     """Give a function that sends the client to an address, with a cache and no token."""
     del pauses  # only so that nobody waits
     isolate(monkeypatch, tmp_path / "cache")
-    monkeypatch.setattr(file_download, "CHUNK", 64)
+    monkeypatch.setattr(fetch, "DOWNLOAD_CHUNK", 64)
     return lambda address: point(monkeypatch, address)
 
 
@@ -306,7 +315,7 @@ def await_downloads() -> None:
 def refusal(*files: RemoteFile) -> str:
     """Return what a failed download says: one line that starts with the reference."""
     with pytest.raises(DownloadError) as refused:
-        hub.download(files)
+        download(files)
     message = refused.value.message
     assert message.startswith(f"{files[0]}: ")
     assert "\n" not in message
@@ -315,25 +324,25 @@ def refusal(*files: RemoteFile) -> str:
 
 def blob_names() -> list[str]:
     """Return the names of all files among the blobs."""
-    blobs = cache.blobs(REPO)
+    blobs = cache.blobs_folder(REPO)
     return sorted(path.name for path in blobs.iterdir()) if blobs.is_dir() else []
 
 
 def test_a_file_is_downloaded_once(standin: HubStandin) -> None:
     """The first call downloads the file, the second only asks whether it is still the same."""
-    path = hub.fetch(REFERENCE)
+    path = download(REFERENCE)
     assert path.name == FILE
     assert path.read_bytes() == CONTENT
     assert standin.sent == len(CONTENT)
     standin.requests.clear()
-    assert path == hub.fetch(REFERENCE)
+    assert path == download(REFERENCE)
     expected = ["HEAD main"]
     assert expected == standin.requests
 
 
 def test_the_client_s_own_cache_is_used(standin: HubStandin) -> None:
     """Link, blob and reference lie where the client puts them: it finds them itself."""
-    path = hub.fetch(REFERENCE)
+    path = download(REFERENCE)
     standin.requests.clear()
     found = huggingface_hub.hf_hub_download(REPO, FILE, local_files_only=True)
     assert found == str(path)
@@ -345,14 +354,14 @@ def test_the_client_s_own_cache_is_used(standin: HubStandin) -> None:
 def test_a_file_in_a_folder_is_downloaded(standin: HubStandin) -> None:
     """A file's path in the repository is kept."""
     standin.files[f"{REPO}:q8/part.gguf"] = b"part"
-    path = hub.fetch(Reference(REPO, "q8/part.gguf"))
+    path = download(Reference(REPO, "q8/part.gguf"))
     expected = ("q8", "part.gguf")
     assert expected == path.parts[-2:]
 
 
 def test_a_named_revision_is_downloaded(standin: HubStandin) -> None:
     """A tag stands for its commit, and the bytes are asked for by the commit."""
-    path = hub.fetch(Reference(REPO, FILE, "v1"))
+    path = download(Reference(REPO, FILE, "v1"))
     assert COMMIT in path.parts
     expected = ["HEAD v1", f"GET {COMMIT}", "HEAD v1"]
     assert expected == standin.requests
@@ -360,18 +369,18 @@ def test_a_named_revision_is_downloaded(standin: HubStandin) -> None:
 
 def test_a_pinned_file_in_the_cache_needs_no_hub(standin: HubStandin) -> None:
     """A revision given as a commit can't change, so that nobody is asked about it."""
-    path = hub.download([PINNED])
+    path = download([PINNED])
     standin.requests.clear()
-    assert path == hub.download([PINNED])
+    assert path == download([PINNED])
     assert not standin.requests
 
 
 def test_a_split_model_is_downloaded_as_a_whole(standin: HubStandin) -> None:
     """All parts are fetched, the first one's path returned, and progress counts all of them."""
-    names = parts_of("m-00001-of-00003.gguf")
+    names = split_names("m-00001-of-00003.gguf")
     standin.files = {f"{REPO}:{name}": bytes([place]) * 1000 for place, name in enumerate(names)}
-    told: list[Progress] = []
-    path = hub.download(hub.resolve(Reference(REPO, names[2])), on_progress=told.append)
+    told: list[FileProgress] = []
+    path = download((Reference(REPO, names[2])), on_progress=told.append)
     assert path.name == names[0]
     assert [path.with_name(name).read_bytes()[0] for name in names] == [0, 1, 2]
     assert standin.sent == 3000
@@ -382,10 +391,10 @@ def test_a_split_model_is_downloaded_as_a_whole(standin: HubStandin) -> None:
 
 def test_a_split_model_needs_every_part(standin: HubStandin) -> None:
     """A missing part is named, before anything is downloaded."""
-    names = parts_of("m-00001-of-00002.gguf")
+    names = split_names("m-00001-of-00002.gguf")
     standin.files = {f"{REPO}:{names[0]}": b"part"}
     with pytest.raises(DownloadError, match=r"m-00002-of-00002\.gguf: no such file"):
-        hub.download(hub.resolve(Reference(REPO, names[0])))
+        download(Reference(REPO, names[0]))
     assert not standin.sent
 
 
@@ -393,35 +402,35 @@ def test_a_quantization_is_looked_up(standin: HubStandin) -> None:
     """The repository's list tells the file, its size and its SHA-256, at the revision asked for."""
     standin.files[f"{REPO}:some-model.Q4_K_M.gguf"] = b"small"
     expected = RemoteFile(REPO, FILE, "v1", len(CONTENT), sha256_of(CONTENT))
-    assert hub.resolve(Reference(REPO, "q8_0", "v1")) == (expected,)
+    assert resolve_files(Reference(REPO, "q8_0", "v1")) == (expected,)
     assert standin.listings == ["v1"]
-    assert hub.fetch(Reference(REPO, "Q8_0")).read_bytes() == CONTENT
+    assert download(Reference(REPO, "Q8_0")).read_bytes() == CONTENT
 
 
 def test_a_quantization_in_the_cache_needs_no_hub(
     standin: HubStandin, point_to: PointTo, closed_port: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """While the Hub can't be reached the cache's own files are looked at, and the log says so."""
-    path = hub.fetch(Reference(REPO, "Q8_0"))
-    assert hub.resolve_installed(Reference(REPO, "Q8_0")) == (REMOTE,)
+    path = download(Reference(REPO, "Q8_0"))
+    assert resolve_cached_files(Reference(REPO, "Q8_0")) == (REMOTE,)
     point_to(closed_port)
-    assert path == hub.fetch(Reference(REPO, "Q8_0"))
-    assert "looking at the files in the cache" in caplog.text
+    assert path == download(Reference(REPO, "Q8_0"))
+    assert "using the files in the cache" in caplog.text
     assert standin.listings == ["main"]
 
 
 def test_a_quantization_of_no_repository_is_refused(standin: HubStandin) -> None:
     """The repository is named as missing, not the file."""
     with pytest.raises(DownloadError, match="no such repository, or it is private"):
-        hub.resolve(Reference("a/b", "Q8_0"))
+        resolve_files(Reference("a/b", "Q8_0"))
     assert standin.listings == ["main"]
 
 
 def test_a_renamed_repository_is_followed(standin: HubStandin) -> None:
     """The Hub's redirect from an old name is taken, for files and for lists."""
     standin.moved["old/name"] = REPO
-    assert hub.fetch(Reference("old/name", FILE)).read_bytes() == CONTENT
-    assert hub.resolve(Reference("old/name", "Q8_0"))[0].file == FILE
+    assert download(Reference("old/name", FILE)).read_bytes() == CONTENT
+    assert resolve_files(Reference("old/name", "Q8_0"))[0].file == FILE
 
 
 def test_a_token_stays_with_the_hub(
@@ -431,7 +440,7 @@ def test_a_token_stays_with_the_hub(
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     standin.storage = served[1].replace("127.0.0.1", "localhost")
     standin.cuts = [640]
-    assert hub.fetch(REFERENCE).read_bytes() == CONTENT
+    assert download(REFERENCE).read_bytes() == CONTENT
     assert not standin.tokens
     assert standin.sent == len(CONTENT)
 
@@ -439,23 +448,27 @@ def test_a_token_stays_with_the_hub(
 # progress, sharing, stopping
 
 
-def test_progress_is_told(standin: HubStandin) -> None:
+def test_progress_is_reported(standin: HubStandin) -> None:
     """Callers hear how far the download is while it runs, and its end as a verified file."""
     standin.stalls = [640]
-    told: list[Progress] = []
+    told: list[FileProgress] = []
 
-    def tell(now: Progress) -> None:
+    def tell(now: FileProgress) -> None:
         told.append(now)
-        if now.done >= 640:
+        if now.amount.done >= 640:
             standin.released.set()
 
-    hub.download([REMOTE], on_progress=tell)
-    downloading = [now for now in told if now.stage == "downloading" and now.total]
-    assert downloading[0].total == len(CONTENT)
+    download([REMOTE], on_progress=tell)
+    downloading = [now for now in told if now.stage == "downloading" and now.amount.total]
+    assert downloading[0].amount.total == len(CONTENT)
     assert {now.file for now in downloading} == {FILE}
-    assert 640 in {now.done for now in downloading}
+    assert 640 in {now.amount.done for now in downloading}
     last = told[-1]
-    assert (last.stage, last.done, last.total) == ("verifying", len(CONTENT), len(CONTENT))
+    assert (last.stage, last.amount.done, last.amount.total) == (
+        "verifying",
+        len(CONTENT),
+        len(CONTENT),
+    )
 
 
 class Caller:
@@ -464,10 +477,10 @@ class Caller:
     def __init__(self, pool: ThreadPoolExecutor, remote: RemoteFile, until: int) -> None:
         self.heard, self.stop = threading.Event(), threading.Event()
         self._until = until
-        self.path = pool.submit(hub.download, [remote], on_progress=self._tell, stop=self.stop)
+        self.path = pool.submit(download, [remote], on_progress=self._tell, stop=self.stop)
 
-    def _tell(self, now: Progress) -> None:
-        if now.done >= self._until:
+    def _tell(self, now: FileProgress) -> None:
+        if now.amount.done >= self._until:
             self.heard.set()
 
 
@@ -510,7 +523,7 @@ def test_a_stopped_download_keeps_what_came(standin: HubStandin) -> None:
     standin.released.set()
     await_downloads()
     standin.requests.clear()
-    assert hub.fetch(REFERENCE).read_bytes() == CONTENT
+    assert download(REFERENCE).read_bytes() == CONTENT
     assert f"GET {COMMIT} bytes=640-" in standin.requests
 
 
@@ -554,8 +567,8 @@ def test_a_download_that_is_ending_is_started_again(
             raise outcome
         return outcome
 
-    monkeypatch.setattr(transfer, "deliver", deliver)
-    assert tmp_path == hub.download([REMOTE])
+    monkeypatch.setattr(files, "fetch_files", deliver)
+    assert tmp_path == download([REMOTE])
     assert next(outcomes, None) is None
 
 
@@ -565,21 +578,21 @@ def test_a_fault_of_ours_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> 
     def deliver(_files: object, _meter: object) -> Path:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(transfer, "deliver", deliver)
+    monkeypatch.setattr(files, "fetch_files", deliver)
     with pytest.raises(ZeroDivisionError):
-        hub.download([REMOTE])
-    hub.remove([])
+        download([REMOTE])
+    remove([])
 
 
 def test_downloads_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """No files, too many files or too many downloads at a time are refused."""
     with pytest.raises(DownloadError, match="0 files"):
-        hub.download([])
+        download([])
     with pytest.raises(DownloadError, match="201 files"):
-        hub.download([REMOTE] * 201)
-    monkeypatch.setattr(transfer, "MOST_DOWNLOADS", 0)
+        download([REMOTE] * 201)
+    monkeypatch.setattr(files, "MOST_DOWNLOADS", 0)
     with pytest.raises(DownloadError, match="downloads are running"):
-        hub.download([REMOTE])
+        download([REMOTE])
 
 
 # lost connections
@@ -588,7 +601,7 @@ def test_downloads_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_broken_download_goes_on_where_it_stopped(standin: HubStandin) -> None:
     """After a lost connection the rest is asked for, no byte twice, and the file is whole."""
     standin.cuts = [640, 1280]
-    assert hub.fetch(REFERENCE).read_bytes() == CONTENT
+    assert download(REFERENCE).read_bytes() == CONTENT
     gets = [request for request in standin.requests if request.startswith("GET")]
     assert gets == [f"GET {COMMIT}", f"GET {COMMIT} bytes=640-", f"GET {COMMIT} bytes=1920-"]
     assert standin.sent == len(CONTENT)
@@ -597,10 +610,10 @@ def test_a_broken_download_goes_on_where_it_stopped(standin: HubStandin) -> None
 def test_a_hub_that_sends_all_again_is_read_again(standin: HubStandin) -> None:
     """Where ranges are not served the file is still whole, and the count is right."""
     standin.cuts, standin.ranges = [640], False
-    told: list[Progress] = []
-    hub.download([REMOTE], on_progress=told.append)
-    assert hub.installed([PINNED])
-    assert max(now.done for now in told) == len(CONTENT)
+    told: list[FileProgress] = []
+    download([REMOTE], on_progress=told.append)
+    assert find_installed([PINNED])
+    assert max(now.amount.done for now in told) == len(CONTENT)
     assert standin.sent == len(CONTENT) + 640
 
 
@@ -613,26 +626,26 @@ def test_a_download_that_breaks_again_and_again_fails(
     assert 1 <= len(pauses) < len(standin.cuts)
     standin.cuts = []
     standin.requests.clear()
-    assert hub.fetch(REFERENCE).read_bytes() == CONTENT
+    assert download(REFERENCE).read_bytes() == CONTENT
     assert f"GET {COMMIT} bytes=640-" in standin.requests
     assert standin.sent == len(CONTENT)
 
 
 def test_all_that_is_missing_may_be_nothing(standin: HubStandin) -> None:
     """A download that ended between its last byte and its name is only verified and named."""
-    partial = cache.blobs(REPO) / f"{sha256_of(CONTENT)}.incomplete"
+    partial = cache.blobs_folder(REPO) / f"{sha256_of(CONTENT)}.incomplete"
     partial.parent.mkdir(parents=True)
     partial.write_bytes(CONTENT)
-    assert hub.fetch(REFERENCE).read_bytes() == CONTENT
+    assert download(REFERENCE).read_bytes() == CONTENT
     assert not standin.sent
 
 
 def test_a_part_that_is_too_long_is_started_again(standin: HubStandin) -> None:
     """A partial file of more bytes than the file has is none of it."""
-    partial = cache.blobs(REPO) / f"{sha256_of(CONTENT)}.incomplete"
+    partial = cache.blobs_folder(REPO) / f"{sha256_of(CONTENT)}.incomplete"
     partial.parent.mkdir(parents=True)
     partial.write_bytes(CONTENT + b"more")
-    assert hub.fetch(REFERENCE).read_bytes() == CONTENT
+    assert download(REFERENCE).read_bytes() == CONTENT
     assert standin.sent == len(CONTENT)
 
 
@@ -642,7 +655,7 @@ def test_a_stalled_connection_is_opened_again(
     """When nothing comes for the read timeout, the rest is asked for anew."""
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.5)
     standin.stalls = [640]
-    assert hub.fetch(REFERENCE).read_bytes() == CONTENT
+    assert download(REFERENCE).read_bytes() == CONTENT
     assert f"GET {COMMIT} bytes=640-" in standin.requests
 
 
@@ -653,20 +666,21 @@ def test_a_connection_that_always_stalls_is_an_error(
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.05)
     standin.stalls = [0] * 20
     assert "the connection was lost again and again (ReadTimeout)" in refusal(REMOTE)
-    assert not hub.installed([REMOTE])
+    assert not find_installed([REMOTE])
 
 
 def test_nobody_waits_for_a_trickle(standin: HubStandin, monkeypatch: pytest.MonkeyPatch) -> None:
     """When no whole piece comes for long, callers leave though the connection lives."""
-    monkeypatch.setattr(transfer, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(files, "STALL_SECONDS", 0.3)
     standin.stalls = [640]
     assert "no data came for 0.3 s" in refusal(REMOTE)
 
 
 CHILD = """
 import sys
-from rerankd.sources import hub
-hub.download([hub.RemoteFile(*sys.argv[1:])], on_progress=lambda now: print(now.done, flush=True))
+from rerankd.sources.hub.files import download
+from rerankd.sources.hub.reference import RemoteFile
+download([RemoteFile(*sys.argv[1:])], on_progress=lambda now: print(now.amount.done, flush=True))
 """
 
 
@@ -692,12 +706,12 @@ def test_a_killed_process_loses_little_and_leaves_nothing_in_the_way(
         assert any(int(line) >= 2 * (1 << 18) for line in child.stdout)
         child.send_signal(signal.SIGKILL)
     standin.released.set()
-    (partial,) = cache.blobs(REPO).iterdir()
+    (partial,) = cache.blobs_folder(REPO).iterdir()
     kept = partial.stat().st_size
     assert kept in {1 << 18, 2 << 18}
-    assert hub.installed([REMOTE]) is None
+    assert find_installed([REMOTE]) is None
     standin.requests.clear()
-    assert hub.fetch(REFERENCE).read_bytes() == content
+    assert download(REFERENCE).read_bytes() == content
     assert f"GET {COMMIT} bytes={kept}-" in standin.requests
     assert blob_names() == [sha256_of(content), f"{sha256_of(content)}.verified"]
 
@@ -711,11 +725,11 @@ def test_a_wrong_hash_is_refused_and_not_used_later(standin: HubStandin) -> None
     message = refusal(REMOTE)
     assert sha256_of(bytes(len(CONTENT))) in message
     assert sha256_of(CONTENT) in message
-    assert hub.installed([REMOTE]) is None
+    assert find_installed([REMOTE]) is None
     assert not blob_names()
     assert sha256_of(CONTENT) in refusal(REMOTE)
     standin.lies.clear()
-    assert hub.fetch(REFERENCE).read_bytes() == CONTENT
+    assert download(REFERENCE).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
@@ -757,28 +771,28 @@ def test_another_file_than_the_manifest_s_is_not_downloaded(
 
 def test_a_cached_file_that_the_manifest_does_not_mean_is_refused(standin: HubStandin) -> None:
     """A good file of other bytes than the manifest's is refused, but left to whom it belongs."""
-    hub.download([PINNED])
+    download([PINNED])
     other = RemoteFile(REPO, FILE, COMMIT, sha256="0" * 64)
     assert f"its sha256 is {PINNED.sha256} instead of {'0' * 64}" in refusal(other)
     assert f"{len(CONTENT)} bytes instead of 5" in refusal(RemoteFile(REPO, FILE, COMMIT, 5))
-    assert hub.installed([other]) is None
-    assert hub.installed([PINNED])
+    assert find_installed([other]) is None
+    assert find_installed([PINNED])
     assert standin.sent == len(CONTENT)
 
 
 def test_a_file_that_went_bad_is_deleted(standin: HubStandin) -> None:
     """Bytes that changed in the cache are found, said, deleted and downloaded anew."""
-    path = hub.download([PINNED])
+    path = download([PINNED])
     damaged = bytes(len(CONTENT))
     path.write_bytes(damaged)
-    assert hub.installed([PINNED]) is None
+    assert find_installed([PINNED]) is None
     message = refusal(PINNED)
     assert sha256_of(damaged) in message
     assert sha256_of(CONTENT) in message
     assert "deleted" in message
     assert not path.is_symlink()
     assert not blob_names()
-    assert hub.download([PINNED]).read_bytes() == CONTENT
+    assert download([PINNED]).read_bytes() == CONTENT
     assert standin.sent == 2 * len(CONTENT)
 
 
@@ -786,21 +800,21 @@ def test_a_verified_file_is_not_read_again(
     standin: HubStandin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The stamp stands in for the bytes until the file changes."""
-    path = hub.download([PINNED])
+    path = download([PINNED])
     read: list[Path] = []
-    digest = cache.digest
+    sha256_of_file = cache.sha256_of
 
-    def counted(one: Path, tell: Callable[[int], None]) -> str:
+    def counted(one: Path, on_read: Callable[[int], None]) -> str:
         read.append(one)
-        return digest(one, tell)
+        return sha256_of_file(one, on_read)
 
-    monkeypatch.setattr(cache, "digest", counted)
-    assert path == hub.download([PINNED])
+    monkeypatch.setattr(cache, "sha256_of", counted)
+    assert path == download([PINNED])
     assert not read
     os.utime(path, ns=(0, 0))
-    assert path == hub.download([PINNED])
+    assert path == download([PINNED])
     assert read == [path]
-    assert path == hub.download([PINNED])
+    assert path == download([PINNED])
     assert read == [path]
     assert standin.sent == len(CONTENT)
 
@@ -808,11 +822,11 @@ def test_a_verified_file_is_not_read_again(
 def test_a_file_of_another_program_is_verified_first(standin: HubStandin) -> None:
     """What the client put into the cache by itself counts as installed once it is verified."""
     huggingface_hub.hf_hub_download(REPO, FILE)
-    assert hub.installed([REMOTE]) is None
+    assert find_installed([REMOTE]) is None
     sent = standin.sent
-    path = hub.download([REMOTE])
-    assert path == hub.installed([REMOTE])
-    assert path == hub.installed([PINNED])
+    path = download([REMOTE])
+    assert path == find_installed([REMOTE])
+    assert path == find_installed([PINNED])
     assert sent == standin.sent
 
 
@@ -826,7 +840,7 @@ def test_a_stamp_that_cannot_be_kept_is_no_failure(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "write_bytes", refuse)
-    assert path == hub.download([REMOTE])
+    assert path == download([REMOTE])
     assert "that can't be kept: Permission denied" in caplog.text
     assert standin.requests
 
@@ -836,7 +850,7 @@ def test_a_file_without_a_hash_is_checked_by_size(
 ) -> None:
     """Where nobody says a SHA-256 the log says that only the size was checked."""
     standin.etags[KEY] = "1" * 40
-    assert hub.fetch(REFERENCE).read_bytes() == CONTENT
+    assert download(REFERENCE).read_bytes() == CONTENT
     assert "nobody says its sha256" in caplog.text
 
 
@@ -868,11 +882,11 @@ def test_an_impossible_size_is_refused(standin: HubStandin, size: int) -> None:
 def test_a_full_disk_is_seen_before(standin: HubStandin, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is missing and what is free are both said, and no byte is asked for."""
     monkeypatch.setattr(
-        shutil, "disk_usage", lambda _path: Usage(10, 5, file_download.SPARE + 10_000)
+        shutil, "disk_usage", lambda _path: Usage(10, 5, fetch.SPARE_DISK_BYTES + 10_000)
     )
     message = refusal(REMOTE)
     assert f"{len(CONTENT):,} bytes are missing" in message
-    assert f"{file_download.SPARE + 10_000:,} left" in message
+    assert f"{fetch.SPARE_DISK_BYTES + 10_000:,} left" in message
     assert not standin.sent
 
 
@@ -883,9 +897,9 @@ def test_only_what_is_missing_needs_room(
     standin.cuts = [640] + [0] * 20
     refusal(REMOTE)
     standin.cuts = []
-    room = file_download.SPARE + len(CONTENT) - 640
+    room = fetch.SPARE_DISK_BYTES + len(CONTENT) - 640
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10, 5, room))
-    assert hub.fetch(REFERENCE).read_bytes() == CONTENT
+    assert download(REFERENCE).read_bytes() == CONTENT
 
 
 # refusals
@@ -928,7 +942,7 @@ def test_a_hub_in_trouble_is_asked_again(
 ) -> None:
     """What may pass is tried a few times, and then says when a retry may help."""
     with pytest.raises(DownloadError) as refused:
-        hub.download([RemoteFile(f"refuses/{name}", FILE)])
+        download([RemoteFile(f"refuses/{name}", FILE)])
     assert expected in refused.value.message
     assert "no such" not in refused.value.message
     assert refused.value.retry_after
@@ -938,7 +952,7 @@ def test_a_hub_in_trouble_is_asked_again(
 def test_a_download_that_is_put_off_is_tried_again(standin: HubStandin) -> None:
     """Too many requests, said when the bytes are asked for, is waited out by the client."""
     standin.answers = [429, 429]
-    assert hub.fetch(REFERENCE).read_bytes() == CONTENT
+    assert download(REFERENCE).read_bytes() == CONTENT
 
 
 def test_a_download_that_is_refused_says_the_status(standin: HubStandin) -> None:
@@ -967,28 +981,28 @@ def test_a_file_in_the_cache_is_served_without_the_hub(
     standin: HubStandin, point_to: PointTo, closed_port: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What was downloaded before stays usable while the Hub can't be reached; the log says so."""
-    path = hub.fetch(REFERENCE)
+    path = download(REFERENCE)
     standin.requests.clear()
     point_to(closed_port)
-    assert path == hub.fetch(REFERENCE)
+    assert path == download(REFERENCE)
     assert "the cached file serves" in caplog.text
     assert not standin.requests
 
 
 def test_a_file_that_is_gone_from_the_hub_is_not_served_on(standin: HubStandin) -> None:
     """When the Hub says that there is no such file any more, the cached one is not taken for it."""
-    hub.fetch(REFERENCE)
+    download(REFERENCE)
     standin.files = {f"{REPO}:other.gguf": b"other"}
     assert "no such file in the repository" in refusal(REMOTE)
 
 
 def test_offline_nothing_is_asked(standin: HubStandin, monkeypatch: pytest.MonkeyPatch) -> None:
     """HF_HUB_OFFLINE serves from the cache alone, files and quantizations."""
-    path = hub.fetch(REFERENCE)
+    path = download(REFERENCE)
     standin.requests.clear()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert path == hub.fetch(REFERENCE)
-    assert path == hub.fetch(Reference(REPO, "Q8_0"))
+    assert path == download(REFERENCE)
+    assert path == download(Reference(REPO, "Q8_0"))
     expected = "not in the cache, and HF_HUB_OFFLINE is set"
     assert expected == refusal(RemoteFile(REPO, "other.gguf"))
     assert not standin.requests
@@ -1036,18 +1050,18 @@ def test_an_error_shows_no_token(standin: HubStandin, monkeypatch: pytest.Monkey
 
 def test_installed_asks_nobody(standin: HubStandin) -> None:
     """Whether a model is here is known without the network, for all of its parts."""
-    assert hub.installed([REMOTE]) is None
-    path = hub.fetch(REFERENCE)
+    assert find_installed([REMOTE]) is None
+    path = download(REFERENCE)
     standin.requests.clear()
-    assert path == hub.installed([REMOTE])
-    assert path == hub.installed([PINNED])
-    assert hub.installed([REMOTE, RemoteFile(REPO, "other.gguf")]) is None
-    assert hub.installed([]) is None
-    assert path == hub.installed(REFERENCE)
-    assert path == hub.installed(Reference(REPO, "Q8_0"))
-    assert hub.installed(Reference(REPO, "Q4_0")) is None
-    assert hub.installed(Reference("a/b", "Q8_0")) is None
-    assert hub.installed(Reference("a--b/c", FILE)) is None
+    assert path == find_installed([REMOTE])
+    assert path == find_installed([PINNED])
+    assert find_installed([REMOTE, RemoteFile(REPO, "other.gguf")]) is None
+    assert find_installed([]) is None
+    assert path == find_installed(REFERENCE)
+    assert path == find_installed(Reference(REPO, "Q8_0"))
+    assert find_installed(Reference(REPO, "Q4_0")) is None
+    assert find_installed(Reference("a/b", "Q8_0")) is None
+    assert find_installed(Reference("a--b/c", FILE)) is None
     assert not standin.requests
     assert not standin.listings
 
@@ -1055,15 +1069,15 @@ def test_installed_asks_nobody(standin: HubStandin) -> None:
 def test_remove_frees_what_a_model_takes(standin: HubStandin) -> None:
     """The bytes freed are told; another file of the same repository stays as it is."""
     standin.files[f"{REPO}:other.gguf"] = b"other"
-    path, other = hub.fetch(REFERENCE), hub.fetch(Reference(REPO, "other.gguf"))
-    assert hub.remove([REMOTE]) == len(CONTENT)
+    path, other = download(REFERENCE), download(Reference(REPO, "other.gguf"))
+    assert remove([REMOTE]) == len(CONTENT)
     assert not path.is_symlink()
-    assert hub.installed([REMOTE]) is None
-    assert other == hub.installed([RemoteFile(REPO, "other.gguf")])
+    assert find_installed([REMOTE]) is None
+    assert other == find_installed([RemoteFile(REPO, "other.gguf")])
     assert len(blob_names()) == 2
-    assert hub.remove([REMOTE]) == 0
-    assert hub.remove([RemoteFile(REPO, "other.gguf")]) == len(b"other")
-    assert not cache.blobs(REPO).parent.exists()
+    assert remove([REMOTE]) == 0
+    assert remove([RemoteFile(REPO, "other.gguf")]) == len(b"other")
+    assert not cache.blobs_folder(REPO).parent.exists()
     assert not huggingface_hub.scan_cache_dir(constants.HF_HUB_CACHE).warnings
 
 
@@ -1071,13 +1085,13 @@ def test_remove_frees_what_a_broken_download_left(standin: HubStandin) -> None:
     """A partial file goes with the model it belongs to."""
     standin.cuts = [640] + [0] * 20
     refusal(REMOTE)
-    assert hub.remove([REMOTE]) == 640
+    assert remove([REMOTE]) == 640
     assert not blob_names()
 
 
 def test_remove_of_nothing_frees_nothing(point_to: PointTo) -> None:
     """Without a cache there is nothing to remove."""
-    assert hub.remove([REMOTE]) == 0
+    assert remove([REMOTE]) == 0
     assert point_to
 
 
@@ -1088,10 +1102,10 @@ def test_a_model_that_is_being_downloaded_is_not_removed(standin: HubStandin) ->
         caller = Caller(pool, REMOTE, 640)
         assert caller.heard.wait(PATIENCE)
         with pytest.raises(DownloadError, match="is being downloaded"):
-            hub.remove([PINNED])
+            remove([PINNED])
         standin.released.set()
         assert caller.path.result(PATIENCE).exists()
-    assert hub.remove([PINNED]) == len(CONTENT)
+    assert remove([PINNED]) == len(CONTENT)
 
 
 def test_what_another_process_downloads_is_not_removed(
@@ -1102,6 +1116,6 @@ def test_what_another_process_downloads_is_not_removed(
     standin.cuts = [640] + [0] * 20
     refusal(REMOTE)
     with cache.locked(REPO, sha256_of(CONTENT)):
-        assert hub.remove([REMOTE]) == 0
+        assert remove([REMOTE]) == 0
     assert blob_names() == [f"{sha256_of(CONTENT)}.incomplete"]
     assert "by another process" in caplog.text

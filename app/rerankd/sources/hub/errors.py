@@ -1,4 +1,4 @@
-"""What the Hub's client raises, told in one line each."""
+"""What the Hub's client raises, as a DownloadError of one line."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from huggingface_hub import constants, errors
 from rerankd.errors import DownloadError, RerankdError
 
 RETRY_SECONDS = 60
-"""When to ask again where the Hub doesn't say."""
+"""When to try again where the Hub doesn't say."""
 
-LINES: tuple[tuple[type[Exception], str], ...] = (
+ERROR_LINES: tuple[tuple[type[Exception], str], ...] = (
     (errors.GatedRepoError, "access is gated; accept its terms, set HF_TOKEN"),
     (errors.RepositoryNotFoundError, "no such repository, or it is private"),
     (errors.DisabledRepoError, "the Hub has disabled this repository"),
@@ -24,18 +24,18 @@ LINES: tuple[tuple[type[Exception], str], ...] = (
     (errors.HFValidationError, "the Hub allows no such name"),
     (PermissionError, "the cache can't be written: set HF_HOME to a folder that can"),
 )
-"""Most special first: some are kinds of others."""
+"""The most specific first: some derive from others."""
 
-STATUSES = {
+STATUS_LINES = {
     401: "the Hub refuses the token: look at HF_TOKEN",
     403: "the Hub forbids it: this token may not read the repository",
     404: "the Hub has nothing there",
     429: "the Hub takes no more requests for now: try again later, or set HF_TOKEN",
 }
 
-UNREACHABLE = ("ConnectError", "ConnectTimeout", "ProxyError")
-BROKEN = ("ReadTimeout", "ReadError", "RemoteProtocolError", "WriteError")
-"""The client's HTTP library differs by its version (httpx, httpx2), the names do not."""
+UNREACHABLE_ERRORS = ("ConnectError", "ConnectTimeout", "ProxyError")
+BROKEN_ERRORS = ("ReadTimeout", "ReadError", "RemoteProtocolError", "WriteError")
+"""By name: which HTTP library the client uses depends on its version."""
 
 
 @contextmanager
@@ -46,27 +46,27 @@ def translated(where: object) -> Iterator[None]:
     except RerankdError:
         raise
     except errors.HfHubHTTPError as error:
-        retry_after = RETRY_SECONDS if error.response.status_code in _MAY_PASS else None
-        raise DownloadError(f"{where}: {_line_of(error)}", retry_after=retry_after) from error
+        retry_after = RETRY_SECONDS if error.response.status_code in _RETRYABLE else None
+        raise DownloadError(f"{where}: {_line_for(error)}", retry_after=retry_after) from error
     except Exception as error:  # of the network, of the disk, of the client itself
-        raise DownloadError(f"{where}: {_line_of(error)}") from error
+        raise DownloadError(f"{where}: {_line_for(error)}") from error
 
 
-_MAY_PASS = frozenset({429, 500, 502, 503, 504})
+_RETRYABLE = frozenset({429, 500, 502, 503, 504})
 
 
-def _line_of(error: Exception) -> str:
-    for kind, line in LINES:
+def _line_for(error: Exception) -> str:
+    for kind, line in ERROR_LINES:
         if isinstance(error, kind):
             return line
     if isinstance(error, errors.HfHubHTTPError):
         status = error.response.status_code
-        return STATUSES.get(status, f"the Hub answered {status}: try again later")
+        return STATUS_LINES.get(status, f"the Hub answered {status}: try again later")
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return f"no room is left in {constants.HF_HUB_CACHE}"
     name = type(error).__name__
-    if name in UNREACHABLE:
+    if name in UNREACHABLE_ERRORS:
         return "not in the cache, and the Hub can't be reached"
-    if name in BROKEN:
+    if name in BROKEN_ERRORS:
         return f"the connection was lost again and again ({name}); the next try goes on from there"
     return f"the download failed: {name}"

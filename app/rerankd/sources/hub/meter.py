@@ -1,4 +1,4 @@
-"""How fast a download goes; threads write and read it, a clock is all it needs."""
+"""How far and how fast a download is; written and read by several threads."""
 
 from __future__ import annotations
 
@@ -6,21 +6,44 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from typing import Literal
 
-from rerankd.sources.hub.reference import Progress, Stage
+from msgspec import Struct
 
 SMOOTHING_SECONDS = 5.0
-"""An older rate's weight falls to 1/e in this time."""
+"""The time in which an older rate's weight falls to 1/e."""
 SAMPLE_SECONDS = 0.2
-"""Bytes of a shorter time are counted together: one packet says nothing of a rate."""
+"""Bytes of a shorter time are counted together: one packet says nothing about a rate."""
+
+Stage = Literal["downloading", "verifying"]
+
+
+class DownloadProgress(Struct, frozen=True):
+    """How far a download is, in bytes, bytes/s and seconds; 0 where it isn't known."""
+
+    done: int = 0
+    total: int = 0
+    rate: float = 0.0
+    seconds_left: float = 0.0
+
+
+class FileProgress(Struct, frozen=True):
+    """What is done with which file, and how far all files of the download are."""
+
+    stage: Stage
+    file: str
+    amount: DownloadProgress
+
+
+OnProgress = Callable[[FileProgress], None]
 
 
 class Abandoned(BaseException):
-    """Nobody waits for this download any more: no error, and no `except Exception` may eat it."""
+    """Nobody waits for this download any more: not an Exception, so that none may swallow it."""
 
 
 class Meter:
-    """Counts the bytes of one download, of all its files, and smooths their rate."""
+    """Counts the bytes of a download, over all its files, and smooths their rate."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -30,7 +53,7 @@ class Meter:
         self.begin("downloading", "", total=0)
 
     def begin(self, stage: Stage, file: str, *, total: int, done: int = 0) -> None:
-        """Start to count a stage: `done` bytes of `total` are there already."""
+        """Start a stage of which `done` bytes of `total` are there already."""
         with self._lock:
             self._stage, self._file = stage, file
             self._done, self._total = done, total
@@ -38,7 +61,7 @@ class Meter:
             self._sampled = self._heard = self._clock()
 
     def at(self, file: str, done: int) -> None:
-        """Set where the count stands, for bytes that this process did not receive."""
+        """Set the count, for bytes that another process received."""
         self.check()
         with self._lock:
             if (file, done) != (self._file, self._done):
@@ -46,7 +69,7 @@ class Meter:
             self._file, self._done = file, done
 
     def advance(self, count: int) -> None:
-        """Count bytes that came (or, below 0, that must come again).
+        """Count bytes that came or, below 0, that must come again.
 
         Raises Abandoned when nobody waits for more.
         """
@@ -67,23 +90,24 @@ class Meter:
         return rate + (self._rate - rate) * math.exp(-elapsed / SMOOTHING_SECONDS)
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> FileProgress:
         """How far the stage is by now; the rate falls while nothing comes."""
         with self._lock:
             idle = self._clock() - self._heard
             rate = self._rate * math.exp(-max(idle - 1.0, 0.0) / SMOOTHING_SECONDS)
             left = max(self._total - self._done, 0)
-            seconds = left / rate if rate >= 1 else None
-            return Progress(self._stage, self._file, self._done, self._total, rate, seconds)
+            seconds = left / rate if rate >= 1 else 0.0
+            amount = DownloadProgress(self._done, self._total, rate, seconds)
+            return FileProgress(self._stage, self._file, amount)
 
     @property
     def idle_seconds(self) -> float:
-        """Seconds since anything was counted."""
+        """Seconds since anything was heard of the download."""
         with self._lock:
             return self._clock() - self._heard
 
     def alive(self) -> None:
-        """Say that the work goes on though no bytes are counted."""
+        """Note that the work goes on though no bytes are counted."""
         self.check()
         with self._lock:
             self._heard = self._clock()

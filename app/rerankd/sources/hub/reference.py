@@ -1,31 +1,29 @@
-"""What can be asked of the Hub, and how names of GGUF files are read; nothing of the network."""
+"""Names of models on the Hub and of GGUF files in a repository; nothing here uses the network."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Literal
 
 from msgspec import Struct
 
 from rerankd.errors import DownloadError
 
-FORM = "hf:owner/repo:file.gguf[@revision] or hf:owner/repo:Q4_K_M[@revision]"
+REFERENCE_FORM = "hf:owner/repo:file.gguf[@revision] or hf:owner/repo:Q4_K_M[@revision]"
 LONGEST_REFERENCE = 1000
-MOST_PARTS = 200
-MOST_LISTED = 12
-"""How many candidates an error lists before it only counts them."""
+MOST_SPLITS = 200
+"""Files that one model may be split into."""
+MOST_CANDIDATES_SHOWN = 12
+"""How many files an error lists before it only counts them."""
 
-QUANTIZATION = r"(?:UD-)?(?:I?Q|TQ)\d\w*|B?F16|FP16|F32|FP32|MXFP4\w*"
-REFERENCE = re.compile(
+QUANTIZATION_PATTERN = r"(?:UD-)?(?:I?Q|TQ)\d\w*|B?F16|FP16|F32|FP32|MXFP4\w*"
+REFERENCE_PATTERN = re.compile(
     r"hf:(?P<repo>[\w.-]+/[\w.-]+)"
-    rf":(?P<file>[\w./-]+\.gguf|(?i:{QUANTIZATION}))"
-    # Git allows no `..` in a name either, and in the cache a revision is part of a path.
+    rf":(?P<file>[\w./-]+\.gguf|(?i:{QUANTIZATION_PATTERN}))"
+    # Git forbids `..` in a name too, and in the cache a revision is part of a path.
     r"(?:@(?P<revision>(?!.*\.\.)\w[\w./-]*))?"
 )
-PART = re.compile(r"(?P<stem>.+)-(?P<part>\d{5})-of-(?P<parts>\d{5})\.gguf")
-
-Stage = Literal["downloading", "verifying"]
+SPLIT_PATTERN = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 
 
 class Reference(Struct, frozen=True):
@@ -37,7 +35,7 @@ class Reference(Struct, frozen=True):
 
     @property
     def is_quantization(self) -> bool:
-        """Tell whether the repository's files must be looked at to know which one is meant."""
+        """Whether the repository's files must be listed to know which one is meant."""
         return not self.file.endswith(".gguf")
 
     def __str__(self) -> str:
@@ -57,71 +55,64 @@ class RemoteFile(Struct, frozen=True):
         return f"hf:{self.repo}:{self.file}"
 
 
-class Progress(Struct, frozen=True):
-    """How far a download is: bytes (of all its files), bytes/s smoothed, seconds left if known."""
-
-    stage: Stage
-    file: str
-    done: int
-    total: int
-    rate: float
-    seconds_left: float | None
-
-
-def parse(text: str) -> Reference:
-    """Read a reference. Raises DownloadError that shows the forms it takes."""
-    found = REFERENCE.fullmatch(text) if len(text) <= LONGEST_REFERENCE else None
+def parse_reference(text: str) -> Reference:
+    """Parse a reference. Raises DownloadError, which shows the forms a reference takes."""
+    found = REFERENCE_PATTERN.fullmatch(text) if len(text) <= LONGEST_REFERENCE else None
     if found is None:
-        raise DownloadError(f"{text[:LONGEST_REFERENCE]!r} is not of the form {FORM}")
+        raise DownloadError(f"{text[:LONGEST_REFERENCE]!r} is not of the form {REFERENCE_FORM}")
     return Reference(found["repo"], found["file"], found["revision"])
 
 
-def parts_of(file: str) -> tuple[str, ...]:
-    """Return the names of all parts of a split GGUF by the name of one; of a whole file, itself.
+def split_names(file: str) -> tuple[str, ...]:
+    """Return the names of all files of a split GGUF, given any of them; a whole file's own name.
 
-    Raises DownloadError where the name counts wrong.
+    Raises DownloadError where the numbers in the name can't be right.
     """
-    found = PART.fullmatch(file)
+    found = SPLIT_PATTERN.fullmatch(file)
     if found is None:
         return (file,)
-    part, parts = int(found["part"]), int(found["parts"])
-    if not 1 <= part <= parts <= MOST_PARTS:
-        raise DownloadError(f"{file!r} is not one of 1 to {MOST_PARTS} parts")
-    return tuple(f"{found['stem']}-{one:05}-of-{parts:05}.gguf" for one in range(1, parts + 1))
+    number, count = int(found["number"]), int(found["count"])
+    if not 1 <= number <= count <= MOST_SPLITS:
+        raise DownloadError(f"{file!r} is not one of 1 to {MOST_SPLITS} parts")
+    return tuple(f"{found['stem']}-{one:05}-of-{count:05}.gguf" for one in range(1, count + 1))
 
 
-def files_of(file: RemoteFile) -> tuple[RemoteFile, ...]:
-    """Return all parts of a split GGUF by one of them; of a whole file, itself.
+def split_files(file: RemoteFile) -> tuple[RemoteFile, ...]:
+    """Return all files of a split GGUF, given any of them; of a whole file, itself.
 
-    Size and SHA-256 are those of the given part alone. Raises DownloadError as `parts_of` does.
+    Size and SHA-256 are known of the given file only. Raises DownloadError as `split_names` does.
     """
     return tuple(
         file if name == file.file else RemoteFile(file.repo, name, file.revision)
-        for name in parts_of(file.file)
+        for name in split_names(file.file)
     )
 
 
-def choose(where: Reference, names: Iterable[str]) -> str:
-    """Return the one file of a repository that a quantization names; of a split one, the first.
+def choose_file(reference: Reference, names: Iterable[str]) -> str:
+    """Return the file that a quantization means among a repository's; of a split one, the first.
 
-    Raises DownloadError that lists the candidates when there are several or none.
+    Raises DownloadError, which lists the candidates, when there are several or none.
     """
-    files = sorted({parts_of(name)[0] for name in names if _is_model(name)})
-    word = re.compile(rf"(?<![A-Za-z0-9]){re.escape(where.file)}(?![A-Za-z0-9_])", re.IGNORECASE)
+    files = sorted({split_names(name)[0] for name in names if _is_model(name)})
+    wanted = re.escape(reference.file)
+    word = re.compile(rf"(?<![A-Za-z0-9]){wanted}(?![A-Za-z0-9_])", re.IGNORECASE)
     found = [name for name in files if word.search(name)]
     if len(found) == 1:
         return found[0]
     if found:
-        raise DownloadError(f"{where}: several files are {where.file}: {_listed(found)}; name one")
+        several = f"several files are {reference.file}: {_shortened(found)}"
+        raise DownloadError(f"{reference}: {several}; name one")
     if files:
-        raise DownloadError(f"{where}: no file is {where.file}; there are {_listed(files)}")
-    raise DownloadError(f"{where}: the repository has no GGUF file")
+        raise DownloadError(
+            f"{reference}: no file is {reference.file}; there are {_shortened(files)}"
+        )
+    raise DownloadError(f"{reference}: the repository has no GGUF file")
 
 
 def _is_model(name: str) -> bool:
     return name.endswith(".gguf") and not name.rpartition("/")[2].startswith("mmproj")
 
 
-def _listed(names: list[str]) -> str:
-    more = len(names) - MOST_LISTED
-    return ", ".join(names[:MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
+def _shortened(names: list[str]) -> str:
+    more = len(names) - MOST_CANDIDATES_SHOWN
+    return ", ".join(names[:MOST_CANDIDATES_SHOWN]) + (f" and {more} more" if more > 0 else "")
