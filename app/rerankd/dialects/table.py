@@ -43,8 +43,8 @@ class DialectTable:
             "Fields", [(name, Raw, Raw()) for name in sorted(marked)], frozen=True
         )
         for path in self.paths:
-            *marked_ones, last = self.on(path)
-            if last.marks or not all(one.marks for one in marked_ones):
+            *others, last = self.on(path)
+            if others and (last.marks or not all(one.marks for one in others)):
                 raise ValueError(f"{path}: exactly the last of its dialects must have no marks")
 
     def __iter__(self) -> Iterator[Dialect]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from litestar.testing import TestClient
 
 from rerankd import errors
-from rerankd.dialects import tei, vllm
+from rerankd.deployments.runtime import TOKENIZER_THREADS
+from rerankd.dialects import dashscope, tei, vllm, voyage
 from rerankd.dialects.dialect import (
     MAX_VALUES,
     SHARED_PATHS,
@@ -23,6 +24,7 @@ from rerankd.dialects.dialect import (
     ParsedRequest,
     RequestContext,
 )
+from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY
 from rerankd.dialects.table import DIALECTS
 from rerankd.domain import RankedDocument, RankedResult, Timings
 
@@ -36,25 +38,29 @@ DOCUMENTS = ["one", "one two three", "one two"]
 every_dialect = pytest.mark.parametrize("dialect", tuple(DIALECTS), ids=lambda one: one.name)
 
 
-def bodies(documents: list[str]) -> dict[str, dict[str, Any]]:
-    """Return a request of every dialect, by its name."""
-    plain = {"query": "q", "documents": documents}
-    return {
-        "native": plain | {"top_n": None},
-        "cohere": plain,
-        "infinity": plain | {"raw_scores": False, "return_documents": False},
-        "voyage": plain | {"top_k": None, "truncation": True},
-        "tei": {"query": "q", "texts": documents},
-        "mixedbread": {"query": "q", "input": documents},
-        "weaviate": plain | {"property": "body"},
-        "nvidia": {"query": {"text": "q"}, "passages": [{"text": text} for text in documents]},
-        "dashscope": {"input": plain},
-        "zeroentropy": plain,
-        "isaacus": {"query": "q", "texts": documents},
-        "ollama": plain,
-        "deepinfra": {"model": "rerank-mini-en", "queries": ["q"], "documents": documents},
-        "vllm-score": {"text_1": "q", "text_2": documents},
-    }
+IN_ORDER = frozenset({"weaviate", "deepinfra", "vllm-score"})
+"""Dialects whose replies keep the order of the request."""
+
+
+def body_of(dialect: Dialect, documents: list[str]) -> dict[str, Any]:
+    """Return the dialect's example about these documents, without a limit on its results."""
+    found: dict[str, Any] = _about(dialect.example, documents)
+    return found
+
+
+def _about(value: Any, documents: list[str]) -> Any:
+    if value == EXAMPLE_QUERY:
+        return "q"
+    if value == EXAMPLE_DOCUMENTS:
+        return documents
+    if value == [{"text": text} for text in EXAMPLE_DOCUMENTS]:
+        return [{"text": text} for text in documents]
+    if isinstance(value, list):
+        return [_about(one, documents) for one in value]
+    if isinstance(value, dict):
+        unlimited = {name: None for name in ("top_n", "top_k") if name in value}
+        return {name: _about(one, documents) for name, one in value.items()} | unlimited
+    return value
 
 
 def path_of(dialect: Dialect) -> str:
@@ -62,25 +68,33 @@ def path_of(dialect: Dialect) -> str:
     return "/rerank" if "/rerank" in dialect.paths else dialect.paths[0]
 
 
-def pairs(dialect: Dialect, reply: Any) -> list[tuple[int, float]]:
-    """Return the indices and scores of a reply, in its order."""
-    find: dict[str, Callable[[Any], list[dict[str, Any]]]] = {
-        "tei": lambda body: body,
-        "voyage": lambda body: body["data"],
-        "mixedbread": lambda body: body["data"],
-        "vllm-score": lambda body: body["data"],
-        "nvidia": lambda body: body["rankings"],
-        "deepinfra": lambda body: [
-            {"index": index, "score": score} for index, score in enumerate(body["scores"])
-        ],
-        "dashscope": lambda body: body["output"]["results"],
-        "weaviate": lambda body: [
-            {"index": index, "score": row["score"]} for index, row in enumerate(body["scores"])
-        ],
-    }
-    rows = find.get(dialect.name, lambda body: body["results"])(reply)
-    scores = ("relevance_score", "score", "logit")
-    return [(row["index"], next(row[name] for name in scores if name in row)) for row in rows]
+SCORE_KEYS = ("relevance_score", "score", "logit")
+
+
+def pairs(reply: Any) -> list[tuple[int, float]]:
+    """Return the indices and scores of a reply, in its order; a row without an index has its own.
+
+    They are the first list in the reply that holds scores.
+    """
+    found = _scored(reply)
+    assert found is not None, reply
+    return found
+
+
+def _scored(value: Any) -> list[tuple[int, float]] | None:
+    if isinstance(value, list):
+        return [_pair(number, one) for number, one in enumerate(value)]
+    if isinstance(value, dict):
+        for name in ("results", "data", "rankings", "scores", "output"):
+            if name in value:
+                return _scored(value[name])
+    return None
+
+
+def _pair(number: int, row: Any) -> tuple[int, float]:
+    if not isinstance(row, dict):
+        return number, row
+    return row.get("index", number), next(row[name] for name in SCORE_KEYS if name in row)
 
 
 @pytest.fixture(scope="module")
@@ -166,14 +180,14 @@ def test_texts_and_scores_survive_translation(
     """Documents come to the domain as they were sent; its scores come back with their indices."""
     count = len(documents)
     scores = data.draw(st.lists(st.floats(0, 1), min_size=count, max_size=count))
-    body = Body(msgspec.json.encode(bodies(documents)[dialect.name]))
+    body = Body(msgspec.json.encode(body_of(dialect, documents)))
 
     parsed = dialect.parse(body, RequestContext(id="x"))
     reply = msgspec.json.decode(msgspec.json.encode(parsed.reply(ranked(parsed, scores))))
 
     assert [list(request.documents) for request in parsed.requests] == [documents]
     assert [request.query for request in parsed.requests] == ["q"]
-    assert dict(pairs(dialect, reply)) == dict(enumerate(scores))
+    assert dict(pairs(reply)) == dict(enumerate(scores))
 
 
 @given(queries=st.lists(st.sampled_from(["p", "q", "r"]), min_size=1, max_size=6), data=st.data())
@@ -189,13 +203,13 @@ def test_pairs_of_many_queries_get_their_own_scores(
     flat = [known[one.query, text] for one in parsed.requests for text in one.documents]
     reply = msgspec.to_builtins(parsed.reply(ranked(parsed, flat)))
 
-    assert list(known.values()) == [score for _, score in pairs(vllm.DIALECT, reply)]
+    assert list(known.values()) == [score for _, score in pairs(reply)]
 
 
 @every_dialect
 def test_packed_bodies_are_read_as_well(dialect: Dialect) -> None:
     """MessagePack means the same as JSON, marks included."""
-    body = bodies(DOCUMENTS)[dialect.name]
+    body = body_of(dialect, DOCUMENTS)
     packed = Body(msgspec.msgpack.encode(body), packed=True)
 
     assert DIALECTS.detect(path_of(dialect), packed) is dialect
@@ -217,7 +231,7 @@ def test_any_json_is_read_or_refused(dialect: Dialect, data: st.DataObject) -> N
     """Whatever types a body has, it is a request or a RequestError, nothing else."""
     fields = dialect.request.__struct_encode_fields__
     body = data.draw(st.fixed_dictionaries({}, optional=dict.fromkeys(fields, json_values)))
-    likely = bodies(DOCUMENTS)[dialect.name]
+    likely = body_of(dialect, DOCUMENTS)
     content = msgspec.json.encode(data.draw(st.sampled_from([body, likely | body])))
 
     assert _read_or_refused(dialect, Body(content))
@@ -267,12 +281,12 @@ def test_every_dialect_ranks(client: Client, dialect: Dialect) -> None:
     for path in dialect.paths:
         if DIALECTS.only_one(path) is None and path != path_of(dialect):
             continue
-        response = client.post(path, json=bodies(DOCUMENTS)[dialect.name])
+        response = client.post(path, json=body_of(dialect, DOCUMENTS))
 
         assert response.status_code == 200
         assert response.headers["content-type"] == "application/json"
-        found = pairs(dialect, response.json())
-        in_order = dialect.name in {"weaviate", "deepinfra", "vllm-score"}
+        found = pairs(response.json())
+        in_order = dialect.name in IN_ORDER
         assert [index for index, _ in found] == ([0, 1, 2] if in_order else [1, 2, 0])
         assert max(found, key=lambda pair: pair[1])[0] == 1
 
@@ -280,9 +294,9 @@ def test_every_dialect_ranks(client: Client, dialect: Dialect) -> None:
 @every_dialect
 def test_numbers_have_the_types_that_clients_declare(client: Client, dialect: Dialect) -> None:
     """Scores are floats, counts are integers, and no document is null."""
-    reply = client.post(path_of(dialect), json=bodies(["a b c d e f"])[dialect.name])
+    reply = client.post(path_of(dialect), json=body_of(dialect, ["a b c d e f"]))
 
-    assert all(type(score) is float for _, score in pairs(dialect, reply.json()))
+    assert all(type(score) is float for _, score in pairs(reply.json()))
     assert '"document":null' not in reply.text
     usage = reply.json().get("usage", {}) if dialect.name != "tei" else {}
     assert all(type(count) is int for count in usage.values())
@@ -308,15 +322,19 @@ def test_every_error_can_be_told(dialect: Dialect, kind: type[errors.RerankdErro
     body = msgspec.to_builtins(dialect.errors.body(kind("what went wrong", param="query")))
 
     assert not {"results", "data"} & body.keys()
-    if dialect.name in {"tei", "ollama", "weaviate"}:
-        assert body["error"] == "what went wrong"
-    else:
-        assert body["message"] == "what went wrong"
-    if "detail" in body:
-        assert body["detail"] == "what went wrong"
-    if "error" in body and dialect.name not in {"tei", "ollama", "weaviate"}:
+    assert body.get("message", body.get("error")) == "what went wrong"
+    assert body.get("detail", "what went wrong") == "what went wrong"
+    if isinstance(body.get("error"), dict):
         assert body["error"]["code"] == kind.code
-    assert ("error" in body) is (dialect.name not in {"voyage", "dashscope"})
+
+
+@pytest.mark.parametrize("dialect", [voyage.DIALECT, dashscope.DIALECT], ids=lambda one: one.name)
+def test_some_clients_fail_on_an_error_that_is_an_object(dialect: Dialect) -> None:
+    """So their dialects have none."""
+    body = msgspec.to_builtins(dialect.errors.body(errors.RerankdError("x")))
+
+    assert body["message"] == "x"
+    assert "error" not in body
 
 
 @pytest.mark.parametrize(
@@ -361,7 +379,7 @@ def test_busy_servers_say_when_to_try_again(dialect: Dialect) -> None:
     service = service_of()
     with client_of(service) as client:
         service.drain()
-        response = client.post(path_of(dialect), json=bodies(["a"])[dialect.name])
+        response = client.post(path_of(dialect), json=body_of(dialect, ["a"]))
 
     assert response.status_code == 503
     assert int(response.headers["retry-after"]) >= 1
@@ -372,13 +390,13 @@ def test_scores_can_be_streamed_in_every_dialect_of_one_query(client: Client) ->
     for dialect in DIALECTS:
         response = client.post(
             path_of(dialect),
-            json=bodies(DOCUMENTS)[dialect.name],
+            json=body_of(dialect, DOCUMENTS),
             headers={"Accept": "application/x-ndjson"},
         )
         lines = [json.loads(line) for line in response.text.splitlines()]
 
         assert sorted(line["index"] for line in lines[:-1]) == [0, 1, 2], dialect.name
-        assert len(pairs(dialect, lines[-1])) == 3
+        assert len(pairs(lines[-1])) == 3
 
 
 def test_errors_of_many_queries_are_told_once() -> None:
@@ -456,6 +474,7 @@ def test_tei_clients_find_a_reranker_and_its_limits(client: Client) -> None:
     assert list(info["model_type"]) == ["reranker"]
     assert (info["model_id"], info["max_input_length"]) == ("rerank-mini-en", 64)
     assert info["max_client_batch_size"] == 10_000
+    assert info["tokenization_workers"] == TOKENIZER_THREADS
 
 
 def test_llama_cpp_clients_find_the_context(client: Client) -> None:

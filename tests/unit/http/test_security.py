@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from rerankd.auth import keys
 from rerankd.auth.keys import KeyStore
+from rerankd.dialects.table import DIALECTS
 from rerankd.http import AccessLog, create_app
 from rerankd.store import Key, Scope
 
@@ -36,42 +37,14 @@ class Row(Struct, frozen=True):
     """The answer doesn't end by itself."""
 
 
-PAIR = {"query": "q", "documents": ["a"]}
-PASSAGES = {"query": {"text": "q"}, "passages": ["a"]}
-RANKING = Row("inference", PAIR)
+def ranking(path: str) -> Row:
+    """Return the row of a path that ranks."""
+    *_, dialect = DIALECTS.on(path)
+    return Row("inference", dialect.example, path=path.format(owner="x", model="rerank-mini-en"))
+
 
 ROWS: dict[tuple[str, str], Row] = {
-    ("POST", "/v1/rerank"): RANKING,
-    ("POST", "/rerank"): RANKING,
-    ("POST", "/v2/rerank"): RANKING,
-    ("POST", "/v1/reranking"): RANKING,
-    ("POST", "/reranking"): RANKING,
-    ("POST", "/v1/reranks"): RANKING,
-    ("POST", "/compatible-api/v1/reranks"): RANKING,
-    ("POST", "/compatible-mode/v1/reranks"): RANKING,
-    ("POST", "/reranks"): RANKING,
-    ("POST", "/v1/rerankings"): Row("inference", {"query": "q", "texts": ["a"]}),
-    ("POST", "/v1/models/rerank"): RANKING,
-    ("POST", "/api/rerank"): RANKING,
-    ("POST", "/v1/ranking"): Row("inference", PASSAGES),
-    ("POST", "/v1/retrieval/{model}/reranking"): Row(
-        "inference", PASSAGES, path="/v1/retrieval/rerank-mini-en/reranking"
-    ),
-    ("POST", "/v1/retrieval/{owner}/{model}/reranking"): Row(
-        "inference", PASSAGES, path="/v1/retrieval/nvidia/rerank-mini-en/reranking"
-    ),
-    **{
-        ("POST", f"{start}/inference/{owner}{{model}}"): Row(
-            "inference",
-            {"queries": ["q"], "documents": ["a"], "model": "rerank-mini-en"},
-            path=f"{start}/inference/{'x/' if owner else ''}rerank-mini-en",
-        )
-        for start in ("", "/v1")
-        for owner in ("", "{owner}/")
-    },
-    ("POST", "/v1/score"): Row("inference", {"text_1": "q", "text_2": ["a"]}),
-    ("POST", "/score"): Row("inference", {"text_1": "q", "text_2": ["a"]}),
-    ("POST", "/api/v1/services/rerank/text-rerank/text-rerank"): Row("inference", {"input": PAIR}),
+    **{("POST", path): ranking(path) for path in DIALECTS.paths},
     ("GET", "/v1/me"): Row("any"),
     ("GET", "/v1/models"): Row("any"),
     ("GET", "/v1/models/{model_id}"): Row("any", path="/v1/models/rerank-mini-en"),
@@ -300,8 +273,8 @@ def test_no_key_is_read_from_an_address(client: TestClient[Any], made: Ring) -> 
 
 def test_options_tell_methods_and_nothing_else(client: TestClient[Any]) -> None:
     """They need no key, since browsers send none, and have no body."""
-    for _, path in ROWS:
-        response = client.options(ROWS.get(("GET", path), RANKING).path or path)
+    for (_, path), row in ROWS.items():
+        response = client.options(row.path or path)
         assert response.status_code in {204, 401}
         assert response.status_code == 401 or not response.content
 
