@@ -1,0 +1,111 @@
+"""What house.py counts and can't read from the sources: a request's path, and places to touch.
+
+Each table has two columns: for a checkout whose package is `app/`, as up to 71f71be, and for one
+whose package is `app/rerankd/`. house.py refuses a place that its checkout doesn't have.
+"""
+
+from __future__ import annotations
+
+Columns = tuple[tuple[str, ...], tuple[str, ...]]
+
+REQUEST: Columns = (
+    (
+        *("http/routes.py:rerank", "http/wire.py:body_of", "dialects/table.py:recognise"),
+        *("dialects/native.py:read", "http/routes.py:_answer", "http/wire.py:unless_gone"),
+        *("http/routes.py:_rank_all", "http/limits.py:rank", "service.py:rank"),
+        *("deployments/registry.py:use", "ranking.py:rank", "runtime.py:tokenizing"),
+        *("ranking.py:_prepare", "runtime.py:build", "prompts/prompter.py:build"),
+        *("ranking.py:_score", "runtime.py:score", "scheduler.py:score"),
+        *("fair_queue.py:take", "scheduler.py:_run", "engine/encoder.py:run"),
+        *("ranking.py:take", "ranking.py:_result", "http/wire.py:render"),
+    ),
+    (
+        *("http/routes.py:rerank", "http/wire.py:body_of", "dialects/table.py:detect"),
+        *("dialects/native.py:parse_native", "http/routes.py:_answer", "http/wire.py:unless_gone"),
+        *("http/routes.py:_rank_all", "http/limits.py:rank", "service.py:rank"),
+        *(
+            "deployments/registry.py:use",
+            "ranking/ranker.py:rank",
+            "deployments/runtime.py:tokenizing",
+        ),
+        *("ranking/ranker.py:_prepare", "deployments/runtime.py:build"),
+        *("prompts/prompt_builder.py:build", "ranking/ranker.py:_score"),
+        *("deployments/runtime.py:score", "scheduling/scheduler.py:score"),
+        *("scheduling/fair_queue.py:take", "scheduling/scheduler.py:_run"),
+        *("engine/backends/encoder.py:run", "ranking/ranker.py:take", "ranking/ranker.py:_result"),
+        "http/wire.py:render",
+    ),
+)
+"""Functions that an encoder's rerank request passes, in order: from the route to the engine and
+back to the answer. A file comes again where the request comes back to it."""
+
+WALKS: dict[str, Columns] = {
+    "encoder family": (
+        (
+            "app/gguf_file/verdict.py",
+            "app/catalog/manifest.py",
+            "app/catalog/memory.py",
+            "app/engine/offload.py",
+            "app/prompts/layouts.py",
+        ),
+        (
+            "app/rerankd/sources/gguf/verdict.py",
+            "app/rerankd/sources/catalog/manifest.py",
+            "app/rerankd/sources/catalog/memory.py",
+            "app/rerankd/engine/planning/offload.py",
+            "app/rerankd/prompts/layouts.py",
+        ),
+    ),
+    "causal family": (
+        (
+            "app/gguf_file/verdict.py",
+            "app/catalog/manifest.py",
+            "app/catalog/memory.py",
+            "app/engine/__init__.py",
+            "app/engine/causal.py",
+            "app/engine/offload.py",
+            "app/engine/sizing.py",
+            "app/prompts/layouts.py",
+        ),
+        (
+            "app/rerankd/sources/gguf/verdict.py",
+            "app/rerankd/sources/catalog/manifest.py",
+            "app/rerankd/sources/catalog/memory.py",
+            "app/rerankd/engine/__init__.py",
+            "app/rerankd/engine/backends/causal.py",
+            "app/rerankd/engine/planning/offload.py",
+            "app/rerankd/engine/planning/sizing.py",
+            "app/rerankd/prompts/layouts.py",
+        ),
+    ),
+    "dialect": (
+        ("app/dialects/zeroentropy.py", "app/dialects/table.py", "app/http/openapi/examples.py"),
+        ("app/rerankd/dialects/zeroentropy.py", "app/rerankd/dialects/table.py"),
+    ),
+    "route": (
+        ("app/http/usage.py", "app/http/application.py", "app/http/openapi/management.py"),
+        ("app/rerankd/http/usage.py", "app/rerankd/http/application.py"),
+    ),
+    "command": (
+        ("app/cli/devices.py", "app/cli/__init__.py"),
+        ("app/rerankd/cli/devices.py", "app/rerankd/cli/__init__.py"),
+    ),
+    "setting": (
+        ("app/settings.py:Settings", "app/settings.py:HELP"),
+        ("app/rerankd/settings.py:Settings", "app/rerankd/settings.py:HELP"),
+    ),
+    "metric": (
+        ("app/metrics.py:_Families", "app/metrics.py:Metrics"),
+        ("app/rerankd/telemetry/metrics.py:_Families", "app/rerankd/telemetry/metrics.py:Metrics"),
+    ),
+    "error": (
+        ("app/errors.py", "app/http/statuses.py"),
+        ("app/rerankd/errors.py", "app/rerankd/http/statuses.py"),
+    ),
+    "catalog entry": (
+        ("models/bge-reranker-base.toml",),
+        ("models/bge-reranker-base.toml",),
+    ),
+}
+"""Places in the sources that somebody changes to add one, as `file` or `file:name`. A file that is
+new each time is named by one that is there. Tests and pages come on top: docs/contributing.md."""
