@@ -101,7 +101,7 @@ def test_the_theme_is_the_system_s_until_one_is_chosen(browser: Browser, url: st
         expect(visit.page.get_by_role("radio", name="Light")).to_be_checked()
 
         assert background(visit) == light
-        visit.page.get_by_role("radio", name="As the system").check()
+        visit.page.get_by_role("radio", name="Same as the system").check()
         assert background(visit) == dark != light
 
 
@@ -125,7 +125,7 @@ def test_a_server_that_is_gone_and_back_is_noticed(browser: Browser, tmp_path: P
         expect(visit.page.locator("#server")).to_have_text("1 of 1 ready")
         visit.page.route("**/v1/**", lambda route: route.abort())
 
-        expect(visit.part("trouble")).to_contain_text("can't be reached", timeout=10_000)
+        expect(visit.part("trouble")).to_contain_text("cannot be reached", timeout=10_000)
         expect(visit.page.locator("#server")).to_have_text("Not reachable")
         visit.page.unroute("**/v1/**")
         expect(visit.page.locator("#server")).to_have_text("1 of 1 ready", timeout=10_000)
@@ -147,7 +147,7 @@ def test_catalog_is_searched_and_filtered(visit: Visit) -> None:
     visit.page.get_by_label("On this machine").check()
     expect(cards.first).to_contain_text("rerank-mini-en")
     visit.page.get_by_label("Language").select_option(label="Chinese")
-    expect(visit.page.get_by_text("No model of the catalog is like that")).to_be_visible()
+    expect(visit.page.get_by_text("No model in the catalog matches")).to_be_visible()
     visit.page.get_by_label("On this machine").uncheck()
     visit.page.get_by_label("Licence").select_option("MIT")
 

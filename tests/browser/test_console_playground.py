@@ -30,7 +30,7 @@ def test_the_example_is_ranked_with_the_panda_first(visit: Visit) -> None:
 
     assert visit.ranked[0] == PANDA
     first = visit.page.locator(".ranked").first
-    assert "up 4 against the order given" in str(first.locator(".place").inner_text())
+    assert "up 4 against the given order" in str(first.locator(".place").inner_text())
     assert float(first.locator(".score").inner_text().split()[-1]) > 0.5
     figures = visit.page.locator(".figures").inner_text()
     assert re.search(r"6 documents.*\d+ tokens.*ms on the CPU", figures, re.DOTALL)
@@ -115,7 +115,7 @@ def test_what_is_missing_is_said_at_its_field(visit: Visit) -> None:
     visit.page.get_by_label("Query").fill(" ")
     visit.rank()
 
-    expect(visit.page.get_by_text("A query is needed")).to_be_visible()
+    expect(visit.page.get_by_text("Enter a query")).to_be_visible()
     expect(visit.page.get_by_label("Query")).to_be_focused()
     expect(visit.page.locator(".ranked")).to_have_count(0)
 
@@ -139,7 +139,7 @@ def test_long_documents_are_scored_in_chunks_with_the_passage_marked(visit: Visi
     visit.page.get_by_label("Query").fill("How long does the battery last?")
     visit.page.get_by_label("Documents", exact=True).fill(f"{LONG}\nThe lamp is made of oak.")
     visit.page.get_by_label("Long documents").select_option("chunk")
-    visit.page.get_by_label("Tokens a chunk").fill("64")
+    visit.page.get_by_label("Tokens per chunk").fill("64")
     visit.page.get_by_label("Mark the best passage").check()
     visit.rank()
 
@@ -156,8 +156,8 @@ def test_cut_documents_are_marked(visit: Visit) -> None:
     visit.page.get_by_label("Documents", exact=True).fill(f"{LONG}\nA lamp.")
     visit.rank()
 
-    expect(visit.page.locator(".figures")).to_contain_text("1 document cut")
-    assert visit.page.locator(".ranked .badge", has_text="cut").count() == 1
+    expect(visit.page.locator(".figures")).to_contain_text("1 document truncated")
+    assert visit.page.locator(".ranked .badge", has_text="truncated").count() == 1
 
 
 def test_two_models_are_compared_side_by_side(visit: Visit) -> None:
@@ -288,7 +288,7 @@ def test_a_broken_link_leaves_the_page_in_order(visit: Visit) -> None:
     """What is no request is said, and the example stands."""
     visit.open("playground", "/s=nonsense")
 
-    expect(visit.page.locator(".toast")).to_contain_text("no request that can be read")
+    expect(visit.page.locator(".toast")).to_contain_text("not contain a readable request")
     expect(visit.page.get_by_label("Query")).to_have_value("What is a panda?")
 
 

@@ -105,7 +105,7 @@ def create_key(visit: Visit, name: str, *, manage: bool, model: str = "") -> str
     visit.page.get_by_role("button", name="Create a key").click()
     dialog = visit.page.get_by_role("dialog")
     dialog.get_by_label("Name").fill(name)
-    dialog.get_by_label("manage models and keys").set_checked(manage)
+    dialog.get_by_label("Manage models and keys").set_checked(manage)
     if model:
         dialog.get_by_label(model).check()
     dialog.get_by_role("button", name="Create").click()
@@ -187,7 +187,7 @@ def test_who_revokes_the_own_key_is_asked_for_another(browser: Browser, tmp_path
         visit.page.get_by_role("link", name="API keys").click()
         visit.page.get_by_role("row", name="mine").get_by_role("button", name="Revoke").click()
         dialog = visit.page.get_by_role("dialog")
-        expect(dialog).to_contain_text("It is the key you are signed in with.")
+        expect(dialog).to_contain_text("You are signed in with this key.")
         dialog.get_by_role("button", name="Revoke").click()
 
         expect(visit.page.get_by_role("dialog", name="Sign in")).to_be_visible()
@@ -208,7 +208,7 @@ def test_what_a_key_may_not_do_is_said(browser: Browser, tmp_path: Path) -> None
         assert len(visit.ranked) == 6
         for page in ("deployments", "keys", "usage"):
             visit.page.locator(f".nav a[href='#{page}']").click()
-            expect(visit.part("trouble")).to_contain_text("no scope “manage”")
+            expect(visit.part("trouble")).to_contain_text("not have the scope “manage”")
         visit.page.get_by_role("link", name="Catalog").click()
         button = visit.page.get_by_role("button", name="Deploy", exact=True).first
 

@@ -14,9 +14,9 @@ export const statusLine = ({ status, statusText }) => `${status} ${statusText}`.
 
 export async function loadSpec() {
   const response = await fetch(specUrl);
-  if (!response.ok) throw new Error(`the server answered ${statusLine(response)}`);
+  if (!response.ok) throw new Error(`the server returned ${statusLine(response)}`);
   const loaded = await response.json();
-  if (!loaded?.paths) throw new Error("it is not an OpenAPI document");
+  if (!loaded?.paths) throw new Error("not an OpenAPI document");
   spec = loaded;
 }
 

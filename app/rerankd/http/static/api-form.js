@@ -123,7 +123,7 @@ async function send({ url, ...asked }, view) {
     showStatus(response, performance.now() - started, view);
   } catch (error) {
     view.status.classList.add("s5");
-    view.status.textContent = `No answer: the server can't be reached (${error.message}).`;
+    view.status.textContent = `No answer: the server cannot be reached (${error.message}).`;
   } finally {
     view.button.removeAttribute("aria-disabled");
   }

@@ -18,7 +18,7 @@ function drawHead(ops) {
   byId("version").textContent = version;
   byId("description").replaceChildren(...paragraphs(description));
   byId("schemes").replaceChildren(
-    h("p", null, `This server asks for ${needed ? "an API key, in any of:" : "no API key."}`),
+    h("p", null, `${needed ? "This server requires an API key, sent in one of these ways:" : "This server requires no API key."}`),
     needed ? h("ul", null, schemes.map(schemeItem)) : "");
 }
 

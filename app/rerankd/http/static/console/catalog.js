@@ -60,7 +60,7 @@ function wanted(parts) {
 function list(parts, shown, all) {
   parts.found.textContent = shown.length === all ? plural(all, "model") : `${count(shown.length)} of ${plural(all, "model")}`;
   if (shown.length) return parts.list.replaceChildren(...shown.map(card));
-  return parts.list.replaceChildren(h("li", { class: "empty" }, icon("search"), h("p", null, "No model of the catalog is like that. A file of your own, or one from the Hub, can be deployed by hand.")));
+  return parts.list.replaceChildren(h("li", { class: "empty" }, icon("search"), h("p", null, "No model in the catalog matches. You can also deploy your own file or one from the Hub.")));
 }
 
 function card(entry) {

@@ -155,7 +155,7 @@ function table(title, times, lines, write) {
   const kept = times.map((time, place) => [time, place]).filter(([, place]) => lines.some(({ values }) => values[place]));
   const heads = ["Time", ...lines.map(({ name }) => name)];
   return h("details", null, h("summary", null, "Table"),
-    kept.length === 0 ? h("p", { class: "muted small" }, "Nothing in this time.") : h("div", { class: "table-wrap", tabindex: 0, role: "group", "aria-label": title },
+    kept.length === 0 ? h("p", { class: "muted small" }, "Nothing in this period.") : h("div", { class: "table-wrap", tabindex: 0, role: "group", "aria-label": title },
       h("table", null, h("caption", { class: "visually-hidden" }, title),
         h("thead", null, h("tr", null, heads.map((name, column) => h("th", { scope: "col", class: column > 0 && "amount" }, name)))),
         h("tbody", null, kept.map(([time, place]) => h("tr", null, h("th", { scope: "row" }, clock(time)),

@@ -41,7 +41,7 @@ async function send(method, path, { body, signal, quiet = false } = {}) {
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError(0, "unreachable", "the server can't be reached");
+    throw new ApiError(0, "unreachable", "the server cannot be reached");
   }
   if (response.ok) return response;
   const refused = await refusal(response);

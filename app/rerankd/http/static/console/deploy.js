@@ -52,10 +52,10 @@ const nameOf = (variant) =>
 function warnings(entry, variant) {
   const said = [];
   if (variant.fits === false) {
-    said.push(notice("warn", `It needs about ${bytes(variant.memory_bytes)}, more than is free now.`));
+    said.push(notice("warn", `It needs about ${bytes(variant.memory_bytes)}, which is more than is free now.`));
   }
   if (entry.needs_acceptance) {
-    said.push(notice("warn", `${licence(entry)} The server takes it only when it was started with `,
+    said.push(notice("warn", `${licence(entry)} The server accepts it only if it was started with `,
       h("code", null, "--accept-license"), "."));
   }
   return said;

@@ -72,7 +72,7 @@ class Card {
       return made;
     };
     this.try = h("a", { class: "button", href: `#playground/model=${encodeURIComponent(id)}`, "aria-describedby": heading }, "Try it");
-    this.restart = described("Load again", () => act("POST", `${pathOf(id)}/restart`, `${id} loads again`));
+    this.restart = described("Load again", () => act("POST", `${pathOf(id)}/restart`, `${id} is loading again`));
     this.stop = described("Stop", () => stop(id), "danger");
     const actions = h("div", { class: "actions" }, this.try,
       described("curl", () => showCurl(id)), described("Logs", () => showLogs(id)), this.restart, this.stop);
@@ -130,7 +130,7 @@ function progress({ id, state, progress: now }) {
 
 function about({ facts: known, load, memory_bytes: memory, used, created, state }) {
   if (!known) return facts([["Memory", memory > 0 && bytes(memory)], ["Deployed", fromNow(created)]]);
-  const waiting = load.requests ? `${plural(load.requests, "request")}, ${count(load.tokens)} tokens` : "nothing waits";
+  const waiting = load.requests ? `${plural(load.requests, "request")}, ${count(load.tokens)} tokens` : "empty";
   return h("div", { class: "stack" }, facts([
     ["Device", known.device.toUpperCase()],
     ["Layers on the GPU", count(known.gpu_layers)],
@@ -156,7 +156,7 @@ async function act(method, path, done) {
 }
 
 const ENDS = {
-  stop: ["Stop", "Requests that run are finished, its memory is freed, and new requests for it are refused. Its file stays on this machine.", "stopped"],
+  stop: ["Stop", "Running requests finish, its memory is freed, and new requests for it are refused. Its file stays on this machine.", "stopped"],
   remove: ["Remove", "New requests for it are refused. Its file stays on this machine.", "removed"],
 };
 

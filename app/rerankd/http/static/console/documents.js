@@ -32,7 +32,7 @@ function fromLines(lines) {
 function checked(documents, form) {
   const wrong = documents.findIndex((one) => typeof one !== "string" && !isObject(one));
   if (wrong < 0) return { documents, form, fault: null };
-  return { documents: [], form, fault: `Document ${wrong + 1} is neither a text nor an object` };
+  return { documents: [], form, fault: `Document ${wrong + 1} is neither text nor an object` };
 }
 
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);

@@ -19,8 +19,8 @@ export function page() {
   disable(parts.create, whyNotManage());
   parts.create.addEventListener("click", () => whyNotManage() || create());
   parts.intro.textContent = whoAmI().keyed
-    ? "Who may call this server, for what, and how much."
-    : "No key exists, so this server answers everybody who reaches it, and is managed from its own machine only.";
+    ? "Who may use this server, for what, and how much."
+    : "There are no keys, so this server answers anyone who can reach it, and only its own machine can manage it.";
   if (whyNotManage()) parts.trouble.append(notice("warn", whyNotManage()));
   else load(parts);
   return { element, title: "API keys" };
@@ -37,9 +37,9 @@ async function load(parts) {
 }
 
 const nothing = () => h("div", { class: "empty" }, icon("key"),
-  h("p", null, "No keys yet. With the first one, every request needs a key."));
+  h("p", null, "No keys yet. Once you create one, every request needs a key."));
 
-const COLUMNS = ["Name", "Key", "May", "Models", "Limits", "Last used", "Expires"];
+const COLUMNS = ["Name", "Key", "Permissions", "Models", "Limits", "Last used", "Expires"];
 
 function table(keys) {
   const sorted = [...keys].sort((a, b) => Boolean(a.revoked) - Boolean(b.revoked) || b.created - a.created);
@@ -55,7 +55,7 @@ function row(key) {
   return h("tr", null,
     h("th", { scope: "row", id: heading }, key.name || "unnamed", key.id === whoAmI().id && whoAmI().keyed && [" ", badge("", "yours")]),
     cell("Key", h("code", null, key.prefix ? `${key.prefix}…` : "from the settings")),
-    cell("May", h("span", { class: "badges" }, key.scopes.map((scope) => badge(scope === "manage" ? "busy" : "", scope)))),
+    cell("Permissions", h("span", { class: "badges" }, key.scopes.map((scope) => badge(scope === "manage" ? "busy" : "", scope)))),
     cell("Models", key.models?.length ? key.models.join(", ") : "all"),
     cell("Limits", limits(key)),
     cell("Last used", key.last_used ? h("time", { title: dateTime(key.last_used) }, fromNow(key.last_used)) : "never"),
@@ -85,11 +85,11 @@ function revocation(key, heading) {
 
 async function revoke(key) {
   const own = key.id === whoAmI().id && whoAmI().keyed;
-  const text = `Requests with ${key.prefix}… are refused from now on. This can't be undone.${own ? " It is the key you are signed in with." : ""}`;
+  const text = `Requests with ${key.prefix}… will be refused. This cannot be undone.${own ? " You are signed in with this key." : ""}`;
   if (!(await confirm(`Revoke ${key.name || "this key"}?`, text, "Revoke"))) return;
   try {
     await call("DELETE", `/v1/keys/${encodeURIComponent(key.id)}`);
-    toast(`${key.name || "The key"} is revoked`);
+    toast(`${key.name || "The key"} was revoked`);
   } catch (error) {
     toast(inWords(error));
   }
@@ -115,7 +115,7 @@ function form(models, close) {
   const first = !whoAmI().keyed;
   if (first) {
     parts.manage.checked = true;
-    parts.first.append(notice("", "This is the first key. From now on every request needs one, also from this page: it is signed in with it."));
+    parts.first.append(notice("", "This is the first key. Every request now needs a key; this page signs in with the new one."));
   }
   parts.models.append(...models.map((model) =>
     h("label", { class: "check" }, h("input", { type: "checkbox", name: "model", value: model.id }), model.id)));
@@ -124,7 +124,7 @@ function form(models, close) {
     event.preventDefault();
     const named = parts.name.value.trim();
     parts.nameFault.hidden = Boolean(named);
-    parts.nameFault.textContent = named ? "" : "A name is needed, to tell keys apart later.";
+    parts.nameFault.textContent = named ? "" : "Enter a name, so that you can tell keys apart later.";
     parts.name.toggleAttribute("aria-invalid", false);
     if (!named) {
       parts.name.setAttribute("aria-invalid", "true");
@@ -157,12 +157,12 @@ function shown(made) {
   const field = h("input", { type: "text", class: "mono", readonly: true, value: made.key, id: "new-key", "aria-describedby": "new-key-note", focus: (event) => event.target.select() });
   const model = made.models?.[0];
   const parts = [
-    h("p", { id: "new-key-note" }, "It is shown this once: the server keeps only a digest of it. Copy it now."),
+    h("p", { id: "new-key-note" }, "Copy it now: it is shown only once, because the server stores only a digest."),
     h("div", { class: "field" }, h("label", { for: "new-key" }, `Key “${made.name}”`),
       h("div", { class: "secret" }, field, h("button", { type: "button", class: "button", click: () => copy(made.key, "Key") }, icon("copy"), "Copy"))),
   ];
   if (!made.scopes.includes("inference")) return parts;
   const text = curl(location.origin, { ...(model && { model }), ...SAMPLE }, { key: made.key });
-  return [...parts, codeBlock("A request with it", text).element,
-    made.models && h("p", { class: "muted small" }, `It may use ${plural(made.models.length, "model")}: ${made.models.join(", ")}.`)].filter(Boolean);
+  return [...parts, codeBlock("A request with this key", text).element,
+    made.models && h("p", { class: "muted small" }, `It works for ${plural(made.models.length, "model")}: ${made.models.join(", ")}.`)].filter(Boolean);
 }

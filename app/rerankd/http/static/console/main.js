@@ -91,7 +91,7 @@ async function enter() {
   leave = () => {};
   shown = "";
   main.replaceChildren(h("div", { class: "page" }, h("h1", { tabindex: -1 }, "Sign in"),
-    h("p", { class: "muted" }, "This server asks for an API key."),
+    h("p", { class: "muted" }, "This server requires an API key."),
     h("div", null, h("button", { type: "button", class: "button primary", click: enter }, "Sign in with a key"))));
   document.title = "Sign in · rerankd";
   if (await signIn()) again();

@@ -19,7 +19,7 @@ export async function copy(text, what) {
   const done = navigator.clipboard
     ? await navigator.clipboard.writeText(text).then(() => true, () => copiedByHand(text))
     : copiedByHand(text);
-  toast(done ? `${what} copied` : "The browser didn't allow copying: select the text instead");
+  toast(done ? `${what} copied` : "The browser did not allow copying; select the text instead");
 }
 
 function copiedByHand(text) {

@@ -49,7 +49,7 @@ class Bench {
     if (kind === "model") draft.model = decodeURIComponent(value);
     const shared = kind === "s" && (await unpack(value));
     if (shared) draft = { ...EMPTY, ...known(shared) };
-    else if (kind === "s") toast("This link holds no request that can be read");
+    else if (kind === "s") toast("This link does not contain a readable request");
     this.#show(draft);
     await this.#offerModels();
     if (shared) this.#run();
@@ -252,9 +252,9 @@ class Bench {
   #complete() {
     const parts = this.#parts;
     const { documents: found, fault } = documents.parse(draft.documents);
-    const missing = found.length ? fault : fault ?? "At least one document is needed";
+    const missing = found.length ? fault : fault ?? "Enter at least one document";
     mark(parts.documents, parts.documentsFault, missing);
-    mark(parts.query, parts.queryFault, draft.query.trim() ? null : "A query is needed");
+    mark(parts.query, parts.queryFault, draft.query.trim() ? null : "Enter a query");
     const wrong = [parts.query, parts.documents].find((one) => one.getAttribute("aria-invalid"));
     wrong?.focus();
     return !wrong;
@@ -284,12 +284,12 @@ class Bench {
 
   #nothingYet() {
     this.#parts.answers.replaceChildren(h("div", { class: "empty" }, icon("play"),
-      h("p", null, "The ranking appears here: scores, what moved against the order you gave, tokens and times.")));
+      h("p", null, "The ranking appears here, with scores, changes from your order, tokens and times.")));
   }
 
   #noModels() {
     this.#parts.answers.replaceChildren(h("div", { class: "empty" }, icon("deployments"),
-      h("p", null, "No model is served yet."), h("a", { class: "button primary", href: "#catalog" }, "Choose one from the catalog")));
+      h("p", null, "No model is deployed yet."), h("a", { class: "button primary", href: "#catalog" }, "Choose one from the catalog")));
   }
 }
 

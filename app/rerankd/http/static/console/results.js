@@ -28,9 +28,9 @@ function figures(body, reply, seen) {
     meta.chunks > body.documents.length && some(meta.chunks, "chunks"),
     some(meta.cached, "from the cache"),
     h("span", null, h("b", null, milliseconds(meta.timings.total_ms)), ` on the ${meta.device.toUpperCase()}`),
-    h("span", null, `${milliseconds(seen)} seen from here`),
-    meta.truncated.length > 0 && badge("warn", `${plural(meta.truncated.length, "document")} cut`, "scissors"),
-    meta.query_truncated && badge("warn", "query cut", "scissors"),
+    h("span", null, `${milliseconds(seen)} round trip`),
+    meta.truncated.length > 0 && badge("warn", `${plural(meta.truncated.length, "document")} truncated`, "scissors"),
+    meta.query_truncated && badge("warn", "query truncated", "scissors"),
     meta.score_scale === "logit" && badge("", "raw scores"));
 }
 
@@ -85,13 +85,13 @@ function row(result, place, before, { scale, body, cut: isCut, places }) {
     h("span", { class: "from" }, `document ${result.index + 1}`),
     h("p", { class: "below" },
       passage && h("span", null, `best passage: characters ${count(passage.start)} to ${count(passage.end)}`),
-      isCut && badge("warn", "cut", "scissors"),
+      isCut && badge("warn", "truncated", "scissors"),
       more(words)));
 }
 
 /** What changed against the order of the request, or of the other model. */
 function moved(before, place, places) {
-  const than = places ? "the other model" : "the order given";
+  const than = places ? "the other model" : "the given order";
   if (before === undefined) return h("span", { class: "moved muted" }, "new");
   const step = before - place;
   if (step === 0) return h("span", { class: "moved muted" }, h("span", { "aria-hidden": "true" }, "="), h("span", { class: "visually-hidden" }, `same as in ${than}`));
@@ -152,5 +152,5 @@ export function comparison(left, right) {
   const same = left.results[0].index === right.results[0].index;
   return h("p", { class: "notice across" }, icon("info"),
     h("span", null, same ? "Both put the same document first. " : "They disagree on the first document. ",
-      `${plural(discordant, "pair")} of ${count(pairs)} stand the other way round (Kendall’s τ ${tau.toFixed(2)}).`));
+      `${plural(discordant, "pair")} of ${count(pairs)} are in the opposite order (Kendall’s τ ${tau.toFixed(2)}).`));
 }

@@ -26,6 +26,6 @@ export const drawAgain = () => changes.dispatchEvent(new Event("again"));
 export function whyNotManage() {
   if (may("manage")) return null;
   return me.keyed
-    ? "This key has no scope “manage”. Sign in with one that has."
-    : "Without an API key, the server is managed from its own machine only.";
+    ? "This key does not have the scope “manage”. Sign in with one that does."
+    : "Without an API key, the server can be managed only from its own machine.";
 }

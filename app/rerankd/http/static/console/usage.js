@@ -72,7 +72,7 @@ class Board {
   #offer() {
     const { series } = this.#report;
     const unique = (name) => [...new Set(series.map((one) => one[name]))].sort();
-    choices(this.#parts.model, [[ALL, "All"], ...unique("model").map((id) => [id, id || "none found"])]);
+    choices(this.#parts.model, [[ALL, "All"], ...unique("model").map((id) => [id, id || "unknown model"])]);
     choices(this.#parts.key, [[ALL, "All"], ...unique("key").map((id) => [id, this.#nameOf(id)])]);
   }
 
@@ -122,7 +122,7 @@ function charts(report, series, sum) {
     lines: [{ name: NAMES[name], kind: "", values: sums(name), total: count(sum[name]) }],
   });
   const timesTaken = chart({
-    title: "Time of a request", times, form: "lines", write: milliseconds,
+    title: "Request time", times, form: "lines", write: milliseconds,
     lines: [{ name: "median", kind: "p50", values: each((found) => latencyOf(found).p50_ms), total: spent(sum.p50_ms) },
       { name: "p95", kind: "p95", values: each((found) => latencyOf(found).p95_ms), total: spent(sum.p95_ms) }],
   });
@@ -132,9 +132,9 @@ function charts(report, series, sum) {
 const COLUMNS = ["Requests", "Documents", "Tokens", "Cache hits", "Errors", "Median", "p95"];
 
 function table(series, nameOf) {
-  if (!series.length) return h("p", { class: "muted" }, "No requests in this time.");
+  if (!series.length) return h("p", { class: "muted" }, "No requests in this period.");
   return h("div", { class: "table-wrap" }, h("table", { class: "stacks" },
-    h("caption", { class: "visually-hidden" }, "Use by model and key"),
+    h("caption", { class: "visually-hidden" }, "Usage by model and key"),
     h("thead", null, h("tr", null, h("th", { scope: "col" }, "Model"), h("th", { scope: "col" }, "Key"), COLUMNS.map((name) => h("th", { scope: "col", class: "amount" }, name)))),
     h("tbody", null, series.map((one) => row(one, nameOf)))));
 }
@@ -142,6 +142,6 @@ function table(series, nameOf) {
 function row(one, nameOf) {
   const sum = totals([one], null);
   const cells = [count(sum.requests), count(sum.documents), count(sum.tokens), count(sum.cached), count(sum.errors), spent(sum.p50_ms), spent(sum.p95_ms)];
-  return h("tr", null, h("th", { scope: "row" }, one.model || "none found"), h("td", { "data-label": "Key" }, nameOf(one.key)),
+  return h("tr", null, h("th", { scope: "row" }, one.model || "unknown model"), h("td", { "data-label": "Key" }, nameOf(one.key)),
     cells.map((text, column) => h("td", { class: "amount", "data-label": COLUMNS[column] }, text)));
 }
