@@ -7,7 +7,7 @@ from msgspec import UNSET, Struct, UnsetType
 from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
 from rerankd.dialects.error_format import ErrorFormat
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
-from rerankd.dialects.reading import NonNegative, WireText, documents_of, instruction_of
+from rerankd.dialects.reading import NonNegative, Texts, WireText, documents_of, instruction_of
 from rerankd.dialects.results import Document
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankRequest
@@ -18,7 +18,7 @@ class DashScopeInput(Struct):
     """The texts of a request."""
 
     query: WireText
-    documents: list[WireText] | None = None
+    documents: Texts | None = None
 
 
 class DashScopeParameters(Struct):

@@ -10,7 +10,7 @@ from msgspec import Struct
 from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
 from rerankd.dialects.pairs import Pairs, pairs_of, scores_of
-from rerankd.dialects.reading import WireText, instruction_of
+from rerankd.dialects.reading import Texts, WireText, instruction_of
 from rerankd.domain import RankedResult, RankRequest
 
 
@@ -18,7 +18,7 @@ class DeepInfraRequest(Struct):
     """The body of DeepInfra's request: one query, or one a document."""
 
     queries: list[WireText]
-    documents: list[WireText] | None = None
+    documents: Texts | None = None
     model: str | None = None
     """Not DeepInfra's; it weighs more than the path."""
     instruction: str | None = None

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
-from rerankd.dialects.reading import NonNegative, WireText, documents_of
+from rerankd.dialects.reading import NonNegative, Texts, WireText, documents_of
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankRequest
 
@@ -15,7 +15,7 @@ class IsaacusRequest(Struct):
     """The body of Isaacus's request; how its own service would split texts is ignored."""
 
     query: WireText
-    texts: list[WireText] | None = None
+    texts: Texts | None = None
     model: str | None = None
     top_n: NonNegative | None = None
 

@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 from rerankd.dialects.dialect import SHARED_PATHS, Body, Dialect, ParsedRequest, RequestContext
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
 from rerankd.dialects.marks import Marks
-from rerankd.dialects.reading import NonNegative, WireText, documents_of, instruction_of
+from rerankd.dialects.reading import NonNegative, Texts, WireText, documents_of, instruction_of
 from rerankd.dialects.results import TokenUsage, usage_of
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankRequest
@@ -19,7 +19,7 @@ class MixedbreadRequest(Struct):
     """The body of Mixedbread's request; `rewrite_query` is ignored."""
 
     query: WireText
-    input: list[WireText] | None = None
+    input: Texts | None = None
     model: str | None = None
     rank_fields: list[str] | None = None
     top_k: NonNegative | None = None

@@ -19,7 +19,7 @@ from rerankd.dialects.dialect import (
 )
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
 from rerankd.dialects.options import RankOptions, request_of
-from rerankd.dialects.reading import NonNegative, WireText, documents_of
+from rerankd.dialects.reading import NonNegative, Texts, WireText, documents_of
 from rerankd.dialects.results import (
     Document,
     ReplyMeta,
@@ -43,7 +43,7 @@ class Request(RankOptions, kw_only=True):
         WireText, Meta(description='What the documents are ranked for: a string or `{"text": …}`')
     ]
     documents: Annotated[
-        list[WireText] | None,
+        Texts | None,
         Meta(description='Candidates, as strings, `{"text": …}` or content parts; at least one'),
     ] = None
     top_n: Annotated[

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
-from rerankd.dialects.reading import NonNegative, WireText, documents_of
+from rerankd.dialects.reading import NonNegative, Texts, WireText, documents_of
 from rerankd.dialects.results import TokenUsage, usage_of
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankRequest, Truncation
@@ -19,7 +19,7 @@ class NvidiaRequest(Struct):
     """The body of a ranking request."""
 
     query: WireText
-    passages: list[WireText] | None = None
+    passages: Texts | None = None
     model: str | None = None
     top_k: Annotated[
         NonNegative | None, Meta(description="Passages that come back; all if missing")

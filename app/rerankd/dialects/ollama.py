@@ -7,7 +7,7 @@ from msgspec import Struct
 from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
 from rerankd.dialects.error_format import ErrorFormat
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
-from rerankd.dialects.reading import NonNegative, WireText, documents_of, instruction_of
+from rerankd.dialects.reading import NonNegative, Texts, WireText, documents_of, instruction_of
 from rerankd.dialects.results import ResultRow, TokenUsage, rows_of, usage_of
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankRequest
@@ -18,7 +18,7 @@ class OllamaRequest(Struct):
     """The body of the plugin's request."""
 
     query: WireText
-    documents: list[WireText] | None = None
+    documents: Texts | None = None
     model: str | None = None
     top_n: NonNegative | None = None
     return_documents: bool | None = False

@@ -12,8 +12,19 @@ from rerankd.dialects.texts import text_of
 from rerankd.domain import TruncationSide
 from rerankd.errors import InvalidRequest, MissingDocuments
 
+REQUIRED = "x-rerankd-required"
+"""Marks in a JSON schema what must be given although the struct has a default."""
+
 WireText: TypeAlias = str | dict[str, Any] | list[Any]
 """A query or document: a string, an object with `text`, or content parts."""
+
+Texts: TypeAlias = Annotated[
+    list[WireText], Meta(extra_json_schema={"minItems": 1, REQUIRED: True})
+]
+"""The documents of a request; as its field, `Texts | None`.
+
+At least one is required, which `documents_of` checks: its error is clearer than msgspec's.
+"""
 
 NonNegative: TypeAlias = Annotated[int, Meta(ge=0)]
 

@@ -11,7 +11,14 @@ from rerankd.dialects.dialect import SHARED_PATHS, Body, Dialect, ParsedRequest,
 from rerankd.dialects.error_format import ErrorFormat
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY
 from rerankd.dialects.marks import Marks
-from rerankd.dialects.reading import NonNegative, WireText, documents_of, instruction_of, side_of
+from rerankd.dialects.reading import (
+    NonNegative,
+    Texts,
+    WireText,
+    documents_of,
+    instruction_of,
+    side_of,
+)
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankedResult, RankRequest, Truncation
 from rerankd.errors import (
@@ -33,7 +40,7 @@ class TeiRequest(Struct):
     """The body of TEI's request, and the limit that its clients in other libraries send."""
 
     query: WireText
-    texts: list[WireText] | None = None
+    texts: Texts | None = None
     model: str | None = None
     top_n: NonNegative | None = None
     raw_scores: bool | None = False

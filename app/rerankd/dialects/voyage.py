@@ -10,7 +10,7 @@ from rerankd.dialects.dialect import SHARED_PATHS, Body, Dialect, ParsedRequest,
 from rerankd.dialects.error_format import ErrorFormat
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
 from rerankd.dialects.marks import Marks
-from rerankd.dialects.reading import NonNegative, WireText, documents_of, instruction_of
+from rerankd.dialects.reading import NonNegative, Texts, WireText, documents_of, instruction_of
 from rerankd.dialects.results import ResultRow, TokenUsage, rows_of, usage_of
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankRequest, Truncation
@@ -21,7 +21,7 @@ class VoyageRequest(Struct):
     """The body of Voyage's request."""
 
     query: WireText
-    documents: list[WireText] | None = None
+    documents: Texts | None = None
     model: str | None = None
     top_k: NonNegative | None = None
     top_n: NonNegative | None = None

@@ -8,7 +8,7 @@ from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContex
 from rerankd.dialects.error_format import ErrorFormat
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY
 from rerankd.dialects.marks import Marks
-from rerankd.dialects.reading import WireText, documents_of
+from rerankd.dialects.reading import Texts, WireText, documents_of
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankRequest
 from rerankd.errors import RerankdError
@@ -18,7 +18,7 @@ class WeaviateRequest(Struct):
     """The body of the module's request; `property` only names where the texts come from."""
 
     query: WireText
-    documents: list[WireText] | None = None
+    documents: Texts | None = None
     model: str | None = None
 
 

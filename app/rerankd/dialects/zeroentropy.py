@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
-from rerankd.dialects.reading import NonNegative, WireText, documents_of, instruction_of
+from rerankd.dialects.reading import NonNegative, Texts, WireText, documents_of, instruction_of
 from rerankd.dialects.results import ResultRow, rows_of
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankedResult, RankRequest
@@ -18,7 +18,7 @@ class ZeroEntropyRequest(Struct):
     """The body of ZeroEntropy's request; `latency` is ignored: there is one speed."""
 
     query: WireText
-    documents: list[WireText] | None = None
+    documents: Texts | None = None
     model: str | None = None
     top_n: NonNegative | None = None
     instruction: str | None = None

@@ -14,6 +14,7 @@ from rerankd.dialects import native, table
 from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
 from rerankd.dialects.error_format import ErrorFormat
 from rerankd.dialects.marks import Marks
+from rerankd.dialects.reading import Texts, documents_of
 from rerankd.dialects.table import DIALECTS, DialectTable
 from rerankd.domain import RankRequest
 from rerankd.errors import ModelNotFound, RerankdError
@@ -25,7 +26,7 @@ class ToyRequest(Struct):
     """A body of the dialect."""
 
     needle: str
-    haystack: list[str]
+    haystack: Texts | None = None
     model: str | None = None
 
 
@@ -44,7 +45,9 @@ class ToyError(Struct):
 def _parse_toy(body: Body, context: RequestContext) -> ParsedRequest:
     wire = body.decode(ToyRequest)
     model = wire.model or context.model or None
-    request = RankRequest(query=wire.needle, documents=tuple(wire.haystack), model=model)
+    request = RankRequest(
+        query=wire.needle, documents=documents_of(wire.haystack, "haystack"), model=model
+    )
     return ParsedRequest(
         (request,), lambda results: ToyReply([one.index for one in results[0].results])
     )
@@ -120,6 +123,7 @@ def test_it_is_in_the_openapi_document(client: TestClient[Any]) -> None:
         assert "409" in operation["responses"]
     assert "404" in shared["responses"]
     assert "404" not in own["responses"]
+    assert spec["components"]["schemas"]["ToyRequest"]["required"] == ["needle", "haystack"]
     assert "ToyError409" in refused
     assert not any("Toy" in name for name in refused if name.endswith("404"))
 
