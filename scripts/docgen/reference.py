@@ -9,6 +9,7 @@ from rerankd import settings
 from docgen import api_page, command_page
 from docgen.markdown import codes, put, table
 from docgen.metrics_table import metrics
+from support.floors import FLOORS
 from support.places import ROOT
 
 DOCS = ROOT / "docs"
@@ -26,12 +27,24 @@ def _row(setting: settings.Setting) -> tuple[str, ...]:
     return (*map(codes, ([setting.name],)), flag, codes([setting.variable]), shown, setting.help)
 
 
+def floors_table() -> str:
+    """Return the table of rooms, lowest floor first, without the package itself."""
+    rows = [
+        (str(number), codes([room.name]), room.job, room.unaware_of)
+        for number, floor in enumerate(FLOORS)
+        for room in floor
+        if room.name != "rerankd"
+    ]
+    return table(("floor", "room", "job", "must not know"), rows)
+
+
 PAGES: dict[str, Callable[[str], str]] = {
     "api.md": lambda page: put(
         put(page, "dialects", api_page.dialects()), "errors", api_page.errors()
     ),
     "api-reference.md": lambda _: api_page.page(),
     "cli.md": lambda _: command_page.page(),
+    "design.md": lambda page: put(page, "floors", floors_table()),
     "observability.md": lambda page: put(page, "metrics", metrics()),
     "settings.md": lambda page: put(page, "settings", settings_table()),
 }

@@ -9,25 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from support.floors import FLOORS, floor_of
 from support.places import ROOT, files_in
 
 APP = ROOT / "app" / "rerankd"
-
-FLOORS = (
-    {"rerankd", "errors", "domain", "logs", "lru"},
-    {"settings", "store", "scheduling", "families"},
-    {"sources", "auth"},
-    {"prompts"},
-    {"engine"},
-    {"deployments"},
-    {"dialects", "telemetry", "ranking"},
-    {"service"},
-    {"measuring", "http"},
-    {"distributed"},
-    {"cli"},
-    {"__main__"},
-)
-"""Rooms, lowest first; a room is a module or package of `rerankd`. Rooms of one floor are peers."""
 
 HOMES = {
     "llama_cpp": ("engine/llama/",),
@@ -69,10 +54,6 @@ MODULES = {module_of(path): path for path in FILES}
 
 def room_of(module: str) -> str:
     return module.split(".")[1] if "." in module else module
-
-
-def floor_of(room: str) -> int:
-    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
 
 
 def imports_of(path: Path) -> Iterator[str]:
@@ -153,7 +134,9 @@ def test_functions_and_files_stay_short(path: Path) -> None:
             assert length <= LONGEST_FUNCTION, f"{name_of(path)}: {node.name}"
 
 
-def test_every_room_has_a_floor() -> None:
-    """A new room is given its floor before it is built."""
-    rooms = {room_of(module) for module in MODULES}
-    assert not rooms - set().union(*FLOORS)
+def test_every_room_has_one_floor_and_every_floor_only_rooms() -> None:
+    """A new room is given its floor before it is built, and one that is gone leaves its floor."""
+    named = [room.name for floor in FLOORS for room in floor]
+
+    assert len(named) == len(set(named))
+    assert {room_of(module) for module in MODULES} == set(named)

@@ -1,4 +1,4 @@
-"""The edge to llama.cpp: the only module that imports llama_cpp.
+"""Models and contexts of llama.cpp, over llama_cpp, which only this package imports.
 
 Thin and strict: every length is checked here before a call, because llama.cpp aborts the
 whole process on some overruns. A Context belongs to one thread at a time; a Model's tokenizer
