@@ -1,4 +1,4 @@
-"""Which models are served, and in which state each is."""
+"""The models that are served, and the state of each."""
 
 from rerankd.deployments.registry import Deployments
 from rerankd.deployments.state import LOADING_RETRY, TRANSITIONS, Deployment, Loader, State, Status

@@ -1,4 +1,4 @@
-"""The slow steps of a deployment done for real: fetch, judge, try in a child, open."""
+"""The slow steps of a deployment: download, judge, load-check in a child, load."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HEAD_BYTES = 2
 
 
 class FileLoader:
-    """`deployments.Steps` over the catalog, the Hub, the disk and llama.cpp."""
+    """A `deployments.Loader` over the catalog, the Hub, the disk and llama.cpp."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class FileLoader:
         opener: Opener = open_engine,
         observer: Observer | None = None,
     ) -> None:
-        """Take the settings that deployments override, and a store that remembers load checks."""
+        """Take the settings that deployments override, and the store that remembers load checks."""
         self._base = base
         self._store = store
         self._opener = opener
@@ -59,7 +59,7 @@ class FileLoader:
             stop.set()  # when the deployment is stopped, the thread still runs
 
     async def verify(self, spec: Spec, resolved: ResolvedModel) -> tuple[Target, int]:
-        """Judge the file, and try it in a child process if this machine hasn't yet."""
+        """Judge the file, and load-check it unless this machine has done so before."""
         own = settings.override(self._base, spec.options)
         target = await asyncio.to_thread(examine, spec.id, resolved.path, resolved.manifest, own)
         if not self._is_trusted(resolved):
@@ -69,22 +69,22 @@ class FileLoader:
         return target, memory_needed(target, target.settings)
 
     def _is_trusted(self, resolved: ResolvedModel) -> bool:
-        """Tell whether a file is byte for byte our embedded one, or was tried here before."""
+        """Tell whether a file is the embedded one or passed its load check here before."""
         if sources.is_embedded(resolved):
             return True
         try:
             return bool(self._store and self._store.is_checked(resolved.path, engine_version()))
         except StateError as error:
-            logger.warning("%s; the file is tried again", error.message)
+            logger.warning("%s; the file is checked again", error.message)
             return False
 
     def _remember_check(self, resolved: ResolvedModel) -> None:
-        """Spare the next start the check; where nothing can be written, it is made again."""
+        """Spare the next start the check; where that can't be stored, it is repeated."""
         try:
             if self._store:
                 self._store.set_checked(resolved.path, engine_version())
         except StateError as error:
-            logger.warning("%s; the file will be tried again at the next start", error.message)
+            logger.warning("%s; the file will be checked again at the next start", error.message)
 
     async def load(self, spec: Spec, target: Target) -> Runtime:
         """Open the model."""
@@ -93,7 +93,7 @@ class FileLoader:
 
 
 def engine_version() -> str:
-    """Return what a load check holds for: this version of the engine."""
+    """Return the version of the engine, for which a load check holds."""
     return version("llama-cpp-python")
 
 
@@ -120,7 +120,7 @@ def _buffer_bytes(header: Header, sizes: Sizes) -> int:
 
 
 def require_known(spec: Spec, base: Settings) -> None:
-    """Raise what is wrong with a deployment before anything is begun: its source, its options."""
+    """Raise what is wrong with a deployment's source and options before anything starts."""
     settings.override(base, spec.options)
     if not spec.source:
         raise ModelFileError("a deployment needs a model: a catalog id, a path or hf:…")

@@ -1,8 +1,9 @@
-"""What a deployment is: its states, what may follow on what, and what is told of it."""
+"""A deployment: its states, which may follow which, and its status as people see it."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -10,6 +11,7 @@ from msgspec import Struct
 from rerankd.deployments.runtime import Runtime, Target
 from rerankd.domain import ModelFacts
 from rerankd.scheduling.scheduler import Load
+from rerankd.sources.catalog import Manifest
 from rerankd.sources.hub.meter import DownloadProgress
 from rerankd.sources.resolve import OnDownload, ResolvedModel
 from rerankd.store import Spec
@@ -28,11 +30,13 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 BUSY: frozenset[State] = frozenset({"downloading", "verifying", "loading"})
 HOLDING: frozenset[State] = frozenset({"loading", "ready", "draining"})
 LOADING_RETRY = 2
-MOST_EVENTS_WAITING = 256
+"""Seconds after which a request for a model that loads should be tried again."""
+
+logger = logging.getLogger(__name__)
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """A deployment as it is told to people; times are Unix times in seconds."""
+    """A deployment as people see it; times are Unix times in seconds."""
 
     id: str
     source: str
@@ -52,14 +56,14 @@ class Status(Struct, frozen=True, kw_only=True):
 
 
 class Loader(Protocol):
-    """The slow work of a deployment, in order. `rerankd.deployments.loader` does it for real."""
+    """The slow steps of a deployment, in order; `deployments.loader.FileLoader` does them."""
 
     async def download(self, spec: Spec, on_progress: OnDownload) -> ResolvedModel:
         """Find the model's file, or download it; `on_progress` is called on the event loop."""
         ...
 
     async def verify(self, spec: Spec, resolved: ResolvedModel) -> tuple[Target, int]:
-        """Judge and try the file; return what `load` takes and the bytes it will need."""
+        """Judge and load-check the file; return what `load` takes and the bytes it will need."""
         ...
 
     async def load(self, spec: Spec, target: Target) -> Runtime:
@@ -68,7 +72,7 @@ class Loader(Protocol):
 
 
 class Deployment:
-    """One model that somebody asked for, and what has become of it."""
+    """One model that was asked for, and the state it is in."""
 
     def __init__(self, spec: Spec, now: float, *, default: bool) -> None:
         self.spec = spec
@@ -86,8 +90,28 @@ class Deployment:
         self.task: asyncio.Task[None] | None = None
 
     @property
+    def may_be_unloaded(self) -> bool:
+        """Whether it is ready, and neither in use nor pinned."""
+        return self.state == "ready" and not self.requests and not self.spec.pinned
+
+    def take_names(self, manifest: Manifest) -> None:
+        """Take the names that the model has in the catalog."""
+        self.model = manifest.id
+        self.aliases = frozenset(name.lower() for name in (manifest.id, *manifest.aliases))
+
+    def enter(self, state: State, message: str, now: float) -> None:
+        """Go to another state, which must be able to follow on this one, and log it."""
+        if state not in TRANSITIONS[self.state]:
+            raise AssertionError(f"{self.spec.id}: {self.state} to {state}")
+        self.state, self.message, self.progress = state, message, None
+        self.changed = now
+        level = logging.ERROR if state == "failed" else logging.INFO
+        about = {"deployment": self.spec.id}
+        logger.log(level, "%s %s: %s", self.spec.id, state, message, extra=about)
+
+    @property
     def status(self) -> Status:
-        """Return how it stands now."""
+        """Its status now."""
         return Status(
             id=self.spec.id,
             source=self.spec.source,

@@ -111,7 +111,7 @@ def test_a_state_folder_that_takes_nothing_stops_no_model(tiny: Path) -> None:
         refused = command(client, "deploy", str(tiny), "--id", "more")
 
     assert answer.status_code == 200
-    assert any("will be tried again at the next start" in line for line in running.lines)
+    assert any("will be checked again at the next start" in line for line in running.lines)
     assert refused.exit_code == 2
     assert "can't be used" in refused.stderr
 

@@ -1,4 +1,4 @@
-"""Deployments with made steps: states, use, memory, idle time, events; no engine, no sleeps."""
+"""Deployments with a fake loader: states, use, memory, idle time, events; no engine, no sleeps."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class FakeRuntime:
         self.aborted = True
 
 
-class FakeSteps:
-    """Steps that wait where a test holds them, and fail where it says so."""
+class FakeLoader:
+    """A loader whose steps wait where a test holds them, and fail where it says so."""
 
     def __init__(self, memory: int = GIGABYTE) -> None:
         self.memory = memory
@@ -116,9 +116,9 @@ class House:
     """Deployments over fakes."""
 
     def __init__(self, store: Store | None = None, **settings: Any) -> None:
-        self.steps = FakeSteps()
+        self.loader = FakeLoader()
         self.clock = Clock()
-        self.all = Deployments(Settings(**settings), self.steps, store, self.clock)
+        self.all = Deployments(Settings(**settings), self.loader, store, self.clock)
 
     async def ready(self, *names: str, pinned: bool = False) -> None:
         """Deploy models one after another until they are ready."""
@@ -152,7 +152,7 @@ def test_a_model_goes_through_all_states_to_ready() -> None:
 
     async def check() -> None:
         house = House()
-        gate = house.steps.hold("download")
+        gate = house.loader.hold("download")
         deployed = house.all.deploy(spec("a"))
         events = house.all.events()
         seen: list[str] = [(await anext(events)).state]
@@ -173,11 +173,11 @@ def test_progress_is_told_while_downloading() -> None:
 
     async def check() -> None:
         house = House()
-        gate = house.steps.hold("download")
+        gate = house.loader.hold("download")
         deployed = house.all.deploy(spec("a"))
-        await house.steps.began.wait()
-        assert house.steps.on_progress
-        house.steps.on_progress(DownloadProgress(done=5, total=10, rate=2.0, seconds_left=2.5))
+        await house.loader.began.wait()
+        assert house.loader.on_progress
+        house.loader.on_progress(DownloadProgress(done=5, total=10, rate=2.0, seconds_left=2.5))
         progress = house.all.status("a").progress
         gate.set()
         await settled(deployed)
@@ -194,7 +194,7 @@ def test_a_failing_step_is_told_and_can_be_tried_again(step: str) -> None:
 
     async def check() -> None:
         house = House()
-        house.steps.fails[step] = DownloadError("the Hub is gone")
+        house.loader.fails[step] = DownloadError("the Hub is gone")
         await house.ready("a")
         assert (house.states(), house.all.status("a").message) == (
             {"a": "failed"},
@@ -203,7 +203,7 @@ def test_a_failing_step_is_told_and_can_be_tried_again(step: str) -> None:
         with pytest.raises(ModelFailed, match="the Hub is gone"):
             async with house.all.use("a"):
                 pass
-        house.steps.fails.clear()
+        house.loader.fails.clear()
         house.all.restart("a")
         await settled(house.all._find("a"))
         assert house.states() == {"a": "ready"}
@@ -217,7 +217,7 @@ def test_a_fault_of_ours_fails_one_deployment_only() -> None:
     async def check() -> None:
         house = House()
         await house.ready("a")
-        house.steps.fails["load"] = ZeroDivisionError("secret")
+        house.loader.fails["load"] = ZeroDivisionError("secret")
         await house.ready("b")
         assert house.states() == {"a": "ready", "b": "failed"}
         assert "secret" not in house.all.status("b").message
@@ -262,7 +262,7 @@ def test_requests_may_use_a_model_s_other_names() -> None:
 
     async def check() -> None:
         house = House()
-        house.steps.manifest = find("bge-reranker-v2-m3")
+        house.loader.manifest = find("bge-reranker-v2-m3")
         await house.ready("mine")
         for name in ("mine", "bge-reranker-v2-m3", "baai/BGE-reranker-v2-m3"):
             async with house.all.use(name) as runtime:
@@ -278,16 +278,16 @@ def test_requests_for_a_loading_model_are_told_to_come_back() -> None:
         house = House(load_wait=PATIENCE)
         impatient = House()
         for one in (house, impatient):
-            one.steps.hold("load")
+            one.loader.hold("load")
             one.all.deploy(spec("a"))
         with pytest.raises(ModelLoading) as raised:
             async with impatient.all.use("a"):
                 pass
-        house.steps.held["load"].set()
+        house.loader.held["load"].set()
         async with house.all.use("a") as runtime:
             assert runtime.facts.id == "a"
         assert raised.value.retry_after
-        impatient.steps.held["load"].set()
+        impatient.loader.held["load"].set()
         await impatient.all.close()
 
     run(check)
@@ -314,7 +314,7 @@ def test_stop_drains_frees_and_forgets() -> None:
         house = House(drain_timeout=7.0)
         await house.ready("a")
         await house.all.stop("a")
-        assert house.steps.runtimes["a"][0].closed == 7.0
+        assert house.loader.runtimes["a"][0].closed == 7.0
         assert house.states() == {}
         with pytest.raises(ModelNotFound):
             await house.all.stop("a")
@@ -328,16 +328,16 @@ def test_stop_while_loading_leaves_nothing_behind(step: str) -> None:
 
     async def check() -> None:
         house = House()
-        gate = house.steps.hold(step)
+        gate = house.loader.hold(step)
         house.all.deploy(spec("a"))
-        await house.steps.reached[step].wait()
+        await house.loader.reached[step].wait()
         stopping = asyncio.create_task(house.all.stop("a"))
         await asyncio.sleep(0)  # lets the stop begin
         gate.set()
         await stopping
         assert house.states() == {}
-        assert all(runtime.closed == 0 for runtime in house.steps.runtimes.get("a", []))
-        assert len(house.steps.runtimes.get("a", [])) == (step == "load")
+        assert all(runtime.closed == 0 for runtime in house.loader.runtimes.get("a", []))
+        assert len(house.loader.runtimes.get("a", [])) == (step == "load")
 
     run(check)
 
@@ -416,7 +416,7 @@ def test_close_ends_everything_and_keeps_what_was_deployed(tmp_path: Path) -> No
         with pytest.raises(ShuttingDown):
             async with house.all.use("a"):
                 pass
-        assert house.steps.runtimes["a"][0].closed is not None
+        assert house.loader.runtimes["a"][0].closed is not None
 
     async def second() -> None:
         house = House(store)
@@ -434,14 +434,14 @@ def test_slow_listeners_miss_old_events_and_hold_nobody() -> None:
 
     async def check() -> None:
         house = House()
-        gate = house.steps.hold("download")
+        gate = house.loader.hold("download")
         deployed = house.all.deploy(spec("a"))
         events = house.all.events()
         await anext(events)
-        await house.steps.began.wait()
-        assert house.steps.on_progress
+        await house.loader.began.wait()
+        assert house.loader.on_progress
         for number in range(1000):
-            house.steps.on_progress(DownloadProgress(done=number, total=1000))
+            house.loader.on_progress(DownloadProgress(done=number, total=1000))
         gate.set()
         await settled(deployed)
         seen = [await anext(events) for _ in range(256)]
@@ -480,7 +480,7 @@ def test_whatever_happens_memory_is_kept_and_nothing_leaks(plan: list[tuple[str,
             loaded = [status for status in house.all.statuses if status.state == "ready"]
             assert sum(status.memory_bytes for status in loaded) <= 2 * GIGABYTE
         open_now = {status.id for status in _ready(house)}
-        opened = [one for group in house.steps.runtimes.values() for one in group]
+        opened = [one for group in house.loader.runtimes.values() for one in group]
         assert sum(one.closed is None for one in opened) == len(open_now)
         await house.all.close()
         assert all(one.closed is not None for one in opened)
@@ -509,8 +509,8 @@ async def _act(house: House, action: str, name: str) -> None:
             house.all.unload_idle()
             await asyncio.gather(*(settled(one) for one in house.all._all.values() if one.task))
         elif action == "fail":
-            house.steps.fails["load"] = DownloadError("no")
+            house.loader.fails["load"] = DownloadError("no")
         else:
-            house.steps.fails.clear()
+            house.loader.fails.clear()
     except (Conflict, ModelNotFound, ModelFailed, ModelLoading):
         pass
