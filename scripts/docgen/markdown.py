@@ -30,6 +30,11 @@ def sentence_part(text: str) -> str:
     return text if text[1:2].isupper() else text[:1].lower() + text[1:]
 
 
+def anchor_of(heading: str) -> str:
+    """Return what a link to a heading names, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
 def codes(names: Iterable[object]) -> str:
     """Return names as code, with commas between."""
     return ", ".join(f"`{name}`" for name in names)

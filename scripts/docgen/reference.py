@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from rerankd import settings
 
 from docgen import api_page, command_page
-from docgen.markdown import codes, put, table
+from docgen.markdown import anchor_of, codes, put, table
 from docgen.metrics_table import metrics
 from support.floors import FLOORS
 from support.places import ROOT
@@ -38,13 +39,27 @@ def floors_table() -> str:
     return table(("floor", "room", "job", "must not know"), rows)
 
 
+DECISION = re.compile(r"^### (.+)\n\nCode: (.+)$", re.MULTILINE)
+
+
+def decisions_index(page: str) -> str:
+    """Return a table of the page's decisions, each with the code that carries it out."""
+    rows = [(f"[{title}](#{anchor_of(title)})", code) for title, code in DECISION.findall(page)]
+    return table(("decision", "code"), rows)
+
+
+def _design(page: str) -> str:
+    page = put(page, "floors", floors_table())
+    return put(page, "decisions", decisions_index(page))
+
+
 PAGES: dict[str, Callable[[str], str]] = {
     "api.md": lambda page: put(
         put(page, "dialects", api_page.dialects()), "errors", api_page.errors()
     ),
     "api-reference.md": lambda _: api_page.page(),
     "cli.md": lambda _: command_page.page(),
-    "design.md": lambda page: put(page, "floors", floors_table()),
+    "design.md": _design,
     "observability.md": lambda page: put(page, "metrics", metrics()),
     "settings.md": lambda page: put(page, "settings", settings_table()),
 }

@@ -14,9 +14,12 @@ from rerankd import cli, errors
 from rerankd.dialects.native import EXAMPLE as PANDA
 from rerankd.http.statuses import STATUSES
 
-from support.places import ROOT, files_in
+from docgen import reference
+from docgen.markdown import anchor_of
+from support.places import ROOT, SOURCE, files_in
 from support.serving import client_of, rerank, service_of
 
+PACKAGE = SOURCE / "rerankd"
 README = (ROOT / "README.md").read_text("utf-8")
 PAGES = files_in(ROOT, "README.md", "docs/*.md")
 
@@ -95,16 +98,39 @@ def test_dependencies_have_their_reasons() -> None:
     )
 
 
+def test_every_decision_names_code_that_is_there() -> None:
+    """Each heading among design.md's decisions is followed by its files."""
+    page = (ROOT / "docs" / "design.md").read_text("utf-8")
+    section = page[page.index("## Decisions") : page.index("## Dependencies")]
+    decisions = dict(reference.DECISION.findall(section))
+
+    assert list(decisions) == re.findall(r"^### (.+)$", section, re.MULTILINE)
+    for title, code in decisions.items():
+        for name in re.findall(r"`([^`]+)`", code):
+            assert any((place / name).is_file() for place in (PACKAGE, ROOT)), f"{title}: {name}"
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "justfile"], ids=lambda page: page.name)
+def test_files_of_the_repository_that_are_named_are_there(page: Path) -> None:
+    """A path that begins with one of the repository's folders leads somewhere."""
+    named = re.findall(
+        r"(?<![\w/.-])(?:app|tests|scripts|binary|models)/[\w./*-]*\w", page.read_text("utf-8")
+    )
+
+    for name in named:
+        assert list(ROOT.glob(name)), f"{page.name} names {name}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_to_files(page: Path) -> None:
     """Links inside the repository lead to files, and their anchors to headings."""
-    for target in re.findall(r"\]\(([^)]+)\)", page.read_text("utf-8")):
-        if target.startswith(("http", "#")):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        if target.startswith("http"):
             continue
         file, _, anchor = target.partition("#")
-        found = (page.parent / file).resolve()
+        found = (page.parent / file).resolve() if file else page
 
         assert found.is_file(), target
         if anchor:
             headings = re.findall(r"^#+ (.+)$", found.read_text("utf-8"), re.MULTILINE)
-            assert anchor in {heading.lower().replace(" ", "-") for heading in headings}, target
+            assert anchor in set(map(anchor_of, headings)), target
