@@ -126,7 +126,9 @@ def revoke(visit: Visit, name: str) -> None:
     expect(visit.page.get_by_role("row", name=name)).to_contain_text("revoked")
 
 
-def test_the_whole_story(browser: Browser, keyless: str, hub: HubStandin) -> None:
+def test_a_model_is_deployed_used_and_its_key_revoked(
+    browser: Browser, keyless: str, hub: HubStandin
+) -> None:
     """Open, deploy, see it ready, make keys, rank by HTTP and by hand, revoke, be refused."""
     with visiting(browser, keyless) as visit:
         deploy_tiny(visit, hub)
@@ -149,7 +151,7 @@ def test_the_whole_story(browser: Browser, keyless: str, hub: HubStandin) -> Non
         assert key not in visit.page.url
 
 
-def test_signing_in_and_out(browser: Browser, tmp_path: Path) -> None:
+def test_a_key_lasts_for_the_tab_until_signing_out(browser: Browser, tmp_path: Path) -> None:
     """A keyed server asks; a wrong key is told; a right one lasts for the tab, not in addresses."""
     settings = Settings(state_dir=str(tmp_path / "state"), api_keys=("k-secret",))
     with server_of(build(settings)) as url, visiting(browser, url, size=PHONE) as visit:

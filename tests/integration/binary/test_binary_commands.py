@@ -102,7 +102,7 @@ def test_a_file_that_is_cut_off_is_refused_in_one_line(binary: Binary, tiny: Pat
         assert "Traceback" not in done.stderr
 
 
-def test_inspect_and_devices(binary: Binary, tiny: Path) -> None:
+def test_inspect_loads_and_devices_lists_the_cpu(binary: Binary, tiny: Path) -> None:
     found = json.loads(binary.output("inspect", "--load", "--json", tiny))
     assert found["check"]["alone"] == pytest.approx(found["check"]["packed"], abs=0.5)
     build, *devices = binary.lines("devices")
@@ -111,7 +111,7 @@ def test_inspect_and_devices(binary: Binary, tiny: Path) -> None:
     assert not binary.run("devices").stderr
 
 
-def test_models_pull_and_rm(binary: Binary, tiny: Path) -> None:
+def test_a_model_is_listed_pulled_and_removed(binary: Binary, tiny: Path) -> None:
     """The catalog is listed; a file comes from a Hub and goes again."""
     assert "rerank-mini-en" in [one["id"] for one in binary.lines("models", "list")]
     assert "Apache-2.0" in binary.output("models", "show", "rerank-mini-en")
@@ -130,7 +130,7 @@ def test_models_pull_and_rm(binary: Binary, tiny: Path) -> None:
         assert not path.exists()
 
 
-def test_eval_measures(binary: Binary, tmp_path: Path) -> None:
+def test_eval_measures_without_scipy(binary: Binary, tmp_path: Path) -> None:
     """trec_eval's code is inside, without SciPy."""
     judged = tmp_path / "judged.jsonl"
     judged.write_text(json.dumps(JUDGED) + "\n", "utf-8")
@@ -163,7 +163,7 @@ def test_keys_close_the_api(binary: Binary) -> None:
         assert server.client.get("/v1/models", headers=bearer).status_code == 401
 
 
-def test_config_and_tune(binary: Binary) -> None:
+def test_config_prints_and_tune_measures(binary: Binary) -> None:
     assert "rerank-mini-en" in binary.output("config")
     assert binary.lines("tune", "--seconds", "1", "--dry-run")
 

@@ -133,7 +133,7 @@ def test_an_empty_root_is_enough(root: Path) -> None:
 
 
 @needs_root
-def test_rank_in_an_empty_root(root: Path) -> None:
+def test_rank_works_in_an_empty_root(root: Path) -> None:
     done = subprocess.run(
         inside(root, "rank", QUERY),
         input="\n".join(DOCUMENTS),

@@ -16,7 +16,7 @@ import pytest
 from support.binary_file import FILE, PATIENCE, QUERY, Binary
 
 
-def test_killed_while_it_unpacks(tmp_path: Path) -> None:
+def test_an_unpacking_that_was_killed_begins_anew(tmp_path: Path) -> None:
     """The next start begins anew, and what was left is cleared away."""
     binary = Binary(tmp_path, tmp_path / "unpacked")
     first = subprocess.Popen([FILE, "--version"], env=binary.environment)

@@ -86,7 +86,7 @@ every_client = pytest.mark.parametrize("client", CLIENTS, ids=identify)
 
 
 @every_client
-def test_ranks(client: Client, answers: dict[str, Any]) -> None:
+def test_every_document_comes_back_best_first(client: Client, answers: dict[str, Any]) -> None:
     """All documents come back, best first, with scores between 0 and 1."""
     rows = rows_of(answers["all"])
 

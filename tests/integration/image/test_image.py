@@ -175,7 +175,7 @@ def test_image_has_nothing_that_only_builds(served: Served) -> None:
     assert served.run("sh", "-c", f"find {site}/app -name '*.pyc' | head -n 1").stdout
 
 
-def test_it_is_small(served: Served) -> None:
+def test_size_and_idle_memory_stay_under_their_bounds(served: Served) -> None:
     """The image's size and an idle server's memory stay under their bounds."""
     size = inspected("image", IMAGE)["Size"]
     status = served.run("cat", "/proc/1/status").stdout

@@ -64,7 +64,7 @@ def read(pack: ModuleType, index: bytes, frame: bytes) -> list[Entry]:
     return found
 
 
-def test_everything_comes_back(pack: ModuleType, folder: Path) -> None:
+def test_a_packed_folder_comes_back_whole(pack: ModuleType, folder: Path) -> None:
     """Folders stand before what is in them, links keep their targets, programs can be run."""
     assert read(pack, *pack.pack(folder)) == [
         ("_internal", b"d", b""),

@@ -504,7 +504,7 @@ def test_waiting_tokens_bring_replicas(served: Cluster) -> None:
     assert not load.wrong
 
 
-def test_it_can_be_taken_away(served: Cluster) -> None:
+def test_nothing_listens_after_ray_stop(served: Cluster) -> None:
     """Another port is refused while it serves; after `ray stop` nothing listens."""
     elsewhere = ray(served, "serve", *SERVING, "--port", "8200")
 

@@ -136,7 +136,7 @@ def test_facts_tell_what_runs(client: TestClient[Any]) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_workers_agree(workers: int) -> None:
+def test_any_number_of_workers_gives_the_same_order(workers: int) -> None:
     """However many workers there are, the order is the same."""
     with client_of(real_service(workers=workers, threads=1)) as client:
         response = rerank(client, query="What is a panda?", documents=DOCUMENTS * 7)

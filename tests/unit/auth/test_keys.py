@@ -109,7 +109,7 @@ def test_revoked_keys_are_forgotten_in_the_end(tmp_path: Path) -> None:
 # Checking
 
 
-def test_who_is_let_in(tmp_path: Path) -> None:
+def test_only_the_very_key_is_let_in_until_it_expires(tmp_path: Path) -> None:
     """The very key, until it expires; nothing near it."""
     clock = Clock()
     key, text = put(tmp_path, expires=int(NOW) + 10, scopes=["manage"], models=["m"])

@@ -127,7 +127,7 @@ def test_keys_of_the_settings_are_in_the_list(tmp_path: Path) -> None:
     assert [row["name"] for row in rows] == ["from settings", "own"]
 
 
-def test_a_table_for_people(tmp_path: Path) -> None:
+def test_a_person_gets_each_key_in_words(tmp_path: Path) -> None:
     """Each key's standing in words."""
     run(tmp_path, "create", "alive", "--concurrent-requests", "2")
     run(tmp_path, "create", "dead", "--expires", "1h")

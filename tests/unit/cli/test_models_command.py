@@ -162,7 +162,7 @@ def test_texts_are_not_markup(own: str) -> None:
         ("1T", 10**12),
     ],
 )
-def test_bytes_are_read(text: str, expected: int) -> None:
+def test_a_size_takes_powers_of_1000_or_1024(text: str, expected: int) -> None:
     """Letters are powers of 1000, with an i powers of 1024."""
     assert expected == Bytes().convert(text, None, None)
     assert expected == Bytes().convert(expected, None, None)
@@ -262,7 +262,7 @@ def test_the_command_asks_what_it_is_wired_to(monkeypatch: pytest.MonkeyPatch) -
     assert found["serve"] == ["rerankd serve --model bge-reranker-base:Q8_0"]
 
 
-def test_help_names_both() -> None:
+def test_help_lists_the_commands_of_models() -> None:
     """The group's help lists its commands instead of the models."""
     result = invoke("--help")
     assert result.exit_code == 0

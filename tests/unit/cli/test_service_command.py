@@ -101,7 +101,7 @@ def test_a_user_s_service_is_in_its_configuration(
 
 
 @pytest.mark.usefixtures("anywhere")
-def test_now_calls_systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_now_enables_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--now, and it alone, enables the service; a systemctl that fails is told."""
     said, fake = tmp_path / "said", tmp_path / "systemctl"
     fake.write_text(f'#!/bin/sh\necho "$@" >> {said}\ntest "$2" != fail\n')

@@ -148,7 +148,7 @@ def test_native_is_what_has_no_mark() -> None:
         assert named(path, JINA) == "native"
 
 
-def test_names_are_single() -> None:
+def test_each_dialect_has_a_name_of_its_own() -> None:
     """The table names each dialect once."""
     names = [dialect.name for dialect in DIALECTS]
 

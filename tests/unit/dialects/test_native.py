@@ -148,7 +148,7 @@ def test_long_texts_are_fitted_as_asked(body: dict[str, Any], truncation: Trunca
     assert read(**body).truncation == truncation
 
 
-def test_the_rest_is_passed_on() -> None:
+def test_priority_timeout_and_chunk_options_reach_the_service() -> None:
     """Priority, patience and the ways to score chunks reach the service."""
     request = read(priority=-3, timeout_ms=1500, chunk_score="mean_top_k", return_passages=True)
 

@@ -48,7 +48,7 @@ JSON = st.recursive(
         ({"text": "a bear", "content": [{"type": "image_url", "image_url": "x"}]}, "a bear"),
     ],
 )
-def test_shapes(document: object, expected: str) -> None:
+def test_every_shape_gives_its_text(document: object, expected: str) -> None:
     """Every shape of a text gives that text."""
     assert text_of(document, where=WHERE) == expected
     assert query_of(document) == expected
@@ -85,12 +85,12 @@ PRODUCT = {
         (["image"], "image: lamp.png"),
     ],
 )
-def test_rank_fields(fields: list[str], expected: str) -> None:
+def test_rank_fields_are_written_in_the_order_given(fields: list[str], expected: str) -> None:
     """The named fields are written in the order given; what an object lacks is left out."""
     assert text_of(PRODUCT, rank_fields=fields, where=WHERE) == expected
 
 
-def test_rank_fields_of_texts() -> None:
+def test_a_string_has_no_rank_fields() -> None:
     """A string has no fields, and the field `text` alone is the text itself."""
     assert text_of("panda", rank_fields=["name"], where=WHERE) == "panda"
     assert text_of({"text": "panda", "name": "x"}, rank_fields=["text"], where=WHERE) == "panda"

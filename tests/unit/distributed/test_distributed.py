@@ -539,7 +539,9 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch)
         ["rank", "--ray", ".", "--output", "x"],
     ],
 )
-def test_every_command_says_so(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_names_the_missing_extra(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each command that needs Ray ends in that line, and with 2."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
 

@@ -298,7 +298,7 @@ def test_a_header_without_sizes_is_refused(tiny_bert: Path) -> None:
     mode=st.sampled_from(["none", "layer", "row"]),
     setting=st.sampled_from(["auto", "all", "1", "2"]),
 )
-def test_decisions_hold_together(
+def test_offloaded_layers_and_their_devices_agree(
     tiny_qwen3: Path, free: list[int], mode: str, setting: str
 ) -> None:
     """Layers on a GPU and devices that hold them come together, with a reason in one line."""

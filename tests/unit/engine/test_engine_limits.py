@@ -325,7 +325,9 @@ def test_small_encoders_share_the_cores(
     ],
     ids=["large encoder", "encoder on a GPU", "causal", "causal on a GPU"],
 )
-def test_others_get_one_worker(made: Header, verdict: Verdict, on_gpu: bool) -> None:
+def test_large_causal_and_gpu_models_get_one_worker(
+    made: Header, verdict: Verdict, on_gpu: bool
+) -> None:
     """Large models, causal ones and any on a GPU get one worker with all cores."""
     sizes = plan(made, verdict, Settings(), cores=8, on_gpu=on_gpu)
     assert (sizes.workers, sizes.threads) == (1, 8)

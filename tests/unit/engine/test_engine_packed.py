@@ -269,7 +269,7 @@ def test_rows_of_any_length_without_a_prefix(causal: Causal, lengths: tuple[int,
 
 
 @pytest.mark.parametrize("length", [1, 63, 64, 65, 130, 180])
-def test_prefixes_of_any_length(causal: Causal, length: int) -> None:
+def test_a_prefix_may_have_any_length(causal: Causal, length: int) -> None:
     """A prefix may take several batches, or be one token."""
     causal.check(prompt(ids(2, length), 1, 10))
 

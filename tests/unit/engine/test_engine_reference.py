@@ -170,7 +170,7 @@ def test_texts_score_as_the_reference(
 
 
 @pytest.mark.parametrize("logit", [-5.0, -0.5, 0.0, 2.0, 7.0])
-def test_unsqueeze_undoes_tanh(logit: float) -> None:
+def test_atanh_undoes_the_tanh_of_a_head(logit: float) -> None:
     """A logit that a head squeezed through tanh in single precision comes back."""
     assert atanh_of(float(np.tanh(np.float32(logit)))) == pytest.approx(logit, abs=0.2)
 

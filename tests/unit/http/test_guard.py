@@ -154,7 +154,7 @@ def test_a_key_of_the_settings_is_listed_and_stays() -> None:
         ({"name": "n", "admin": True}, "admin"),
     ],
 )
-def test_what_no_key_can_be(body: dict[str, Any], param: str) -> None:
+def test_a_key_that_can_not_be_is_refused(body: dict[str, Any], param: str) -> None:
     """400 with the field's path, and nothing is made."""
     with local_client(api_keys=("k",)) as client:
         refused = client.post("/v1/keys", json=body, headers=bearer("k"))

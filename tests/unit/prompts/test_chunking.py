@@ -216,7 +216,7 @@ def test_chunks_end_where_paragraphs_do() -> None:
         ("👩\u200d👧\u200d👦👩\u200d👧\u200d👦", ["👩\u200d👧\u200d👦", "👩\u200d👧\u200d👦"]),
     ],
 )
-def test_chunks_of_other_scripts(text: str, expected: list[str]) -> None:
+def test_chunks_end_with_sentences_of_other_scripts(text: str, expected: list[str]) -> None:
     """Sentences end in other scripts too; what has no end is split between whole characters."""
     assert read(text, chunks(text, 7)) == expected
 

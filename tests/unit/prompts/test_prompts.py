@@ -155,7 +155,7 @@ def test_bert_parts_are_the_whole(bert: Vocabulary, query: str, document: str) -
     assert len(built.prompt.prefix) == 0
 
 
-def test_xlm_roberta_pairs(xlmr: Vocabulary) -> None:
+def test_an_xlm_roberta_pair_has_two_separators_in_between(xlmr: Vocabulary) -> None:
     """An XLM-RoBERTa pair is `<s> query </s></s> document </s>`, as 0, 2 2 and 2."""
     query, document = (xlmr.model.tokenize(text).tolist() for text in ("what is it?", "a bear"))
     built = xlmr.prompter("xlm-roberta").build("what is it?", ("a bear", ""))

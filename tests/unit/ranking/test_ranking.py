@@ -172,7 +172,7 @@ def test_what_comes_after_the_score_does_not(same: RankRequest) -> None:
     assert serve(FakeEngine(), test).cached == 3
 
 
-def test_off_with_no_bytes() -> None:
+def test_without_cache_bytes_each_request_is_computed() -> None:
     """cache_bytes 0 computes each request anew."""
     engine = FakeEngine()
 

@@ -529,7 +529,7 @@ def found_by(available: int | None = 10**10, **query: Any) -> list[Entry]:
     return list(catalog.entries(OURS, Query(**query), available, catalog.is_beside))
 
 
-def test_entries_come_by_memory() -> None:
+def test_entries_are_ordered_by_memory() -> None:
     """The list begins with what takes least, and has every model."""
     found = found_by()
     assert len(OURS) == len(found)
@@ -623,7 +623,7 @@ def test_the_route_lists_like_openai(client: TestClient[Litestar]) -> None:
     assert [one["name"] for one in bge["variants"]] == ["Q4_K_M", "Q5_K_M", "Q8_0"]
 
 
-def test_the_route_filters(client: TestClient[Litestar]) -> None:
+def test_filters_of_the_route_narrow_together(client: TestClient[Litestar]) -> None:
     """Search, language, licence and fits narrow the list together."""
     assert {"known"} == ids_of(client, "?search=a+model&license=MIT&language=de")
     assert {"qwen3-reranker-4b", "qwen3-reranker-8b", "qwen3-reranker-0.6b"} == ids_of(
