@@ -96,7 +96,7 @@ def digest(text: str) -> bytes:
 def keep(store: Store, key: Key, now: float) -> None:
     """Remember a new key. Raises Conflict when there are too many, StateError."""
     if sum(one.revoked is None for one in store.api_keys()) >= MOST_KEYS:
-        raise Conflict(f"there are {MOST_KEYS} keys already; revoke one first")
+        raise Conflict(f"there are {MOST_KEYS} keys, which is the limit; revoke one first")
     store.add_key(key, forget_before=int(now) - REVOKED_SECONDS)
 
 
@@ -188,7 +188,7 @@ class KeyStore:
     async def revoke(self, key_id: str) -> None:
         """Refuse a key from now on. Raises NotFound, Conflict for a key of the settings."""
         if any(key.id == key_id for key in self._given):
-            raise Conflict("this key is from the settings: take it out there and restart")
+            raise Conflict("this key comes from the settings; remove it there and restart")
         key = next((one for one in self._stored.values() if one.id == key_id), None)
         if key is None or key.revoked is not None:
             raise NotFound(f"no API key {key_id!r} is in force")
@@ -254,7 +254,7 @@ class KeyStore:
         try:
             await asyncio.to_thread(store.set_key_used, key_id, now)
         except StateError as error:
-            logger.warning("when a key was last used is not kept: %s", error.message)
+            logger.warning("cannot store when a key was last used: %s", error.message)
 
 
 def _from_settings(text: str, number: int, now: float) -> Key:

@@ -75,11 +75,11 @@ class RateLimiter:
         """Count one request. Raises RateLimited, which counts nothing."""
         if self._tokens and self._tokens.level(now) <= 0:
             wait = self._tokens.seconds_until(1, now)
-            raise _refusal(f"{self._tokens.a_minute} tokens a minute are used up", wait)
+            raise _refusal(f"{self._tokens.a_minute} tokens per minute are used up", wait)
         if self._requests:
             wait = self._requests.seconds_until(1, now)
             if wait:
-                raise _refusal(f"{self._requests.a_minute} requests a minute are used up", wait)
+                raise _refusal(f"{self._requests.a_minute} requests per minute are used up", wait)
             self._requests.take(1, now)
 
     @contextmanager
@@ -90,7 +90,7 @@ class RateLimiter:
         """
         most = self.limits.concurrent_requests
         if most and request not in self._running and len(self._running) >= most:
-            raise _refusal(f"{most} requests at once are running", 1)
+            raise _refusal(f"{most} concurrent requests are running", 1)
         self._running[request] += 1
         try:
             yield

@@ -244,7 +244,7 @@ def _as_table(found: Comparison) -> Table:
     # Narrow enough for 80 columns, where an interval breaks into two lines.
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("model", min_width=len(FIRST_STAGE), overflow="fold")
-    for heading in (*names, "to the best", "docs/s", "p95 ms", "MB"):
+    for heading in (*names, "vs best", "docs/s", "p95 ms", "MB"):
         table.add_column(heading, justify="right")
     for one in (found.first_stage, *found.contenders):
         quality = [

@@ -141,7 +141,7 @@ def _scored(left: Sequence[Part], output: Path, settings: Settings, options: Opt
 def _finish(output: Path, missing: Sequence[Part]) -> None:
     if missing:
         raise StateError(
-            f"{len(missing)} parts are not in {output}: does every node see that folder?"
+            f"{len(missing)} parts are not in {output}: can every node see that folder?"
         )
     for half in output.glob(".*.half"):
         half.unlink(missing_ok=True)

@@ -91,7 +91,7 @@ def room() -> Room:
         if node["Alive"]
     )
     if not any(node.cores for node in nodes):
-        raise SettingsError("no node of the Ray cluster has a core")
+        raise SettingsError("no node of the Ray cluster has cores")
     return Room(nodes=nodes)
 
 

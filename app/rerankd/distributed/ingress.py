@@ -86,11 +86,11 @@ class Entrance:
             except self._lost as error:
                 if going_out.begun:
                     raise
-                logger.warning("a replica was lost, asking another: %s", type(error).__name__)
+                logger.warning("lost a replica, trying another: %s", type(error).__name__)
                 await asyncio.sleep(self._pause * 2**attempt)
             else:
                 return
-        await _tell(send, UNAVAILABLE, "unavailable", "no replica answers; try again later")
+        await _tell(send, UNAVAILABLE, "unavailable", "no replica responds; try again later")
 
 
 class _Outgoing:

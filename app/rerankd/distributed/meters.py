@@ -19,9 +19,11 @@ class Meters:
         self._requests = Counter("rerankd_requests", "Requests.", ("model", "error"))
         self._documents = Counter("rerankd_documents", "Documents ranked.", by_model)
         self._tokens = Counter("rerankd_tokens", "Tokens that engines decoded.", by_model)
-        self._engine = Counter("rerankd_engine_seconds", "Seconds in the engine.", by_model)
-        self._seconds = Histogram("rerankd_request_seconds", "Of a request.", SECONDS, by_model)
-        self._queued = Gauge("rerankd_queue_tokens", "Tokens that wait or run.")
+        self._engine = Counter("rerankd_engine_seconds", "Seconds spent in the engine.", by_model)
+        self._seconds = Histogram(
+            "rerankd_request_seconds", "Time of a request.", SECONDS, by_model
+        )
+        self._queued = Gauge("rerankd_queue_tokens", "Tokens waiting or running.")
 
     def ranked(self, outcome: Outcome) -> None:
         """Count a request that ended."""

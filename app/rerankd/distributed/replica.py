@@ -54,7 +54,7 @@ class Replica:
     async def check_health(self) -> None:
         """Raise ModelFailed when this replica should be replaced."""
         if not self._service.ready:
-            raise ModelFailed("the model is not ready any more")
+            raise ModelFailed("the model is no longer ready")
 
     async def __del__(self) -> None:
         """Free the model; Ray Serve awaits this when running requests have ended."""

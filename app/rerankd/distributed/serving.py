@@ -80,7 +80,7 @@ def deploy(settings: Settings, keys: Sequence[Key] = (), *, pace: Pace | None = 
     wanted = min(max(running, own.min_replicas), own.max_replicas)
     beside = there.fits_beside(wanted, running, own.cores, own.replica_gpus)
     if running and not beside:
-        logger.warning("there is no room for one more replica: those that differ end first")
+        logger.warning("there is no room for another replica, so replicas are replaced in place")
     options = _options(own, pace or Pace(), beside=beside)
     replicas = serve.deployment(Replica, name=REPLICA, **options)
     known = _of_version(replicas, _version(own, keys, again=_has_failed()))
@@ -136,13 +136,13 @@ def _open_ports(settings: Settings) -> None:
         serve.start(proxy_location=ProxyLocation.EveryNode, http_options=options)
     except (RayActorError, TimeoutError):
         # Serve gives a node's proxy few seconds to start, and then tries another by itself.
-        logger.warning("a node is slow to listen")
+        logger.warning("a node is slow to start listening")
         serve.start(proxy_location=ProxyLocation.EveryNode, http_options=options)
     now = _get_global_client().http_config
     if (now.host, now.port) != (options.host, options.port):
         raise SettingsError(
-            f"the cluster listens on {now.host} port {now.port} already; take that away first "
-            "(`rerankd ray stop`, or `serve shutdown` where others serve from it)",
+            f"the cluster already listens on {now.host} port {now.port}; stop that first "
+            "(`rerankd ray stop`, or `serve shutdown` if something else serves from it)",
             param="port",
         )
 
@@ -152,7 +152,7 @@ def _await_ports() -> None:
     end = time.monotonic() + LISTENING_SECONDS
     while silent := [node for node, it in serve.status().proxies.items() if it != "HEALTHY"]:
         if time.monotonic() > end:
-            logger.warning("%d nodes do not listen yet", len(silent))
+            logger.warning("%d nodes are not listening yet", len(silent))
             return
         time.sleep(0.5)
 

@@ -63,7 +63,7 @@ def form_of(path: Path) -> Form:
         return "parquet"
     if path.suffix in {".jsonl", ".ndjson"}:
         return "jsonl"
-    raise InvalidRequest(f"{path}: pairs are read from .parquet, .jsonl and .ndjson files")
+    raise InvalidRequest(f"{path}: pairs must be in .parquet, .jsonl or .ndjson files")
 
 
 def files_of(inputs: Sequence[Path]) -> list[Path]:
@@ -78,7 +78,7 @@ def files_of(inputs: Sequence[Path]) -> list[Path]:
         else:
             raise InvalidRequest(f"{one}: no such file or folder")
     if not found:
-        raise InvalidRequest("there are no files of pairs")
+        raise InvalidRequest("no files with pairs found")
     return found
 
 
@@ -118,26 +118,26 @@ def begin(output: Path, manifest: Manifest) -> None:
     file = output / MANIFEST
     if not file.exists():
         if any(output.iterdir()):
-            raise StateError(f"{output} is not empty and holds no run of this kind")
+            raise StateError(f"{output} is not empty and contains no run of this kind")
         write_whole(file, msgspec.json.encode(manifest))
         return
     try:
         kept = msgspec.json.decode(file.read_bytes(), type=Manifest)
     except (OSError, msgspec.DecodeError) as error:
-        raise StateError(f"{file} can't be read: {error}") from error
+        raise StateError(f"cannot read {file}: {error}") from error
     if kept != manifest:
         raise StateError(
-            f"{output} holds a run over other files or with other settings "
+            f"{output} contains a run with other files or settings "
             f"({_change(kept, manifest)}); choose another folder"
         )
 
 
 def _change(kept: Manifest, wanted: Manifest) -> str:
     if kept.sources != wanted.sources:
-        return "the files of pairs changed"
+        return "the input files changed"
     names = sorted(kept.options.keys() | wanted.options.keys())
     return ", ".join(
-        f"{name} was {kept.options.get(name)!r}, is {wanted.options.get(name)!r}"
+        f"{name} was {kept.options.get(name)!r} and is now {wanted.options.get(name)!r}"
         for name in names
         if kept.options.get(name) != wanted.options.get(name)
     )

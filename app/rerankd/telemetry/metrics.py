@@ -131,23 +131,33 @@ class _Families:
                 f"rerankd_{name}", text, ("model",), buckets=buckets, registry=registry
             )
 
-        self.requests = counter("requests", "Rerank requests that ended, well or not.")
-        self.errors = counter("errors", "Requests that ended in an error, by its code.", "code")
+        self.requests = counter(
+            "requests", "Rerank requests that ended, including those that failed."
+        )
+        self.errors = counter("errors", "Requests that ended in an error, by error code.", "code")
         self.documents = counter("documents", "Documents ranked.")
-        self.tokens = counter("tokens", "Tokens of the pairs ranked, known scores included.")
-        self.chunks = counter("chunks", "Parts of documents that were scored.")
-        self.cached = counter("cached_documents", "Documents whose score was known already.")
-        self.truncated = counter("truncated_documents", "Documents that were cut to fit.")
-        self.cut_queries = counter("truncated_queries", "Queries that were cut to fit.")
-        self.seconds = histogram("request_seconds", "Time of a rerank request in the service.")
-        self.tokenize = histogram("tokenize_seconds", "Time of a request in tokenisation.")
-        self.queue = histogram("queue_seconds", "Time of a request before its first step.")
-        self.engine = histogram("engine_seconds", "Time of a request from first to last step.")
-        self.step_seconds = histogram("step_seconds", "Time of one step of an engine.")
-        self.step_fill = histogram("step_fill_ratio", "Tokens of a step by its budget.", FILLS)
-        self.step_documents = counter("step_documents", "Rows that steps computed.")
-        self.step_requests = counter("step_requests", "Requests that steps served parts of.")
-        self.step_tokens = counter("step_tokens", "Tokens of rows that steps computed.")
+        self.tokens = counter(
+            "tokens", "Tokens of the ranked pairs, including those with cached scores."
+        )
+        self.chunks = counter("chunks", "Chunks of documents that were scored.")
+        self.cached = counter("cached_documents", "Documents whose score was cached.")
+        self.truncated = counter("truncated_documents", "Documents that were truncated.")
+        self.cut_queries = counter("truncated_queries", "Queries that were truncated.")
+        self.seconds = histogram("request_seconds", "Time of a rerank request within the service.")
+        self.tokenize = histogram("tokenize_seconds", "Time a request spent in tokenisation.")
+        self.queue = histogram("queue_seconds", "Time a request waited before its first step.")
+        self.engine = histogram(
+            "engine_seconds", "Time of a request from its first to its last step."
+        )
+        self.step_seconds = histogram("step_seconds", "Time of one engine step.")
+        self.step_fill = histogram(
+            "step_fill_ratio", "Share of a step's token budget that was used.", FILLS
+        )
+        self.step_documents = counter("step_documents", "Rows computed in steps.")
+        self.step_requests = counter(
+            "step_requests", "Requests with rows in a step, summed over steps."
+        )
+        self.step_tokens = counter("step_tokens", "Tokens of the rows computed in steps.")
 
 
 class _Http:
@@ -221,11 +231,11 @@ def _gauges_of_models(deployments: Sequence[Status]) -> Iterator[Metric]:
     def gauge(name: str, text: str, *more: str) -> GaugeMetricFamily:
         return GaugeMetricFamily(f"rerankd_{name}", text, labels=("model", *more))
 
-    tokens = gauge("queue_tokens", "Tokens that wait or run.")
-    requests = gauge("queue_requests", "Requests that wait or run.")
-    speed = gauge("engine_tokens_per_second", "Tokens a second, when busy, of all workers.")
-    memory = gauge("model_memory_bytes", "Bytes a model is estimated to take.")
-    states = gauge("model_state", "1 for the state that a model is in, 0 for others.", "state")
+    tokens = gauge("queue_tokens", "Tokens waiting or running.")
+    requests = gauge("queue_requests", "Requests waiting or running.")
+    speed = gauge("engine_tokens_per_second", "Tokens per second of all workers when busy.")
+    memory = gauge("model_memory_bytes", "Estimated memory of a model in bytes.")
+    states = gauge("model_state", "1 for the state that a model is in, 0 for the others.", "state")
     for one in deployments:
         tokens.add_metric((one.id,), one.load.tokens)
         requests.add_metric((one.id,), one.load.requests)
@@ -237,16 +247,22 @@ def _gauges_of_models(deployments: Sequence[Status]) -> Iterator[Metric]:
 
 
 def _gauges_of_process(now: Snapshot) -> Iterator[Metric]:
-    limit = "Tokens that may wait or run for a model; beyond it requests get 429."
+    limit = "Limit of tokens waiting or running for a model; requests beyond it get 429."
     yield GaugeMetricFamily("rerankd_queue_limit_tokens", limit, value=now.queue_limit)
     kept = now.cache or CacheStats(entries=0, bytes=0, hits=0, misses=0)
-    yield GaugeMetricFamily("rerankd_cache_entries", "Scores kept.", value=kept.entries)
-    yield GaugeMetricFamily("rerankd_cache_bytes", "Bytes of scores kept.", value=kept.bytes)
     yield GaugeMetricFamily(
-        "rerankd_cache_limit_bytes", "Bytes of scores that may be kept.", value=now.cache_limit
+        "rerankd_cache_entries", "Scores in the score cache.", value=kept.entries
+    )
+    yield GaugeMetricFamily(
+        "rerankd_cache_bytes", "Bytes used by the score cache.", value=kept.bytes
+    )
+    yield GaugeMetricFamily(
+        "rerankd_cache_limit_bytes", "Limit of the score cache in bytes.", value=now.cache_limit
     )
     yield InfoMetricFamily(
-        "rerankd_build", "1; versions of rerankd, llama-cpp-python and Python.", value=_build()
+        "rerankd_build",
+        "Always 1; the labels are the versions of rerankd, llama-cpp-python and Python.",
+        value=_build(),
     )
 
 

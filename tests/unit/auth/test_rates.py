@@ -67,7 +67,7 @@ def test_requests_are_refused_with_a_wait_that_helps() -> None:
     allowance.admit(0.0)
     allowance.admit(0.0)
     for moment, wait in ((0.0, 30), (0.5, 30), (1.0, 29)):
-        with pytest.raises(RateLimited, match="2 requests a minute") as refused:
+        with pytest.raises(RateLimited, match="2 requests per minute") as refused:
             allowance.admit(moment)
         assert refused.value.retry_after == wait
     allowance.admit(30.0)
@@ -78,7 +78,7 @@ def test_tokens_may_be_owed_and_are_paid_before_the_next_request() -> None:
     allowance = RateLimiter(KeyLimits(tokens_per_minute=600), 0.0)
     allowance.admit(0.0)
     allowance.charge(1200, 0.0)  # 600 owed: a minute's worth
-    with pytest.raises(RateLimited, match="600 tokens a minute") as refused:
+    with pytest.raises(RateLimited, match="600 tokens per minute") as refused:
         allowance.admit(0.0)
     assert refused.value.retry_after == 61
     with pytest.raises(RateLimited):

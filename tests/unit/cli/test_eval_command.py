@@ -199,9 +199,9 @@ def test_eval_reports_a_server_that_fails(judged: Path) -> None:
 
     found = json.loads(result.stdout)
     assert result.exit_code == 1
-    assert found["failed"] == [{"name": NOWHERE, "message": "no answer: ConnectError"}]
+    assert found["failed"] == [{"name": NOWHERE, "message": "no response: ConnectError"}]
     assert [one["name"] for one in found["contenders"]] == [url]
-    assert f"note: {NOWHERE} failed: no answer" in result.stderr
+    assert f"note: {NOWHERE} failed: no response" in result.stderr
 
 
 def test_eval_sends_the_models_to_the_servers(judged: Path) -> None:
@@ -212,7 +212,7 @@ def test_eval_sends_the_models_to_the_servers(judged: Path) -> None:
     found = json.loads(result.stdout)
     assert [one["name"] for one in found["contenders"]] == [f"rerank-mini-en at {url}"]
     assert found["failed"] == [
-        {"name": f"other at {url}", "message": "answered with status 404"},
+        {"name": f"other at {url}", "message": "returned status 404"},
     ]
 
 

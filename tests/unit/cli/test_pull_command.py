@@ -264,7 +264,7 @@ def test_rm_of_what_is_not_here_is_an_error(standin: HubStandin, model: str) -> 
 def test_rm_of_a_quantization_that_is_not_here_says_so(standin: HubStandin) -> None:
     """The cache is what was looked at, not the repository."""
     message = error_of(run_rm(f"hf:{REPO}:Q8_0"), DownloadError)
-    assert message == f"hf:{REPO}:Q8_0: nothing of the repository is in the cache"
+    assert message == f"hf:{REPO}:Q8_0: no file of the repository is in the cache"
     assert not standin.listings
 
 

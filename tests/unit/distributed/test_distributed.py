@@ -406,7 +406,7 @@ def test_what_can_t_be_pairs_is_refused(tmp_path: Path) -> None:
     """A missing path, an empty folder and a foreign format are named."""
     with pytest.raises(InvalidRequest, match="no such file"):
         parts.files_of([tmp_path / "nowhere"])
-    with pytest.raises(InvalidRequest, match="no files of pairs"):
+    with pytest.raises(InvalidRequest, match="no files with pairs"):
         parts.files_of([tmp_path])
     with pytest.raises(InvalidRequest, match=r"\.parquet, \.jsonl"):
         parts.form_of(Path("pairs.csv"))
@@ -434,12 +434,12 @@ def test_a_run_goes_on_only_where_it_is_the_same(tmp_path: Path) -> None:
     parts.begin(output, MANIFEST)
     parts.begin(output, MANIFEST)
 
-    with pytest.raises(StateError, match="model was 'a', is 'b'"):
+    with pytest.raises(StateError, match="model was 'a' and is now 'b'"):
         parts.begin(output, Manifest((SOURCE,), {"model": "b"}))
-    with pytest.raises(StateError, match="the files of pairs changed"):
+    with pytest.raises(StateError, match="the input files changed"):
         parts.begin(output, Manifest((), {"model": "a"}))
     (output / parts.MANIFEST).write_bytes(b"{")
-    with pytest.raises(StateError, match="can't be read"):
+    with pytest.raises(StateError, match="cannot read"):
         parts.begin(output, MANIFEST)
 
 

@@ -100,10 +100,10 @@ def test_a_byte_order_mark_is_no_data(tmp_path: Path) -> None:
         ({"query": "x", "documents": [{"text": "a", "relevance": -1}]}, ">= 0"),
         ({"query": "x", "documents": [{"text": "a", "relevance": 10**9}]}, "<= 1000"),
         ({"query": "x", "documents": [{"text": 1, "relevance": 1}]}, "Expected `str`"),
-        (judged("x", 1, id="line 1"), "a second query with this id"),
+        (judged("x", 1, id="line 1"), "duplicate query id"),
         (
             {"query": "x", "documents": [{"text": "a", "relevance": 1, "id": 1}] * 2},
-            "two documents have the same id",
+            "duplicate document id",
         ),
     ],
 )
@@ -238,16 +238,16 @@ def test_queries_without_relevant_documents_are_not_ranked(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("part", "text", "place", "reason"),
     [
-        ("queries", "q1\ta\nq1\tb\n", 2, "a second query"),
-        ("queries", "no tab\n", 1, "neither JSON nor"),
+        ("queries", "q1\ta\nq1\tb\n", 2, "duplicate query id"),
+        ("queries", "no tab\n", 1, "expected JSON, or id"),
         ("queries", '{"text": "x"}\n', 1, "no id"),
         ("queries", '{"_id": "q1", "text": 3}\n', 1, "Expected `str`"),
-        ("documents", DOCUMENTS + "d2\tagain\n", 5, "a second document"),
-        ("qrels", "q1 0 d1\textra 1\n", 1, "not query, 0, document, grade"),
+        ("documents", DOCUMENTS + "d2\tagain\n", 5, "duplicate document id"),
+        ("qrels", "q1 0 d1\textra 1\n", 1, "expected query, 0, document, grade"),
         ("qrels", "q1 0 d1 high\n", 1, "not a whole number"),
         ("qrels", "q1 0 d1 1001\n", 1, "over 1000"),
         ("qrels", "q1 0 d1 1\nq1 0 d1 1\n", 2, "judged twice"),
-        ("run", "q1 d1 1\n", 1, "not query, Q0"),
+        ("run", "q1 d1 1\n", 1, "expected query, Q0"),
         ("run", "q1 Q0 d1 1 x t\n", 1, "not a number"),
         ("run", "q1 Q0 d1 1 nan t\n", 1, "not finite"),
         ("run", "q1 Q0 d1 1 2 t\nq1 Q0 d1 2 1 t\n", 2, "ranked twice"),
@@ -279,7 +279,7 @@ def test_documents_that_change_meanwhile_are_noticed(tmp_path: Path) -> None:
     found = trec.read(files(tmp_path), 9)
     (tmp_path / "documents").write_text("d9\tone\n" + DOCUMENTS, "utf-8")
 
-    with pytest.raises(InvalidRequest, match="changed while it was read"):
+    with pytest.raises(InvalidRequest, match="changed while being read"):
         list(found)
 
 
@@ -493,7 +493,7 @@ def test_queries_without_relevant_documents_are_reported(small: JsonlData) -> No
     found = compared(small, ranker.contender("a"))
 
     assert (found.without_relevant.queries, found.without_relevant.ids) == (1, ("line 2",))
-    assert "1 query (line 2) without a relevant document: left out of every mean" in found.notes
+    assert "1 query (line 2) without a relevant document, left out of every mean" in found.notes
     assert set(ranker.queries) == {"x", "y"}
 
 
@@ -573,7 +573,7 @@ def test_data_that_changes_meanwhile_is_noticed(after: list[str]) -> None:
 
     found = compared(Changing(), FakeRanker(by_grade).contender("a"))
 
-    assert [one.message for one in found.failed] == ["the data changed while it was read"]
+    assert [one.message for one in found.failed] == ["the data changed while being read"]
 
 
 def test_queries_without_candidates_count_as_zero(tmp_path: Path) -> None:
@@ -586,7 +586,7 @@ def test_queries_without_candidates_count_as_zero(tmp_path: Path) -> None:
     assert found.first_stage.quality[0].by_query == (1.0, 0.0)
     assert found.contenders[0].quality[0].by_query == (1.0, 0.0)
     assert found.without_candidates.ids == ("q2",)
-    assert "1 query (q2) without candidates: counted as 0 everywhere" in found.notes
+    assert "1 query (q2) without candidates, counted as 0 everywhere" in found.notes
 
 
 def test_data_with_nothing_to_measure_is_refused(tmp_path: Path) -> None:
@@ -714,8 +714,8 @@ def test_the_report_shows_the_figures(small: JsonlData) -> None:
 
     assert "1.0000" in texts
     assert "+0.435" in texts
-    assert any("Most gained: line 3 (+0.500), line 1 (+0.369)." in text for text in texts)
-    assert not any("Most lost" in text for text in texts)
+    assert any("Largest gains: line 3 (+0.500), line 1 (+0.369)." in text for text in texts)
+    assert not any("Largest losses" in text for text in texts)
 
 
 def test_marks_have_the_reach_of_their_difference(small: JsonlData) -> None:
@@ -742,7 +742,7 @@ def test_the_report_lists_the_ends_only(tmp_path: Path) -> None:
     lost, gained = (
         re.findall(r"(\w+) \(", text)
         for text in Reader(report.page(found)).texts
-        if text.startswith("Most ")
+        if text.startswith("Largest ")
     )
     assert lost == ["w10", "w11", "w12", "w13", "w14", "w15", "w9", "w8", "w7", "w6"]
     assert gained == ["b15", "b14", "b13", "b12", "b11", "b10", "b9", "b8", "b7", "b6"]

@@ -163,7 +163,7 @@ def test_a_missing_key_is_named(manifest_file: Path, key: str) -> None:
         ('["en", "de"]', '["English"]', "$.languages[0]"),
         ('["en", "de"]', "[]", "$.languages"),
         ("recommended = 8", "recommended = 17", "`recommended` is more than `trained`"),
-        ('default = "F16"', 'default = "Q8_0"', "`default` Q8_0 is none of the variants"),
+        ('default = "F16"', 'default = "Q8_0"', "`default` Q8_0 is not one of the variants"),
         ("parameters = 1", 'parameters = 1\nunverified = ["licence"]', "names licence"),
     ],
 )
@@ -254,11 +254,11 @@ def test_what_is_not_sure_is_marked(ours: Manifest) -> None:
     """Without hash, exact size or pin a variant says so; figures of quality have their source."""
     for variant in ours.variants:
         assert ("no sha256" in variant.doubts) == (variant.sha256 is None)
-        assert ("size approximate" in variant.doubts) == (variant.about_bytes is not None)
+        assert ("approximate size" in variant.doubts) == (variant.about_bytes is not None)
         if variant.repo:
             assert ("revision not pinned" in variant.doubts) == (variant.revision is None)
             assert variant.revision is None or re.fullmatch("[0-9a-f]{40}", variant.revision)
-            assert "not run by rerankd yet" in variant.doubts
+            assert "not yet run with rerankd" in variant.doubts
     assert all(quality.source for quality in ours.quality)
     assert ours.quality
 
@@ -274,7 +274,7 @@ def test_the_recommended_models_are_here() -> None:
     }
     assert expected == {one.id for one in OURS}
     for variant in named("bge-reranker-v2-m3").variants:
-        assert variant.doubts == ("not run by rerankd yet",)
+        assert variant.doubts == ("not yet run with rerankd",)
 
 
 def test_granite_brings_its_pooling() -> None:

@@ -135,7 +135,7 @@ def test_a_split_file_has_all_its_parts() -> None:
 )
 def test_parts_that_count_wrong_are_refused(count: str) -> None:
     """A part beyond the last, or more parts than anybody has, is no name of a model."""
-    with pytest.raises(DownloadError, match="parts"):
+    with pytest.raises(DownloadError, match="part number"):
         split_names(f"m-{count}.gguf")
 
 
@@ -163,8 +163,11 @@ def test_a_quantization_means_one_file(quantization: str, names: list[str], expe
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        (["m-Q8_0.gguf", "n-Q8_0.gguf"], "several files are Q8_0: m-Q8_0.gguf, n-Q8_0.gguf"),
-        (["m-Q4_0.gguf", "m-F16.gguf"], "no file is Q8_0; there are m-F16.gguf, m-Q4_0.gguf"),
+        (["m-Q8_0.gguf", "n-Q8_0.gguf"], "several files match Q8_0: m-Q8_0.gguf, n-Q8_0.gguf"),
+        (
+            ["m-Q4_0.gguf", "m-F16.gguf"],
+            "no file matches Q8_0; the repository has m-F16.gguf, m-Q4_0.gguf",
+        ),
         (["README.md"], "the repository has no GGUF file"),
         ([f"{letter}.gguf" for letter in "abcdefghijklmnop"], "l.gguf and 4 more"),
     ],
@@ -591,7 +594,7 @@ def test_downloads_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DownloadError, match="201 files"):
         download([REMOTE] * 201)
     monkeypatch.setattr(files, "MOST_DOWNLOADS", 0)
-    with pytest.raises(DownloadError, match="downloads are running"):
+    with pytest.raises(DownloadError, match="downloads are already running"):
         download([REMOTE])
 
 
@@ -622,7 +625,7 @@ def test_a_download_that_breaks_again_and_again_fails(
 ) -> None:
     """A connection that is lost every time is an error after a few pauses; what came is kept."""
     standin.cuts = [640] + [0] * 20
-    assert "the connection was lost again and again" in refusal(REMOTE)
+    assert "the connection was lost repeatedly" in refusal(REMOTE)
     assert 1 <= len(pauses) < len(standin.cuts)
     standin.cuts = []
     standin.requests.clear()
@@ -665,7 +668,7 @@ def test_a_connection_that_always_stalls_is_an_error(
     """A Hub that accepts and sends nothing is given up after a few read timeouts."""
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.05)
     standin.stalls = [0] * 20
-    assert "the connection was lost again and again (ReadTimeout)" in refusal(REMOTE)
+    assert "the connection was lost repeatedly (ReadTimeout)" in refusal(REMOTE)
     assert not find_installed([REMOTE])
 
 
@@ -673,7 +676,7 @@ def test_nobody_waits_for_a_trickle(standin: HubStandin, monkeypatch: pytest.Mon
     """When no whole piece comes for long, callers leave though the connection lives."""
     monkeypatch.setattr(files, "STALL_SECONDS", 0.3)
     standin.stalls = [640]
-    assert "no data came for 0.3 s" in refusal(REMOTE)
+    assert "no data arrived for 0.3 s" in refusal(REMOTE)
 
 
 CHILD = """
@@ -735,8 +738,8 @@ def test_a_wrong_hash_is_refused_and_not_used_later(standin: HubStandin) -> None
 @pytest.mark.parametrize(
     ("sent", "expected"),
     [
-        (CONTENT[:-7], f"{len(CONTENT) - 7} bytes came instead of {len(CONTENT)}"),
-        (CONTENT + b"x" * 64, f"bytes or more came instead of {len(CONTENT)}"),
+        (CONTENT[:-7], f"received {len(CONTENT) - 7} bytes, expected {len(CONTENT)}"),
+        (CONTENT + b"x" * 64, f"bytes, expected {len(CONTENT)}"),
     ],
     ids=["short", "long"],
 )
@@ -752,11 +755,11 @@ def test_a_wrong_size_is_refused(standin: HubStandin, sent: bytes, expected: str
     [
         (
             RemoteFile(REPO, FILE, bytes=5),
-            f"the Hub has {len(CONTENT)} bytes instead of 5",
+            f"the Hub has {len(CONTENT)} bytes, expected 5",
         ),
         (
             RemoteFile(REPO, FILE, sha256="0" * 64),
-            f"its sha256 is {sha256_of(CONTENT)} instead of {'0' * 64}",
+            f"sha256 is {sha256_of(CONTENT)}, expected {'0' * 64}",
         ),
     ],
     ids=["bytes", "sha256"],
@@ -773,8 +776,8 @@ def test_a_cached_file_that_the_manifest_does_not_mean_is_refused(standin: HubSt
     """A good file of other bytes than the manifest's is refused, but left to whom it belongs."""
     download([PINNED])
     other = RemoteFile(REPO, FILE, COMMIT, sha256="0" * 64)
-    assert f"its sha256 is {PINNED.sha256} instead of {'0' * 64}" in refusal(other)
-    assert f"{len(CONTENT)} bytes instead of 5" in refusal(RemoteFile(REPO, FILE, COMMIT, 5))
+    assert f"sha256 is {PINNED.sha256}, expected {'0' * 64}" in refusal(other)
+    assert f"{len(CONTENT)} bytes, expected 5" in refusal(RemoteFile(REPO, FILE, COMMIT, 5))
     assert find_installed([other]) is None
     assert find_installed([PINNED])
     assert standin.sent == len(CONTENT)
@@ -841,7 +844,7 @@ def test_a_stamp_that_cannot_be_kept_is_no_failure(
 
     monkeypatch.setattr(Path, "write_bytes", refuse)
     assert path == download([REMOTE])
-    assert "that can't be kept: Permission denied" in caplog.text
+    assert "the result cannot be stored: Permission denied" in caplog.text
     assert standin.requests
 
 
@@ -851,14 +854,14 @@ def test_a_file_without_a_hash_is_checked_by_size(
     """Where nobody says a SHA-256 the log says that only the size was checked."""
     standin.etags[KEY] = "1" * 40
     assert download(REFERENCE).read_bytes() == CONTENT
-    assert "nobody says its sha256" in caplog.text
+    assert "its sha256 is unknown" in caplog.text
 
 
 def test_a_manifest_s_hash_is_checked_where_the_hub_has_none(standin: HubStandin) -> None:
     """The bytes are held against the manifest even if the Hub names them otherwise."""
     standin.etags[KEY] = "1" * 40
     wanted = RemoteFile(REPO, FILE, sha256="0" * 64)
-    assert f"its sha256 is {sha256_of(CONTENT)} instead of {'0' * 64}" in refusal(wanted)
+    assert f"sha256 is {sha256_of(CONTENT)}, expected {'0' * 64}" in refusal(wanted)
     assert not blob_names()
 
 
@@ -866,7 +869,7 @@ def test_a_manifest_s_hash_is_checked_where_the_hub_has_none(standin: HubStandin
 def test_an_etag_is_no_way_out_of_the_cache(standin: HubStandin, tmp_path: Path, etag: str) -> None:
     """A name that a Hub could choose to write elsewhere is refused."""
     standin.etags[KEY] = etag
-    assert "doesn't answer as a Hub does" in refusal(REMOTE)
+    assert "does not answer like a Hub" in refusal(REMOTE)
     assert not list(tmp_path.rglob("*evil*"))
     assert not standin.sent
 
@@ -875,7 +878,7 @@ def test_an_etag_is_no_way_out_of_the_cache(standin: HubStandin, tmp_path: Path,
 def test_an_impossible_size_is_refused(standin: HubStandin, size: int) -> None:
     """A file of no bytes, or of more than any disk has, is not begun."""
     standin.sizes[KEY] = size
-    assert f"the Hub says that it has {size} bytes" in refusal(REMOTE)
+    assert f"the Hub reports a size of {size} bytes" in refusal(REMOTE)
     assert not standin.sent
 
 
@@ -885,7 +888,7 @@ def test_a_full_disk_is_seen_before(standin: HubStandin, monkeypatch: pytest.Mon
         shutil, "disk_usage", lambda _path: Usage(10, 5, fetch.SPARE_DISK_BYTES + 10_000)
     )
     message = refusal(REMOTE)
-    assert f"{len(CONTENT):,} bytes are missing" in message
+    assert f"{len(CONTENT):,} bytes to download" in message
     assert f"{fetch.SPARE_DISK_BYTES + 10_000:,} left" in message
     assert not standin.sent
 
@@ -910,10 +913,13 @@ def test_only_what_is_missing_needs_room(
     [
         (RemoteFile("refuses/missing", FILE), "no such repository, or it is private"),
         (RemoteFile("refuses/private", FILE), "no such repository, or it is private"),
-        (RemoteFile("refuses/gated", FILE), "access is gated; accept its terms, set HF_TOKEN"),
-        (RemoteFile("refuses/forbidden", FILE), "the Hub forbids it"),
-        (RemoteFile("refuses/lost", FILE), "the Hub has nothing there"),
-        (RemoteFile("refuses/strange", FILE), "doesn't answer as a Hub does"),
+        (
+            RemoteFile("refuses/gated", FILE),
+            "access is gated; accept the terms on the Hub, then set HF_TOKEN",
+        ),
+        (RemoteFile("refuses/forbidden", FILE), "the Hub denied access"),
+        (RemoteFile("refuses/lost", FILE), "not found on the Hub"),
+        (RemoteFile("refuses/strange", FILE), "does not answer like a Hub"),
         (RemoteFile(REPO, "other.gguf"), "no such file in the repository"),
         (RemoteFile(REPO, FILE, "v2"), "no such revision in the repository"),
     ],
@@ -932,9 +938,9 @@ def test_refusals_say_what_is_wrong(
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("broken", "the Hub answered 500: try again later"),
-        ("busy", "the Hub answered 503: try again later"),
-        ("limited", "the Hub takes no more requests for now"),
+        ("broken", "the Hub returned 500; try again later"),
+        ("busy", "the Hub returned 503; try again later"),
+        ("limited", "the Hub's rate limit is reached"),
     ],
 )
 def test_a_hub_in_trouble_is_asked_again(
@@ -958,12 +964,12 @@ def test_a_download_that_is_put_off_is_tried_again(standin: HubStandin) -> None:
 def test_a_download_that_is_refused_says_the_status(standin: HubStandin) -> None:
     """A Hub that describes a file and then fails to send it is told by its status."""
     standin.answers = [500]
-    assert "the Hub answered 500" in refusal(REMOTE)
+    assert "the Hub returned 500" in refusal(REMOTE)
 
 
 def test_a_token_that_is_not_taken_is_named(standin: HubStandin) -> None:
     """Wrong credentials are told from a missing repository, at the first request and later."""
-    expected = "the Hub refuses the token: look at HF_TOKEN"
+    expected = "the Hub rejected the token; check HF_TOKEN"
     assert expected == refusal(RemoteFile("refuses/token", FILE))
     standin.answers = [401]
     assert expected == refusal(REMOTE)
@@ -973,7 +979,7 @@ def test_a_token_that_is_not_taken_is_named(standin: HubStandin) -> None:
 def test_a_hub_that_is_not_there_is_named(point_to: PointTo, closed_port: str) -> None:
     """Without a connection and a cached file, the line says both."""
     point_to(closed_port)
-    expected = "not in the cache, and the Hub can't be reached"
+    expected = "not in the cache, and the Hub cannot be reached"
     assert expected == refusal(REMOTE)
 
 
@@ -985,7 +991,7 @@ def test_a_file_in_the_cache_is_served_without_the_hub(
     standin.requests.clear()
     point_to(closed_port)
     assert path == download(REFERENCE)
-    assert "the cached file serves" in caplog.text
+    assert "using the cached file" in caplog.text
     assert not standin.requests
 
 

@@ -195,20 +195,20 @@ def _data_notes(found: Comparison) -> list[str]:
     notes = []
     if found.without_relevant.queries:
         notes.append(
-            f"{_queries(found.without_relevant)} without a relevant document: "
+            f"{_queries(found.without_relevant)} without a relevant document, "
             "left out of every mean"
         )
     if found.without_candidates.queries:
         notes.append(
-            f"{_queries(found.without_candidates)} without candidates: counted as 0 everywhere"
+            f"{_queries(found.without_candidates)} without candidates, counted as 0 everywhere"
         )
     if found.cut.queries:
         notes.append(
             f"{_queries(found.cut)} with more than {found.depth} candidates: "
-            f"only the first {found.depth} were ranked"
+            f"only the first {found.depth} are ranked"
         )
     if len(found.queries) < FEW:
-        notes.append(f"{len(found.queries)} queries are few: intervals are rough")
+        notes.append(f"{len(found.queries)} queries are few, so the intervals are rough")
     return notes
 
 
@@ -221,7 +221,9 @@ def _contender_notes(found: Comparison) -> list[str]:
     notes = []
     for one in found.contenders:
         if one.cost is not None and one.cost.truncated:
-            notes.append(f"{one.name}: {one.cost.truncated} documents were cut to its context")
+            notes.append(
+                f"{one.name}: {one.cost.truncated} documents were truncated to its context"
+            )
         notes += [f"{one.name}: {warning}" for warning in one.warnings]
     notes += [f"{one.name} failed: {one.message}" for one in found.failed]
     return notes

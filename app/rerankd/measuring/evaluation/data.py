@@ -121,7 +121,7 @@ class JsonlData(Struct, frozen=True):
             wire = decode(self.path, line, _Query)
             name = f"line {line.number}" if wire.id is None else str(wire.id)
             if name in seen:
-                raise InvalidRequest(f"{self.path}:{line.number}: a second query with this id")
+                raise InvalidRequest(f"{self.path}:{line.number}: duplicate query id")
             seen.add(name)
             yield self._judged(name, wire, line)
 
@@ -132,7 +132,7 @@ class JsonlData(Struct, frozen=True):
         ]
         grades = {key: one.relevance for key, one in zip(ids, wire.documents, strict=True)}
         if len(grades) < len(ids):
-            raise InvalidRequest(f"{self.path}:{line.number}: two documents have the same id")
+            raise InvalidRequest(f"{self.path}:{line.number}: duplicate document id")
         found = tuple(
             Candidate(key, one.text)
             for key, one in zip(ids[: self.depth], wire.documents, strict=False)

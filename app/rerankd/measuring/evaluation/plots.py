@@ -67,7 +67,7 @@ def quality_against_speed(points: Sequence[Point], baseline: float, measure: str
         *marks,
         _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, "documents/s", "middle"),
     ]
-    return _svg(f"{measure} against speed", "Upper right is best: good and fast.", parts)
+    return _svg(f"{measure} by speed", "Best is the upper right: good and fast.", parts)
 
 
 def differences(number: int, name: str, values: Iterable[float], measure: str) -> str:
@@ -85,10 +85,10 @@ def differences(number: int, name: str, values: Iterable[float], measure: str) -
         *_grid(up),
         f'<g class="c{number % COLOURS}">{"".join(bars)}</g>',
         _line("base", LEFT, zero, WIDTH - RIGHT, zero),
-        _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, "queries, by difference", "middle"),
+        _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, "queries, sorted by difference", "middle"),
     ]
-    about = "Bars above the line are queries that got better, below it worse."
-    return _svg(f"{name}: {measure} by query, less the first stage", about, parts)
+    about = "Bars above the line are queries that improved, bars below are queries that got worse."
+    return _svg(f"{name}: {measure} by query, minus the first stage", about, parts)
 
 
 def _thinned(ordered: Sequence[float]) -> list[float]:

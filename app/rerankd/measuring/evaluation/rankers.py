@@ -143,9 +143,9 @@ class _ServerRanker:
         try:
             response = await self._client.post(self._address, content=body)
         except httpx.HTTPError as error:
-            raise Unavailable(f"no answer: {type(error).__name__}") from error
+            raise Unavailable(f"no response: {type(error).__name__}") from error
         if not response.is_success:
-            raise Unavailable(f"answered with status {response.status_code}")
+            raise Unavailable(f"returned status {response.status_code}")
         return self._read(response.content, len(documents))
 
     def _read(self, content: bytes, documents: int) -> ScoredPairs:
@@ -156,7 +156,7 @@ class _ServerRanker:
             raise EngineFailure(f"not a rerank reply: {error}") from error
         by_index = {result.index: result.relevance_score for result in reply.results}
         if len(reply.results) != documents or by_index.keys() != set(range(documents)):
-            raise EngineFailure("not one score for each document")
+            raise EngineFailure("the reply does not have one score per document")
         return ScoredPairs(
             scores=tuple(by_index[index] for index in range(documents)),
             truncated=len(reply.meta.truncated),

@@ -48,9 +48,9 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 def page(found: Comparison) -> str:
     """Return the whole document; every name from outside is escaped."""
     summary = (
-        f"{len(found.queries)} queries, {found.documents} candidates, the first {found.depth} of "
-        f"a query at most. Intervals of differences to the first stage: 95%, paired bootstrap, "
-        f"{found.resamples} resamples, seed {found.seed}."
+        f"{len(found.queries)} queries, {found.documents} candidates, at most the first "
+        f"{found.depth} per query. Intervals of differences to the first stage: 95%, paired "
+        f"bootstrap, {found.resamples} resamples, seed {found.seed}."
     )
     body = "\n".join(
         [
@@ -79,11 +79,11 @@ def _notes(found: Comparison) -> str:
 
 def _table(found: Comparison) -> str:
     names = [quality.measure for quality in found.first_stage.quality]
-    head = ["model", *names, f"{names[0]} to the best", *COSTS]
+    head = ["model", *names, f"{names[0]} vs best", *COSTS]
     rows = "".join(_row(one) for one in (found.first_stage, *found.contenders))
     columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     return (
-        '<div class="wide"><table><caption>Means over all queries; below each the difference to '
+        '<div class="wide"><table><caption>Means over all queries; below each, the difference to '
         f"the first stage and its interval</caption><thead><tr>{columns}</tr></thead>"
         f"<tbody>{rows}</tbody></table></div>"
     )
@@ -157,7 +157,7 @@ def _by_query(number: int, one: Standing, found: Comparison) -> str:
     plot = plots.differences(number, one.name, (change for change, _ in changes), quality.measure)
     lost = [item for item in changes[:MOST_CHANGED] if item[0] < 0]
     gained = [item for item in reversed(changes[-MOST_CHANGED:]) if item[0] > 0]
-    return f"{plot}{_changed('Most lost', lost)}{_changed('Most gained', gained)}"
+    return f"{plot}{_changed('Largest losses', lost)}{_changed('Largest gains', gained)}"
 
 
 def _changed(title: str, changes: Iterable[tuple[float, str]]) -> str:

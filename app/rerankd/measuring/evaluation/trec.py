@@ -94,7 +94,7 @@ class TrecData(Struct, frozen=True, kw_only=True):
         line = Line(place.number, place.offset, file.readline(MAX_LINE))
         name, text = _named_text(self.documents, line)
         if name != key:
-            raise InvalidRequest(f"{self.documents}:{line.number}: changed while it was read")
+            raise InvalidRequest(f"{self.documents}:{line.number}: changed while being read")
         return Candidate(key, text)
 
 
@@ -127,7 +127,7 @@ def _topics(path: Path) -> dict[str, str]:
     for line in lines_of(path):
         name, text = _named_text(path, line)
         if name in topics:
-            raise InvalidRequest(f"{path}:{line.number}: a second query with this id")
+            raise InvalidRequest(f"{path}:{line.number}: duplicate query id")
         topics[name] = text
         _bounded(path, line, len(topics))
     return topics
@@ -142,7 +142,7 @@ def _named_text(path: Path, line: Line) -> tuple[str, str]:
         return wire.name, f"{wire.title} {wire.text}" if wire.title else wire.text
     name, tab, text = _text_of(path, line).rstrip("\r\n").partition("\t")
     if not tab or not name.strip():
-        raise InvalidRequest(f"{path}:{line.number}: neither JSON nor id, tab, text")
+        raise InvalidRequest(f"{path}:{line.number}: expected JSON, or id, tab, text")
     return name.strip(), text
 
 
@@ -172,7 +172,7 @@ def _qrels(
         if line.number == 1 and columns[-1] == "score":
             continue
         if len(columns) != QRELS_COLUMNS:
-            raise InvalidRequest(f"{path}:{line.number}: not query, 0, document, grade")
+            raise InvalidRequest(f"{path}:{line.number}: expected query, 0, document, grade")
         query, _, document, grade = columns
         if query not in topics:
             continue
@@ -203,7 +203,9 @@ def _run(path: Path, topics: Mapping[str, str], depth: int) -> dict[str, list[_F
     for line in lines_of(path):
         columns = _text_of(path, line).split()
         if len(columns) != RUN_COLUMNS:
-            raise InvalidRequest(f"{path}:{line.number}: not query, Q0, document, rank, score, tag")
+            raise InvalidRequest(
+                f"{path}:{line.number}: expected query, Q0, document, rank, score, tag"
+            )
         if columns[0] not in topics:
             continue
         found = _Found(_score(path, line, columns[4]), -line.number, columns[2])
@@ -244,7 +246,7 @@ def _places(path: Path, source: Path, found: Mapping[str, list[_Found]]) -> dict
     for line in lines_of(path):
         name, _ = _named_text(path, line)
         if name in places:
-            raise InvalidRequest(f"{path}:{line.number}: a second document with this id")
+            raise InvalidRequest(f"{path}:{line.number}: duplicate document id")
         if name in wanted:
             places[name] = Line(line.number, line.offset, b"")
     for own in found.values():

@@ -68,10 +68,10 @@ def _surveyed(data: Data, known: Survey) -> Iterator[JudgedQuery]:
     for query in data:
         if query.answerable:
             if query.id != next(expected, None):
-                raise InvalidRequest("the data changed while it was read")
+                raise InvalidRequest("the data changed while being read")
             yield query
     if next(expected, None) is not None:
-        raise InvalidRequest("the data changed while it was read")
+        raise InvalidRequest("the data changed while being read")
 
 
 class _Pass:

@@ -21,5 +21,5 @@ def require_license(manifest: Manifest, accepted: bool) -> None:
         else f"its licence could not be confirmed ({manifest.license})"
     )
     raise SettingsError(
-        f"{manifest.id}: {reason}; say --accept-license if you may use it", param="accept_license"
+        f"{manifest.id}: {reason}; pass --accept-license if you may use it", param="accept_license"
     )

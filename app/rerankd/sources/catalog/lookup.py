@@ -39,7 +39,7 @@ def manifests(own: Path | None = None) -> tuple[Manifest, ...]:
     if own is None:
         return ours
     if not own.is_dir():
-        raise SettingsError(f"{own}: no such folder of manifests", param="catalog_dir")
+        raise SettingsError(f"{own}: no such manifest folder", param="catalog_dir")
     theirs = _read_folder(own)
     replaced = {manifest.id for manifest in theirs}
     return (*theirs, *(manifest for manifest in ours if manifest.id not in replaced))
@@ -48,14 +48,14 @@ def manifests(own: Path | None = None) -> tuple[Manifest, ...]:
 def _read_folder(place: Path) -> tuple[Manifest, ...]:
     paths = sorted(place.glob("*.toml"))
     if len(paths) > MOST_MANIFESTS:
-        raise ModelFileError(f"{place}: {len(paths)} manifests, at most {MOST_MANIFESTS} are read")
+        raise ModelFileError(f"{place}: {len(paths)} manifests; the limit is {MOST_MANIFESTS}")
     seen: dict[str, str] = {}
     found = []
     for path in paths:
         manifest = load(path)
         for name in {name.casefold() for name in manifest.names}:
             if name in seen:
-                raise ModelFileError(f"{path.name}: {name} is taken by {seen[name]}")
+                raise ModelFileError(f"{path.name}: {name} is already used by {seen[name]}")
             seen[name] = path.name
         found.append(manifest)
     return tuple(found)
@@ -91,7 +91,7 @@ def weights_path(manifest: Manifest) -> Path:
     """
     variant = manifest.weights
     if variant.reference is not None:
-        raise ModelFileError(f"{manifest.id}: its weights are on the Hub: {variant.reference}")
+        raise ModelFileError(f"{manifest.id}: its weights are on the Hub, at {variant.reference}")
     return manifest.folder / variant.file
 
 

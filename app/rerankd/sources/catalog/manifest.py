@@ -81,9 +81,9 @@ class Variant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """What a person should know before trusting this entry; empty when all is verified."""
         known = {
             "no sha256": self.sha256 is not None,
-            "size approximate": self.bytes is not None,
+            "approximate size": self.bytes is not None,
             "revision not pinned": self.repo is None or self.revision is not None,
-            "not run by rerankd yet": self.tested,
+            "not yet run with rerankd": self.tested,
             **{f"{key} not seen in a source": False for key in self.unverified},
         }
         return tuple(doubt for doubt, settled in known.items() if not settled)
@@ -156,10 +156,12 @@ class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         if len(names) != len(set(names)):
             raise ValueError("two variants have the same `name`")
         if self.default.casefold() not in names:
-            raise ValueError(f"`default` {self.default} is none of the variants")
+            raise ValueError(f"`default` {self.default} is not one of the variants")
         needed = (self.shape.kv_heads, self.shape.head_width, self.shape.vocabulary)
         if self.family == "qwen3" and None in needed:
-            raise ValueError("`shape` of a causal model needs kv_heads, head_width, vocabulary")
+            raise ValueError(
+                "the `shape` of a causal model needs kv_heads, head_width and vocabulary"
+            )
         _check_names(self, self.unverified)
 
 
@@ -188,17 +190,19 @@ class Manifest(Description, frozen=True, kw_only=True):
 def _check_names(part: Struct, names: Iterable[str]) -> None:
     for name in names:
         if name not in part.__struct_fields__:
-            raise ValueError(f"`unverified` names {name}, which is no key here")
+            raise ValueError(f"`unverified` names {name}, which is not a key of this table")
 
 
 def load(path: Path) -> Manifest:
     """Read one manifest. Raises ModelFileError that names the file and the wrong key."""
     try:
         if path.stat().st_size > LARGEST_MANIFEST:
-            raise ModelFileError(f"{path.name}: a manifest has at most {LARGEST_MANIFEST} bytes")
+            raise ModelFileError(
+                f"{path.name}: a manifest can have at most {LARGEST_MANIFEST} bytes"
+            )
         described = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Description)
     except OSError as error:
-        raise ModelFileError(f"{path.name}: can't be read: {error.strerror}") from error
+        raise ModelFileError(f"cannot read {path.name}: {error.strerror}") from error
     except (
         *(msgspec.ValidationError, tomllib.TOMLDecodeError),
         *(UnicodeDecodeError, RecursionError),

@@ -112,9 +112,9 @@ def verify(file: RemoteFile, path: Path, on_read: Callable[[int], None]) -> None
     stamp = stamp_of(file, path) or _stamp_by_reading(path, on_read)
     if own not in {None, stamp.sha256}:
         discard(file, path)
-        raise DownloadError(f"{wrong_hash(file, stamp.sha256, own)}; it is deleted from the cache")
+        raise DownloadError(f"{wrong_hash(file, stamp.sha256, own)}; deleted from the cache")
     if file.bytes not in {None, stamp.bytes}:
-        raise DownloadError(f"{file}: {stamp.bytes} bytes instead of {file.bytes}")
+        raise DownloadError(f"{file}: {stamp.bytes} bytes, expected {file.bytes}")
     if expected not in {None, stamp.sha256}:
         raise DownloadError(wrong_hash(file, stamp.sha256, expected))
     remember(file, path, stamp)
@@ -122,7 +122,7 @@ def verify(file: RemoteFile, path: Path, on_read: Callable[[int], None]) -> None
 
 def wrong_hash(file: RemoteFile, found: str, expected: str | None) -> str:
     """Return the line that a file with a wrong SHA-256 is refused with."""
-    return f"{file}: its sha256 is {found} instead of {expected}"
+    return f"{file}: sha256 is {found}, expected {expected}"
 
 
 def _stamp_by_reading(path: Path, on_read: Callable[[int], None]) -> VerifiedStamp:
@@ -154,7 +154,7 @@ def write_stamp(file: RemoteFile, blob: str, stamp: VerifiedStamp) -> None:
         writing.write_bytes(msgspec.json.encode(stamp))
         writing.replace(place)
     except OSError as error:
-        logger.warning("%s: verified, but that can't be kept: %s", file, error.strerror)
+        logger.warning("%s: verified, but the result cannot be stored: %s", file, error.strerror)
 
 
 def discard(file: RemoteFile, path: Path) -> None:

@@ -14,23 +14,23 @@ RETRY_SECONDS = 60
 """When to try again where the Hub doesn't say."""
 
 ERROR_LINES: tuple[tuple[type[Exception], str], ...] = (
-    (errors.GatedRepoError, "access is gated; accept its terms, set HF_TOKEN"),
+    (errors.GatedRepoError, "access is gated; accept the terms on the Hub, then set HF_TOKEN"),
     (errors.RepositoryNotFoundError, "no such repository, or it is private"),
     (errors.DisabledRepoError, "the Hub has disabled this repository"),
     (errors.RemoteEntryNotFoundError, "no such file in the repository"),
     (errors.RevisionNotFoundError, "no such revision in the repository"),
     (errors.OfflineModeIsEnabled, "not in the cache, and HF_HUB_OFFLINE is set"),
-    (errors.LocalEntryNotFoundError, "not in the cache, and the Hub can't be reached"),
-    (errors.HFValidationError, "the Hub allows no such name"),
-    (PermissionError, "the cache can't be written: set HF_HOME to a folder that can"),
+    (errors.LocalEntryNotFoundError, "not in the cache, and the Hub cannot be reached"),
+    (errors.HFValidationError, "not a valid name on the Hub"),
+    (PermissionError, "cannot write to the cache; set HF_HOME to a writable folder"),
 )
 """The most specific first: some derive from others."""
 
 STATUS_LINES = {
-    401: "the Hub refuses the token: look at HF_TOKEN",
-    403: "the Hub forbids it: this token may not read the repository",
-    404: "the Hub has nothing there",
-    429: "the Hub takes no more requests for now: try again later, or set HF_TOKEN",
+    401: "the Hub rejected the token; check HF_TOKEN",
+    403: "the Hub denied access: this token cannot read the repository",
+    404: "not found on the Hub",
+    429: "the Hub's rate limit is reached; try again later, or set HF_TOKEN",
 }
 
 UNREACHABLE_ERRORS = ("ConnectError", "ConnectTimeout", "ProxyError")
@@ -61,12 +61,12 @@ def _line_for(error: Exception) -> str:
             return line
     if isinstance(error, errors.HfHubHTTPError):
         status = error.response.status_code
-        return STATUS_LINES.get(status, f"the Hub answered {status}: try again later")
+        return STATUS_LINES.get(status, f"the Hub returned {status}; try again later")
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return f"no room is left in {constants.HF_HUB_CACHE}"
+        return f"no space left in {constants.HF_HUB_CACHE}"
     name = type(error).__name__
     if name in UNREACHABLE_ERRORS:
-        return "not in the cache, and the Hub can't be reached"
+        return "not in the cache, and the Hub cannot be reached"
     if name in BROKEN_ERRORS:
-        return f"the connection was lost again and again ({name}); the next try goes on from there"
+        return f"the connection was lost repeatedly ({name}); the next download resumes from there"
     return f"the download failed: {name}"

@@ -102,7 +102,7 @@ def _cached_or_remote(file: RemoteFile, meter: Meter) -> Path | HubFile:
         gone = (errors.RevisionNotFoundError, errors.RemoteEntryNotFoundError)
         if cached is None or isinstance(error.__cause__, gone):
             raise
-        logger.warning("%s; the cached file serves", error.message)
+        logger.warning("%s; using the cached file", error.message)
         return cached
     finally:
         meter.alive()
@@ -123,11 +123,11 @@ def _ask_hub(file: RemoteFile, *, retry: bool) -> HubFile:
         answer.etag or ""
     ):
         raise DownloadError(
-            f"{file}: {constants.ENDPOINT} doesn't answer as a Hub does: "
-            "look at HF_ENDPOINT and the proxy"
+            f"{file}: {constants.ENDPOINT} does not answer like a Hub; "
+            "check HF_ENDPOINT and the proxy"
         )
     if answer.size is None or not 0 < answer.size <= LARGEST_FILE:
-        raise DownloadError(f"{file}: the Hub says that it has {answer.size} bytes")
+        raise DownloadError(f"{file}: the Hub reports a size of {answer.size} bytes")
     return HubFile(file, str(answer.commit_hash), str(answer.etag), answer.size)
 
 
@@ -135,7 +135,7 @@ def _require_agreement(remote: HubFile) -> None:
     """Raise DownloadError where the Hub has another file than the manifest means."""
     file = remote.file
     if file.bytes not in {None, remote.bytes}:
-        raise DownloadError(f"{file}: the Hub has {remote.bytes} bytes instead of {file.bytes}")
+        raise DownloadError(f"{file}: the Hub has {remote.bytes} bytes, expected {file.bytes}")
     if cache.SHA256.fullmatch(remote.etag) and remote.sha256 != remote.etag:
         raise DownloadError(cache.wrong_hash(file, remote.etag, remote.sha256))
 
@@ -150,9 +150,9 @@ def _require_room(missing_files: Sequence[HubFile]) -> None:
     free = shutil.disk_usage(exists).free
     if free < missing + SPARE_DISK_BYTES:
         raise DownloadError(
-            f"{missing_files[0].file}: {missing:,} bytes are missing and "
-            f"{SPARE_DISK_BYTES:,} shall stay free, but {folder} has {free:,} left; "
-            "free some, or set HF_HOME"
+            f"{missing_files[0].file}: {missing:,} bytes to download and "
+            f"{SPARE_DISK_BYTES:,} to keep free, but {folder} has {free:,} left; "
+            "free some space, or set HF_HOME"
         )
 
 
@@ -245,8 +245,8 @@ class _ByteCounter:
         if self._here > self._remote.bytes:
             self._remote.partial.unlink(missing_ok=True)
             raise DownloadError(
-                f"{self._remote.file}: {self._here} bytes or more came "
-                f"instead of {self._remote.bytes}"
+                f"{self._remote.file}: received at least {self._here} bytes, "
+                f"expected {self._remote.bytes}"
             )
         # Flushed, so that other processes see how far it is and a kill loses one chunk only.
         self._content.flush()
@@ -259,13 +259,13 @@ def _check_received(remote: HubFile, meter: Meter, *, last: bool) -> None:
     have = partial.stat()
     if have.st_size != remote.bytes:
         partial.unlink()
-        raise DownloadError(f"{file}: {have.st_size} bytes came instead of {remote.bytes}")
+        raise DownloadError(f"{file}: received {have.st_size} bytes, expected {remote.bytes}")
     found = _sha256_of_partial(remote, meter, last=last)
     if remote.sha256 not in {None, found}:
         partial.unlink()
         raise DownloadError(cache.wrong_hash(file, found, remote.sha256))
     if remote.sha256 is None:
-        logger.warning("%s: nobody says its sha256, so only its size is checked", file)
+        logger.warning("%s: its sha256 is unknown, so only its size is checked", file)
     stamp = cache.VerifiedStamp(have.st_size, have.st_mtime_ns, found)
     cache.write_stamp(file, remote.blob.name, stamp)
 

@@ -61,14 +61,14 @@ def download(
     """
     files = resolve_files(wanted) if isinstance(wanted, Reference) else tuple(wanted)
     if not 1 <= len(files) <= MOST_SPLITS:
-        raise DownloadError(f"{len(files)} files instead of 1 to {MOST_SPLITS}")
+        raise DownloadError(f"{len(files)} files, expected 1 to {MOST_SPLITS}")
     while True:
         joined = _join(files)
         try:
             return _await(joined, on_progress or _ignore, stop or threading.Event())
         except Abandoned:
             # All others had left and it was ending when we joined it.
-            logger.debug("%s: starting again", files[0])
+            logger.debug("%s: starting over", files[0])
         finally:
             _leave(joined)
 
@@ -110,7 +110,9 @@ def _join(files: tuple[RemoteFile, ...]) -> _Download:
         found = _downloads.get(files)
         if found is None:
             if len(_downloads) >= MOST_DOWNLOADS:
-                raise DownloadError(f"{len(_downloads)} downloads are running; try again later")
+                raise DownloadError(
+                    f"{len(_downloads)} downloads are already running; try again later"
+                )
             found = _downloads[files] = _Download(files)
             # A daemon: the process may end at any time, since what has arrived is kept.
             threading.Thread(target=_work, args=(found,), name="download", daemon=True).start()
@@ -133,7 +135,7 @@ def _await(joined: _Download, on_progress: OnProgress, stop: threading.Event) ->
         if stop.is_set():
             raise DownloadError(f"{joined.files[0]}: the download was stopped")
         if joined.meter.idle_seconds > STALL_SECONDS:
-            raise DownloadError(f"{joined.files[0]}: no data came for {STALL_SECONDS:g} s")
+            raise DownloadError(f"{joined.files[0]}: no data arrived for {STALL_SECONDS:g} s")
     try:
         path = joined.outcome.result()
     except RerankdError as error:

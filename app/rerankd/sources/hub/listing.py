@@ -33,7 +33,7 @@ def resolve_cached_files(reference: Reference) -> tuple[RemoteFile, ...]:
     """Return the files a reference means by what the cache has. Raises as `resolve_files` does."""
     known = _list_cache(reference) if reference.is_quantization else {}
     if reference.is_quantization and not known:
-        raise DownloadError(f"{reference}: nothing of the repository is in the cache")
+        raise DownloadError(f"{reference}: no file of the repository is in the cache")
     return _meant(reference, known)
 
 

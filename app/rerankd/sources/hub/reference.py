@@ -73,7 +73,7 @@ def split_names(file: str) -> tuple[str, ...]:
         return (file,)
     number, count = int(found["number"]), int(found["count"])
     if not 1 <= number <= count <= MOST_SPLITS:
-        raise DownloadError(f"{file!r} is not one of 1 to {MOST_SPLITS} parts")
+        raise DownloadError(f"{file!r} is not a valid part number of 1 to {MOST_SPLITS}")
     return tuple(f"{found['stem']}-{one:05}-of-{count:05}.gguf" for one in range(1, count + 1))
 
 
@@ -100,11 +100,11 @@ def choose_file(reference: Reference, names: Iterable[str]) -> str:
     if len(found) == 1:
         return found[0]
     if found:
-        several = f"several files are {reference.file}: {_shortened(found)}"
+        several = f"several files match {reference.file}: {_shortened(found)}"
         raise DownloadError(f"{reference}: {several}; name one")
     if files:
         raise DownloadError(
-            f"{reference}: no file is {reference.file}; there are {_shortened(files)}"
+            f"{reference}: no file matches {reference.file}; the repository has {_shortened(files)}"
         )
     raise DownloadError(f"{reference}: the repository has no GGUF file")
 
