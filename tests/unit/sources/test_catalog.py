@@ -6,7 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,7 +19,7 @@ from litestar.testing import TestClient
 
 from rerankd.auth.keys import KeyStore
 from rerankd.errors import ModelFileError, ModelNotFound, RerankdError, SettingsError
-from rerankd.http.catalog import PARAMETERS, CatalogList, list_catalog
+from rerankd.http.catalog import CatalogList, list_catalog
 from rerankd.http.guard import KeyGuard
 from rerankd.http.statuses import answer_error, answer_framework
 from rerankd.sources import catalog
@@ -195,7 +195,7 @@ def test_a_huge_manifest_is_not_read(manifest_file: Path) -> None:
 def test_a_manifest_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """A folder by the name of a manifest is an error of one line."""
     (tmp_path / "known.toml").mkdir()
-    with pytest.raises(ModelFileError, match=r"known\.toml: can't be read"):
+    with pytest.raises(ModelFileError, match=r"cannot read known\.toml"):
         catalog.load(tmp_path / "known.toml")
 
 
@@ -308,7 +308,7 @@ def test_an_unknown_variant_lists_those_there_are() -> None:
 
 def test_weights_on_the_hub_have_no_path() -> None:
     """Asking for the path of weights that are elsewhere says where they are."""
-    with pytest.raises(ModelFileError, match=r"on the Hub: hf:ggml-org/.+\.gguf@a02f48bb"):
+    with pytest.raises(ModelFileError, match=r"on the Hub, at hf:ggml-org/.+\.gguf@a02f48bb"):
         catalog.weights_path(named("qwen3-reranker-0.6b"))
 
 
@@ -384,13 +384,13 @@ def test_one_name_twice_in_a_folder_is_an_error(tmp_path: Path) -> None:
     """Two manifests of one folder may not claim the same name in any case, id or alias."""
     written(tmp_path)
     written(tmp_path, ('"known"', '"other"\naliases = ["KNOWN"]'), name="second")
-    with pytest.raises(ModelFileError, match=r"second\.toml: known is taken by own\.toml"):
+    with pytest.raises(ModelFileError, match=r"second\.toml: known is already used by own\.toml"):
         catalog.manifests(tmp_path)
 
 
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     """A folder that isn't there is told, not taken for an empty one."""
-    with pytest.raises(SettingsError, match="no such folder") as refused:
+    with pytest.raises(SettingsError, match="no such manifest folder") as refused:
         catalog.manifests(tmp_path / "none")
     assert refused.value.param == "catalog_dir"
 
@@ -398,7 +398,7 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
 def test_too_many_manifests_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of manifests read is bounded."""
     monkeypatch.setattr(lookup, "MOST_MANIFESTS", 0)
-    with pytest.raises(ModelFileError, match="at most 0"):
+    with pytest.raises(ModelFileError, match="the limit is 0"):
         catalog.manifests(tmp_path)
 
 
@@ -644,15 +644,6 @@ def test_the_route_refuses_what_it_cannot_read(client: TestClient[Litestar], que
     response = client.get(f"/v1/catalog?{query}")
     assert response.status_code == 400
     assert response.json()["error"]["type"] == "invalid_request_error"
-
-
-def test_the_route_s_query_is_described() -> None:
-    """The OpenAPI parameters are those that the route takes."""
-    taken = {parameter["name"]: parameter["schema"] for parameter in PARAMETERS}
-    assert {"search", "language", "license", "fits"} == set(taken)
-    hints = get_type_hints(list_catalog.fn, include_extras=True)
-    limits = {name: get_args(hints[name])[1].max_length for name in ("search", "language")}
-    assert limits == {name: taken[name]["maxLength"] for name in limits}
 
 
 def test_the_route_tells_what_is_wrong_with_a_manifest(
