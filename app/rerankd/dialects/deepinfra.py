@@ -15,17 +15,17 @@ from rerankd.domain import RankedResult, RankRequest
 
 
 class DeepInfraRequest(Struct):
-    """The body of DeepInfra's request: one query, or one a document."""
+    """The body of DeepInfra's request: one query, or one for each document."""
 
     queries: list[WireText]
     documents: Texts | None = None
     model: str | None = None
-    """Not DeepInfra's; it weighs more than the path."""
+    """An addition to DeepInfra's; it takes precedence over the model in the path."""
     instruction: str | None = None
 
 
 class DeepInfraStatus(Struct):
-    """What its clients keep of a request; nothing is billed here."""
+    """Statistics that its clients read; rerankd bills nothing."""
 
     runtime_ms: int
     tokens_input: int

@@ -21,7 +21,7 @@ from rerankd.errors import (
 
 
 class ErrorBody(Struct):
-    """What went wrong, with a stable `code` and the field it concerns."""
+    """An error with a stable `code`, and the field that it concerns."""
 
     message: str
     type: str
@@ -30,10 +30,10 @@ class ErrorBody(Struct):
 
 
 class ErrorReply(Struct):
-    """The body of every answer that is not a success.
+    """The body of an error, which clients of most families can read.
 
-    Cohere's clients read `message`, Voyage's, Xinference's and FastAPI's `detail`, OpenAI's
-    `error`. It has no `results` and no `data`: some tell success by them.
+    Cohere's read `message`; Voyage's, Xinference's and FastAPI's `detail`; OpenAI's `error`. It
+    has no `results` and no `data`, because some clients take their presence for success.
     """
 
     message: str

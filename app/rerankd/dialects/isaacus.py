@@ -12,7 +12,7 @@ from rerankd.domain import RankRequest
 
 
 class IsaacusRequest(Struct):
-    """The body of Isaacus's request; how its own service would split texts is ignored."""
+    """The body of Isaacus's request; its options for splitting texts are ignored."""
 
     query: WireText
     texts: Texts | None = None

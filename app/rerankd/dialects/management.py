@@ -28,9 +28,11 @@ class DeployRequest(Struct, forbid_unknown_fields=True):
         ),
     ]
     id: Annotated[
-        str | None, Meta(description="The name requests use; default: the model's own")
+        str | None, Meta(description="The name that requests use; default: the model's own")
     ] = None
-    pinned: Annotated[bool, Meta(description="Never unload it for idle time or memory")] = False
+    pinned: Annotated[
+        bool, Meta(description="Never unload it, neither when it is idle nor to free memory")
+    ] = False
     options: Annotated[
         dict[str, str | int | bool],
         Meta(
@@ -52,7 +54,7 @@ class DeploymentList(Struct, kw_only=True):
 
 
 class Deleted(Struct, kw_only=True):
-    """The answer to a stop, and to a revocation."""
+    """Confirms that a deployment was stopped, or a key revoked."""
 
     id: str
     deleted: Literal[True] = True
@@ -60,9 +62,7 @@ class Deleted(Struct, kw_only=True):
 
 Moment = Annotated[int, Meta(ge=0, le=10**11)]
 Amount = Annotated[int, Meta(ge=0, le=10**12)]
-Limit = Annotated[
-    Amount | None, Meta(description="null: what the server's settings say; 0: no limit")
-]
+Limit = Annotated[Amount | None, Meta(description="null: the server's setting; 0: no limit")]
 Models = Annotated[
     list[Annotated[str, Meta(pattern=ID_PATTERN)]], Meta(min_length=1, max_length=100)
 ]
@@ -71,7 +71,7 @@ Models = Annotated[
 class KeyRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     """The body of POST /v1/keys."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=100, description="To tell keys apart")]
+    name: Annotated[str, Meta(min_length=1, max_length=100, description="A name for people")]
     expires: Annotated[Moment | None, Meta(description="Unix time in seconds; null: never")] = None
     scopes: Annotated[
         list[Scope], Meta(min_length=1, max_length=2, description="What it may be used for")
@@ -87,7 +87,9 @@ class KeyReply(Struct, kw_only=True):
 
     id: str
     name: str
-    prefix: Annotated[str, Meta(description="How it begins; empty for one from the settings")]
+    prefix: Annotated[
+        str, Meta(description="The first characters of the key; empty for one from the settings")
+    ]
     created: int
     expires: int | None
     scopes: tuple[Scope, ...]
@@ -102,18 +104,18 @@ class KeyReply(Struct, kw_only=True):
 class NewKeyReply(KeyReply, kw_only=True):
     """A new API key."""
 
-    key: Annotated[str, Meta(description="The key itself, told this once")]
+    key: Annotated[str, Meta(description="The key itself, which is shown only this once")]
 
 
 class KeyList(Struct, kw_only=True):
-    """All API keys, the revoked ones for 30 days."""
+    """All API keys, including those revoked in the last 30 days."""
 
     object: Literal["list"] = "list"
     data: list[KeyReply]
 
 
 class Me(Struct, kw_only=True):
-    """Who calls; without keys, what anybody at the caller's place may do."""
+    """Who calls and what they may do. `keyed` is false for a caller without a key."""
 
     id: str
     name: str
@@ -123,7 +125,7 @@ class Me(Struct, kw_only=True):
 
 
 def spec_of(wire: DeployRequest, name: str) -> Spec:
-    """Build what to deploy; `name` is the model's own. Raises InvalidRequest for a bad id."""
+    """Build the spec of a deployment; `name` is the model's own. Raises InvalidRequest."""
     try:
         chosen = msgspec.convert({"id": wire.id or name}, _Id).id
     except msgspec.ValidationError as error:

@@ -28,7 +28,7 @@ class MixedbreadRequest(Struct):
 
 
 class MixedbreadRow(Struct, kw_only=True):
-    """One ranked input, which comes back as it was sent."""
+    """One ranked input. `input` is repeated as it was sent."""
 
     index: int
     score: float

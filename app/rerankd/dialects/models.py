@@ -14,18 +14,18 @@ from rerankd.settings import Settings
 
 
 class Model(Struct, kw_only=True):
-    """A model as OpenAI's list shows it, and the facts we add once it is loaded."""
+    """A model as in OpenAI's list, with its facts once it is loaded."""
 
     id: str
     object: Literal["model"] = "model"
     created: int
     owned_by: str = "rerankd"
     model_type: Annotated[
-        Literal["rerank"], Meta(description="Xinference's clients choose their methods by it")
+        Literal["rerank"], Meta(description="Xinference's clients choose their methods by this")
     ] = "rerank"
     model_name: str
     max_model_len: Annotated[
-        int | None, Meta(description="Tokens of the longest pair, by vLLM's name")
+        int | None, Meta(description="Tokens of the longest pair, under vLLM's name")
     ]
     state: str
     load: Load
@@ -33,20 +33,20 @@ class Model(Struct, kw_only=True):
 
 
 class ModelList(Struct, kw_only=True):
-    """All models this server answers for."""
+    """All models that this server serves."""
 
     object: Literal["list"] = "list"
     data: list[Model]
 
 
 class ClusterAuth(Struct):
-    """Whether keys are asked for: Xinference's clients want to know before they send theirs."""
+    """Whether an API key is required; Xinference's clients ask before they send theirs."""
 
     auth: bool
 
 
 class Labels(Struct):
-    """A reranker has one label."""
+    """The labels of a classifier; a reranker has one."""
 
     id2label: dict[str, str] = field(default_factory=lambda: {"0": "LABEL_0"})
     label2id: dict[str, int] = field(default_factory=lambda: {"LABEL_0": 0})
@@ -59,7 +59,7 @@ class RerankerType(Struct):
 
 
 class Info(Struct, kw_only=True):
-    """The served model as TEI tells of it."""
+    """The served model as TEI describes it."""
 
     model_id: str
     model_sha: None = None
@@ -78,13 +78,13 @@ class Info(Struct, kw_only=True):
 
 
 class GenerationSettings(Struct):
-    """Tokens of the longest pair, where llama.cpp's clients look for it."""
+    """The context size, where llama.cpp's clients look for it."""
 
     n_ctx: int
 
 
 class Props(Struct, kw_only=True):
-    """The served model as llama.cpp tells of it."""
+    """The served model as llama.cpp describes it."""
 
     model_alias: str
     build_info: str

@@ -28,7 +28,7 @@ from rerankd.dialects.results import (
     TokenUsage,
     meta_of,
     passages_of,
-    rows_of,
+    result_rows,
     text_of_result,
     usage_of,
 )
@@ -40,32 +40,34 @@ class Request(RankOptions, kw_only=True):
     """The body of a rerank request; unknown keys are ignored, and null means the default."""
 
     query: Annotated[
-        WireText, Meta(description='What the documents are ranked for: a string or `{"text": …}`')
+        WireText, Meta(description='What to rank the documents for: a string or `{"text": …}`')
     ]
     documents: Annotated[
         Texts | None,
-        Meta(description='Candidates, as strings, `{"text": …}` or content parts; at least one'),
+        Meta(description='The candidates: strings, `{"text": …}` or content parts'),
     ] = None
     top_n: Annotated[
         NonNegative | UnsetType | None,
-        Meta(description="How many results to give; null or 0 means all, more than all clamps"),
+        Meta(description="How many results to return; null, 0 and more than there are mean all"),
     ] = UNSET
     topn: Annotated[
-        NonNegative | UnsetType | None, Meta(description="The same as top_n, as Flowise writes it")
+        NonNegative | UnsetType | None, Meta(description="Flowise's name for `top_n`")
     ] = field(default=UNSET, name="topN")
     return_documents: Annotated[
-        bool | UnsetType | None, Meta(description="Repeat each document's text; default: true")
+        bool | UnsetType | None,
+        Meta(description="Whether to repeat each document's text; default: true"),
     ] = UNSET
     return_passages: Annotated[
-        bool | None, Meta(description="Tell which parts of a document its score comes from")
+        bool | None,
+        Meta(description="Whether to return the parts of each document that its score comes from"),
     ] = False
     rank_fields: Annotated[
-        list[str] | None, Meta(description="Fields of object documents that count")
+        list[str] | None, Meta(description="The fields to rank by, for documents that are objects")
     ] = None
 
 
 class Reply(Struct, kw_only=True):
-    """The answer to a rerank request, best document first, ties by index."""
+    """The reply to a rerank request, best document first, ties by index."""
 
     id: str
     model: str
@@ -79,7 +81,7 @@ class Reply(Struct, kw_only=True):
     data: Annotated[
         list[ResultRow] | UnsetType,
         Meta(
-            description="The same as results, for Voyage's clients that don't make themselves known"
+            description="The same as `results`, for Voyage's clients that send no mark of their own"
         ),
     ] = UNSET
 
@@ -172,7 +174,7 @@ def _native_reply(
             )
             for ranked in result.results
         ],
-        data=rows_of(request, result, documents=wanted) if style.voyage_rows else UNSET,
+        data=result_rows(request, result, documents=wanted) if style.voyage_rows else UNSET,
         usage=usage_of([result]),
         meta=meta_of(style.version, request, result),
     )

@@ -22,9 +22,12 @@ class NvidiaRequest(Struct):
     passages: Texts | None = None
     model: str | None = None
     top_k: Annotated[
-        NonNegative | None, Meta(description="Passages that come back; all if missing")
+        NonNegative | None, Meta(description="How many passages to return; default: all")
     ] = None
-    truncate: Annotated[str | None, Meta(description="`END` cuts, `NONE` refuses")] = None
+    truncate: Annotated[
+        str | None,
+        Meta(description="The side of long passages to cut: `END` or `START`; `NONE` refuses them"),
+    ] = None
 
 
 class Ranking(Struct):

@@ -1,4 +1,4 @@
-"""The dialect that Dify's plugin for Ollama speaks: Ollama itself ranks nothing."""
+"""The dialect of Dify's plugin for Ollama, which itself has no API for ranking."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContex
 from rerankd.dialects.error_format import ErrorFormat
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
 from rerankd.dialects.reading import NonNegative, Texts, WireText, documents_of, instruction_of
-from rerankd.dialects.results import ResultRow, TokenUsage, rows_of, usage_of
+from rerankd.dialects.results import ResultRow, TokenUsage, result_rows, usage_of
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankRequest
 from rerankd.errors import RerankdError
@@ -26,7 +26,7 @@ class OllamaRequest(Struct):
 
 
 class OllamaReply(Struct):
-    """The answer; a document is a bare text, and not there unless asked for."""
+    """The answer. Documents are bare strings, and only there if the request asks for them."""
 
     model: str
     results: list[ResultRow]
@@ -54,7 +54,7 @@ def _parse_ollama(body: Body, context: RequestContext) -> ParsedRequest:
         (request,),
         lambda results: OllamaReply(
             results[0].model,
-            rows_of(request, results[0], documents=wanted),
+            result_rows(request, results[0], documents=wanted),
             usage_of(results),
         ),
     )

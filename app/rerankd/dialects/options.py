@@ -1,4 +1,4 @@
-"""What a request may ask for beside its texts, in every spelling that native clients send."""
+"""The options of a native request, under every name that its clients use."""
 
 from __future__ import annotations
 
@@ -11,55 +11,56 @@ from rerankd.dialects.reading import NonNegative, instruction_of, options_of, si
 from rerankd.domain import ChunkScore, Overflow, RankRequest, Truncation
 
 HYBRID_WEIGHT = 1.0
-"""Logits that BM25's best document gets by default (docs/embedding.md)."""
+"""Logits that `hybrid: true` adds to BM25's best document (docs/embedding.md)."""
 
 
 class RankOptions(Struct, kw_only=True):
     """The optional fields; null means the default."""
 
     model: Annotated[
-        str | None, Meta(description="Id of the model; the server's own when missing")
+        str | None, Meta(description="The model's id; default: the server's default model")
     ] = None
-    raw_scores: Annotated[bool | None, Meta(description="Give logits instead of probabilities")] = (
-        False
-    )
-    use_activation: Annotated[bool | None, Meta(description="vLLM's name: false gives logits")] = (
-        None
-    )
-    normalize: Annotated[bool | None, Meta(description="false gives logits")] = None
-    truncate: Annotated[
-        bool | None, Meta(description='false is the same as `overflow: "error"`')
-    ] = True
+    raw_scores: Annotated[
+        bool | None, Meta(description="Return logits instead of probabilities")
+    ] = False
+    use_activation: Annotated[
+        bool | None, Meta(description="vLLM's name for it: false returns logits")
+    ] = None
+    normalize: Annotated[bool | None, Meta(description="false returns logits")] = None
+    truncate: Annotated[bool | None, Meta(description='false means `overflow: "error"`')] = True
     overflow: Annotated[
         Overflow | None,
-        Meta(description="Cut documents that are too long, score them in chunks, or refuse"),
+        Meta(description="Cut documents that are too long, score them in chunks, or refuse them"),
     ] = None
     truncation_side: Annotated[
-        str | None, Meta(description="The side that is cut: `right` (the end) or `left`")
+        str | None, Meta(description="The side to cut: `right` (the end) or `left`")
     ] = None
     max_tokens_per_doc: Annotated[
-        NonNegative | None, Meta(description="Tokens of a document that count; 0 means all")
+        NonNegative | None, Meta(description="Tokens of a document to use; 0 means all")
     ] = None
     max_tokens_per_query: Annotated[
-        NonNegative | None, Meta(description="Tokens of the query that count; 0 means all")
+        NonNegative | None, Meta(description="Tokens of the query to use; 0 means all")
     ] = None
     truncate_prompt_tokens: Annotated[
         Annotated[int, Meta(ge=-1)] | None,
-        Meta(description="vLLM's name for max_tokens_per_doc; -1 means all"),
+        Meta(description="vLLM's name for `max_tokens_per_doc`; -1 means all"),
     ] = None
     chunk_tokens: Annotated[
-        NonNegative | None, Meta(description="Most tokens of a chunk; 0: as many as fit")
+        NonNegative | None,
+        Meta(description="Largest size of a chunk in tokens; 0 means as many as fit"),
     ] = None
     overlap_tokens: Annotated[
-        NonNegative | None, Meta(description="Tokens that a chunk repeats of the one before it")
+        NonNegative | None, Meta(description="Tokens by which a chunk overlaps the one before it")
     ] = None
     max_chunks_per_doc: Annotated[
         NonNegative | None,
-        Meta(description="Chunks of a document that are scored; asks for chunks"),
+        Meta(description='Chunks of a document to score; implies `overflow: "chunk"`'),
     ] = None
     chunk_score: Annotated[
         ChunkScore | None,
-        Meta(description="A document's score: its best chunk's, or the mean of its best few"),
+        Meta(
+            description="A split document's score: its best chunk's, or the mean of its best three"
+        ),
     ] = None
     hybrid: Annotated[
         bool | Annotated[float, Meta(ge=0, le=20)] | None,
@@ -69,11 +70,11 @@ class RankOptions(Struct, kw_only=True):
         ),
     ] = None
     instruction: Annotated[
-        str | None, Meta(description="What counts as relevant, for models that take one")
+        str | None, Meta(description="What counts as relevant, for models that take an instruction")
     ] = None
-    instruct: Annotated[str | None, Meta(description="The same, by DashScope's name")] = None
-    task: Annotated[str | None, Meta(description="The same, by another name")] = None
-    prompt: Annotated[str | None, Meta(description="The same, by another name")] = None
+    instruct: Annotated[str | None, Meta(description="DashScope's name for `instruction`")] = None
+    task: Annotated[str | None, Meta(description="Another name for `instruction`")] = None
+    prompt: Annotated[str | None, Meta(description="Another name for `instruction`")] = None
     chat_template_kwargs: Annotated[
         dict[str, Any] | None, Meta(description="vLLM's place for `instruction`")
     ] = None
@@ -82,11 +83,11 @@ class RankOptions(Struct, kw_only=True):
         Meta(description="Xinference's place for `instruction` and `normalize`, also as JSON"),
     ] = None
     priority: Annotated[
-        int | None, Meta(description="Requests of a lower number are computed first")
+        int | None, Meta(description="Waiting requests with a lower number go first")
     ] = None
     timeout_ms: Annotated[
         Annotated[int, Meta(gt=0)] | None,
-        Meta(description="Milliseconds after which the answer is of no use"),
+        Meta(description="Give up after this many milliseconds"),
     ] = None
 
 

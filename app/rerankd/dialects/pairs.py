@@ -1,4 +1,4 @@
-"""Pairs of queries and documents, as the families that score pairs send them: grouped by query."""
+"""Pairs of queries and documents, grouped by query so that each group is one ranking."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Side: TypeAlias = str | dict[str, Any] | list[str | dict[str, Any]]
 
 
 class Pairs(Struct, frozen=True):
-    """The pairs of one query: its documents, and their places among all pairs."""
+    """The pairs of one query: its documents, and their positions among all pairs."""
 
     query: str
     documents: tuple[str, ...]
@@ -26,9 +26,11 @@ class Pairs(Struct, frozen=True):
 def pairs_of(
     left: WireText | None, right: WireText | None, names: tuple[str, str]
 ) -> tuple[Pairs, ...]:
-    """Return one query with many documents, or each with its own; errors use the `names`.
+    """Group pairs by query: one query with many documents, or each document with its own.
 
-    Raises what `documents_of` raises, and InvalidRequest where the two sides don't fit.
+    Errors call the two sides by their `names`.
+
+    Raises what `documents_of` raises, and InvalidRequest where the sides differ in length.
     """
     queries = documents_of(_as_list(left), names[0])
     documents = documents_of(_as_list(right), names[1])
@@ -52,7 +54,7 @@ def _as_list(side: WireText | None) -> list[Any] | None:
 
 
 def scores_of(pairs: Sequence[Pairs], results: Sequence[RankedResult]) -> list[float]:
-    """Return the scores in the order of the pairs; `results` has a ranking of each query."""
+    """Return the scores in the order of the pairs; `results` has a ranking for each group."""
     scores = {
         group.places[one.index]: one.score
         for group, result in zip(pairs, results, strict=True)

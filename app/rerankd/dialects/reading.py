@@ -1,4 +1,4 @@
-"""What the requests of most families share: documents, counts, instructions, booleans."""
+"""Fields that the requests of most families share: documents, counts, instructions."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ NonNegative: TypeAlias = Annotated[int, Meta(ge=0)]
 def documents_of(
     values: Sequence[WireText] | None, name: str, rank_fields: Sequence[str] | None = None
 ) -> tuple[str, ...]:
-    """Return the texts of a list of documents, which errors call `name`.
+    """Return the texts of a list of documents; errors refer to it by `name`.
 
-    Raises MissingDocuments where there are none, and what `text_of` raises.
+    Raises MissingDocuments where it is empty, and what `text_of` raises.
     """
     if not values:
         raise MissingDocuments(f"{name} must hold at least one document", param=name)
@@ -45,12 +45,15 @@ def documents_of(
 
 
 def instruction_of(*places: object) -> str | None:
-    """Return the first of the values that is a text, None where none is."""
+    """Return the first value that is a string and not blank, or None."""
     return next((text for text in places if isinstance(text, str) and text.strip()), None)
 
 
 def options_of(value: str | Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return options that are an object or, as Xinference's clients send them, one in JSON."""
+    """Return options given as an object or, as Xinference's clients do, as a string of JSON.
+
+    What can't be read is ignored, as Xinference does.
+    """
     if not isinstance(value, str):
         return value or {}
     try:
@@ -60,7 +63,7 @@ def options_of(value: str | Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 
 def side_of(value: str | None, name: str) -> TruncationSide:
-    """Return a side in any case, right where there is none. Raises InvalidRequest."""
+    """Return `left` or `right`, in any case; the default is right. Raises InvalidRequest."""
     match (value or "right").lower():
         case "right":
             return "right"

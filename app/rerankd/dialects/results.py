@@ -1,4 +1,4 @@
-"""What the replies of most families share: rows, usage, what else there is to know."""
+"""Parts that the replies of most families share: results, usage and metadata."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from rerankd.domain import RankedDocument, RankedResult, RankRequest, ScoreScale, Scoring, Timings
 
 SEARCH_UNIT = 100
-"""Documents of one query that Cohere counts as one search."""
+"""Documents that Cohere counts as one search."""
 
 
 class TokenUsage(Struct):
-    """Tokens the model read: every document's pair, the query counted with each."""
+    """Tokens that the model read; the query counts once for each document."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -23,7 +23,7 @@ class TokenUsage(Struct):
 
 
 class Document(Struct):
-    """A document as it is given back."""
+    """A document that is repeated in the reply."""
 
     text: str
     multi_modal: UnsetType | None = UNSET
@@ -46,7 +46,7 @@ class Result(Struct, kw_only=True):
     relevance_score: float
     passages: Annotated[
         list[ResultPassage] | UnsetType,
-        Meta(description="With return_passages: the best ones first"),
+        Meta(description="With `return_passages`: the parts its score comes from, best first"),
     ] = UNSET
 
 
@@ -59,46 +59,50 @@ class ResultRow(Struct):
 
 
 class ApiVersion(Struct):
-    """The version of Cohere's API that an answer follows."""
+    """The version of Cohere's API that the reply follows."""
 
     version: str
 
 
 class BilledUnits(Struct):
-    """What Cohere would count; nothing is billed here."""
+    """What Cohere would bill; rerankd bills nothing."""
 
     search_units: int
 
 
 class Tokens(Struct):
-    """The same as in `usage`, by Cohere's names."""
+    """The same counts as in `usage`, under Cohere's names."""
 
     input_tokens: int
     output_tokens: int = 0
 
 
 class ReplyMeta(Struct, kw_only=True):
-    """What else there is to know about an answer."""
+    """Details about how a reply was computed."""
 
     api_version: ApiVersion
     billed_units: BilledUnits
     tokens: Tokens
     score_scale: Annotated[
-        ScoreScale, Meta(description="`probability` in [0, 1], or `logit` with raw_scores")
+        ScoreScale, Meta(description="`probability` in [0, 1], or `logit` with `raw_scores`")
     ]
     truncated: Annotated[list[int], Meta(description="Indices of the documents that were cut")]
     query_truncated: Annotated[bool, Meta(description="Whether the query was cut")]
-    chunks: Annotated[int, Meta(description="Parts scored: as many as documents if none was split")]
-    cached: Annotated[int, Meta(description="Documents whose score was known already")]
-    warnings: Annotated[list[str], Meta(description="What a caller should know about the scores")]
+    chunks: Annotated[
+        int, Meta(description="Chunks scored; as many as documents if none was split")
+    ]
+    cached: Annotated[int, Meta(description="Documents whose score was in the cache")]
+    warnings: Annotated[
+        list[str], Meta(description="Anything else the caller should know about the scores")
+    ]
     device: Annotated[str, Meta(description="Where it was computed: `cpu` or `gpu`")]
     timings: Timings
     scoring: Annotated[
         Scoring | UnsetType,
-        Meta(description="How texts were compared, where the model is no cross-encoder"),
+        Meta(description="How query and document were compared, if not by a cross-encoder"),
     ] = UNSET
     hybrid: Annotated[
-        float | UnsetType, Meta(description="Logits that BM25's best document was given")
+        float | UnsetType, Meta(description="Logits that were added to BM25's best document")
     ] = UNSET
 
 
@@ -109,12 +113,12 @@ def usage_of(results: Sequence[RankedResult]) -> TokenUsage:
 
 
 def text_of_result(request: RankRequest, ranked: RankedDocument) -> str:
-    """Return the text of a ranked document as it was read from the request."""
+    """Return the text of a ranked document."""
     return request.documents[ranked.index]
 
 
 def passages_of(request: RankRequest, ranked: RankedDocument) -> list[ResultPassage] | UnsetType:
-    """Return the parts that a document's score comes from, if they were asked for."""
+    """Return the passages that a document's score comes from, if the request asked for them."""
     if not request.return_passages:
         return UNSET
     text = text_of_result(request, ranked)
@@ -129,7 +133,7 @@ def passages_of(request: RankRequest, ranked: RankedDocument) -> list[ResultPass
     ]
 
 
-def rows_of(request: RankRequest, result: RankedResult, *, documents: bool) -> list[ResultRow]:
+def result_rows(request: RankRequest, result: RankedResult, *, documents: bool) -> list[ResultRow]:
     """Build a result's rows, with their documents if wanted."""
     return [
         ResultRow(one.index, one.score, text_of_result(request, one) if documents else UNSET)
@@ -138,7 +142,7 @@ def rows_of(request: RankRequest, result: RankedResult, *, documents: bool) -> l
 
 
 def meta_of(version: Literal["1", "2"], request: RankRequest, result: RankedResult) -> ReplyMeta:
-    """Build what else there is to know about an answer."""
+    """Build the details about how a reply was computed."""
     return ReplyMeta(
         api_version=ApiVersion(version),
         billed_units=BilledUnits(math.ceil(len(request.documents) / SEARCH_UNIT)),

@@ -37,7 +37,7 @@ ErrorType = Literal["Unhealthy", "Backend", "Overloaded", "Validation", "Empty"]
 
 
 class TeiRequest(Struct):
-    """The body of TEI's request, and the limit that its clients in other libraries send."""
+    """The body of TEI's request, with the `top_n` that its clients in other libraries send."""
 
     query: WireText
     texts: Texts | None = None
@@ -59,7 +59,7 @@ class TeiRank(Struct):
 
 
 class TeiError(Struct):
-    """TEI's error: a sentence and a class."""
+    """TEI's error: a message and a class."""
 
     error: str
     error_type: ErrorType

@@ -1,8 +1,8 @@
-"""The text in a query or document, in every shape that clients send one.
+"""The text of a query or document, in every form that clients send.
 
-A string; an object with `text`, perhaps with a `title`; an object of which `rank_fields` names
-the fields that count; content parts, bare or under `content`. What a model can't read is refused
-with its place in the request, never dropped.
+That is a string; an object with `text` and maybe `title`; an object of which `rank_fields` names
+the fields to use; or content parts, bare or under `content`. Parts that a model can't read are
+refused, never dropped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OTHER_MEDIA = {
     "video_url": "video",
     "multi_modal": "more than text",
 }
-"""Keys, and values of `type`, of what is not text; how a refusal calls it."""
+"""Keys, and values of `type`, that mark something else than text, and its name in errors."""
 
 
 def query_of(query: object, *, where: str = "query") -> str:
@@ -38,8 +38,8 @@ def query_of(query: object, *, where: str = "query") -> str:
 def text_of(document: object, *, rank_fields: Sequence[str] | None = None, where: str) -> str:
     """Return the text of a document; `where` is its place in the request, for errors.
 
-    With `rank_fields`, an object is written as a line `field: value` for each of these fields
-    that it has, in their order.
+    With `rank_fields`, the text of an object is a line `field: value` for each of these fields
+    that it has, in the order of `rank_fields`.
 
     Raises TextOnly for an image or other medium, InvalidRequest where there is no text.
     """
@@ -68,7 +68,7 @@ def _of_object(document: Mapping[object, object], where: str) -> str:
 
 
 def _joined(parts: Sequence[object], where: str) -> str:
-    """Return the text of content parts, a line each."""
+    """Return the text of content parts, one line for each."""
     if not parts:
         raise _no_text(where)
     return "\n".join(_of_part(part, f"{where}[{number}]") for number, part in enumerate(parts))
@@ -104,7 +104,7 @@ def _fields(document: Mapping[object, object], rank_fields: Sequence[str], where
 
 
 def _value(value: object, where: str) -> str:
-    """Return a field's value as it stands after the colon, the way YAML has it."""
+    """Return a field's value with what separates it from the colon, as in YAML."""
     if isinstance(value, list) and value and not any(map(_is_nested, value)):
         return "".join(f"\n- {_scalar(one, where)}" for one in value)
     return f" {_scalar(value, where)}"
@@ -115,16 +115,12 @@ def _is_nested(value: object) -> bool:
 
 
 def _scalar(value: object, where: str) -> str:
-    """Return a string as it is, anything else as JSON, which YAML includes."""
+    """Return a string unchanged, and anything else as JSON, which is valid YAML."""
     if isinstance(value, str):
         return value
     try:
         return msgspec.json.encode(value).decode()
-    except (
-        TypeError,
-        ValueError,
-        RecursionError,
-    ) as error:  # MessagePack has values that JSON hasn't
+    except (TypeError, ValueError, RecursionError) as error:  # such as bytes from MessagePack
         raise InvalidRequest(f"{where} can't be written as text", param=where) from error
 
 

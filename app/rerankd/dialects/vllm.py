@@ -1,4 +1,4 @@
-"""vLLM's scores: pairs of texts, one with one, one with many, or each with its own."""
+"""The dialect of vLLM's scores: pairs of texts, one query with many or each with its own."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ SIDES = (
 
 
 class ScoreRequest(RankOptions, kw_only=True):
-    """The body of a score request: two sides, by one of four pairs of names."""
+    """The body of a score request: two sides, under one of four pairs of names."""
 
-    text_1: Annotated[Side | None, Meta(description="The queries: one, or one a document")] = None
-    text_2: Annotated[Side | None, Meta(description="The documents: one or many")] = None
+    text_1: Annotated[Side | None, Meta(description="The query, or one for each document")] = None
+    text_2: Annotated[Side | None, Meta(description="One document or many")] = None
     queries: Side | None = None
     documents: Side | None = None
     items: Side | None = None

@@ -11,7 +11,7 @@ from rerankd.dialects.error_format import ErrorFormat
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
 from rerankd.dialects.marks import Marks
 from rerankd.dialects.reading import NonNegative, Texts, WireText, documents_of, instruction_of
-from rerankd.dialects.results import ResultRow, TokenUsage, rows_of, usage_of
+from rerankd.dialects.results import ResultRow, TokenUsage, result_rows, usage_of
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankRequest, Truncation
 from rerankd.errors import RerankdError
@@ -25,7 +25,7 @@ class VoyageRequest(Struct):
     model: str | None = None
     top_k: NonNegative | None = None
     top_n: NonNegative | None = None
-    """Not Voyage's, but what a client of several families may send beside `truncation`."""
+    """Not Voyage's, but some clients of several families send it along with `truncation`."""
     return_documents: bool | None = False
     truncation: bool | None = True
     instruction: str | None = None
@@ -66,7 +66,7 @@ def _parse_voyage(body: Body, context: RequestContext) -> ParsedRequest:
     return ParsedRequest(
         (request,),
         lambda results: VoyageReply(
-            data=rows_of(request, results[0], documents=wanted),
+            data=result_rows(request, results[0], documents=wanted),
             model=results[0].model,
             usage=usage_of(results),
         ),

@@ -15,7 +15,7 @@ from rerankd.errors import RerankdError
 
 
 class WeaviateRequest(Struct):
-    """The body of the module's request; `property` only names where the texts come from."""
+    """The body of the module's request; its `property` is ignored."""
 
     query: WireText
     documents: Texts | None = None
@@ -30,7 +30,7 @@ class WeaviateScore(Struct):
 
 
 class WeaviateReply(Struct):
-    """The answer, in the order of the request: the module sorts by itself."""
+    """The answer, in the order of the request, because the module sorts the documents itself."""
 
     query: str
     scores: list[WeaviateScore]

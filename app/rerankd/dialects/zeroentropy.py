@@ -9,13 +9,13 @@ from msgspec import Struct
 from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
 from rerankd.dialects.reading import NonNegative, Texts, WireText, documents_of, instruction_of
-from rerankd.dialects.results import ResultRow, rows_of
+from rerankd.dialects.results import ResultRow, result_rows
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankedResult, RankRequest
 
 
 class ZeroEntropyRequest(Struct):
-    """The body of ZeroEntropy's request; `latency` is ignored: there is one speed."""
+    """The body of ZeroEntropy's request; its `latency` is ignored."""
 
     query: WireText
     documents: Texts | None = None
@@ -25,7 +25,7 @@ class ZeroEntropyRequest(Struct):
 
 
 class ZeroEntropyReply(Struct, kw_only=True):
-    """ZeroEntropy's answer; latencies are seconds."""
+    """ZeroEntropy's answer. Latencies are in seconds."""
 
     results: list[ResultRow]
     actual_latency_mode: Literal["fast"] = "fast"
@@ -50,7 +50,7 @@ def _parse_zeroentropy(body: Body, context: RequestContext) -> ParsedRequest:
 
 def _zeroentropy_reply(request: RankRequest, result: RankedResult) -> ZeroEntropyReply:
     return ZeroEntropyReply(
-        results=rows_of(request, result, documents=False),
+        results=result_rows(request, result, documents=False),
         e2e_latency=result.timings.total_ms / 1000,
         inference_latency=result.timings.engine_ms / 1000,
         total_bytes=len(request.query.encode()) * len(request.documents)

@@ -30,7 +30,7 @@ class CatalogModel(Entry, frozen=True, kw_only=True):
 
 
 class CatalogList(Struct, frozen=True, kw_only=True):
-    """The models that were looked for, those that take least memory first."""
+    """The models that match a query, those that take least memory first."""
 
     object: Literal["list"] = "list"
     data: tuple[CatalogModel, ...]
@@ -56,7 +56,7 @@ def catalog_list(
     return CatalogList(data=tuple(models))
 
 
-# In a thread: it reads a file a model.
+# In a thread, because it reads a file for each model.
 @get(
     "/v1/catalog",
     doc=RouteDoc(
@@ -72,7 +72,7 @@ def list_catalog(
         str,
         QueryParameter(
             max_length=200,
-            description="Words that all occur in names, title, description or licence",
+            description="Words that must all occur in names, title, description or licence",
         ),
     ] = "",
     language: Annotated[
@@ -89,12 +89,13 @@ def list_catalog(
         ),
     ] = "",
     fits: Annotated[
-        bool | None, QueryParameter(description="Whether the model fits the memory free now")
+        bool | None,
+        QueryParameter(description="Whether the model fits the memory that is free now"),
     ] = None,
 ) -> Response[Any]:
-    """List what could be served.
+    """List the models that could be served.
 
-    These are the models of the catalog that match everything the query asks for.
+    They match everything that the query asks for.
     """
     query = Query(search=search, language=language, license=license_id, fits=fits)
     own = catalog.own_folder(service.settings.catalog_dir)

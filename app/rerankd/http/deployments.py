@@ -1,4 +1,4 @@
-"""The routes of deployments: list, deploy, look at, load again, stop, and watch."""
+"""The routes of deployments: list, deploy, show, restart, stop and watch them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from rerankd.service import Service
 from rerankd.settings import Settings
 from rerankd.sources.resolve import default_name
 
-DeploymentId = Annotated[str, PathParameter(description="The id that it has in the list")]
+DeploymentId = Annotated[str, PathParameter(description="The id of the deployment")]
 
 
 @get(
@@ -50,6 +50,7 @@ def list_deployments(service: NamedDependency[Service]) -> Response[Any]:
 
 @post(
     "/v1/deployments",
+    operation_id="deploy",
     status_code=202,
     opt=MANAGEMENT,
     doc=RouteDoc(
@@ -62,10 +63,10 @@ def list_deployments(service: NamedDependency[Service]) -> Response[Any]:
         ),
     ),
 )
-async def deploy(
+async def deploy_model(
     request: Request[Any, Any, Any], service: NamedDependency[Service]
 ) -> Response[Any]:
-    """Begin to download and load a model."""
+    """Start to download and load a model."""
     settings = service.settings
     body = await body_of(request, settings.read_timeout)
     wire = decode(body, request.headers.get("content-type", ""), management.DeployRequest)
@@ -90,7 +91,7 @@ def _own_name(model: str, settings: Settings) -> str:
 def show_deployment(
     deployment_id: DeploymentId, service: NamedDependency[Service]
 ) -> Response[Any]:
-    """Tell how one deployment stands."""
+    """Show one deployment."""
     return Encoded(service.deployments.status(deployment_id))
 
 
@@ -101,13 +102,14 @@ def show_deployment(
     doc=RouteDoc(tag=DEPLOYMENTS_TAG, reply=BodySchema(Status), errors=(ModelNotFound, Conflict)),
 )
 async def restart(deployment_id: DeploymentId, service: NamedDependency[Service]) -> Response[Any]:
-    """Load an absent or failed model again."""
+    """Load an absent or failed deployment again."""
     service.deployments.restart(deployment_id)
     return Encoded(service.deployments.status(deployment_id), status_code=202)
 
 
 @delete(
     "/v1/deployments/{deployment_id:str}",
+    operation_id="stop",
     status_code=200,
     opt=MANAGEMENT,
     doc=RouteDoc(
@@ -116,10 +118,12 @@ async def restart(deployment_id: DeploymentId, service: NamedDependency[Service]
         errors=(ModelNotFound, StateError),
     ),
 )
-async def stop(deployment_id: DeploymentId, service: NamedDependency[Service]) -> Response[Any]:
-    """Drain, free and forget a model.
+async def stop_deployment(
+    deployment_id: DeploymentId, service: NamedDependency[Service]
+) -> Response[Any]:
+    """Drain, free and remove a deployment.
 
-    Its running requests may finish first.
+    Running requests may finish first.
     """
     await service.deployments.stop(deployment_id)
     return Encoded(management.Deleted(id=deployment_id))
@@ -131,7 +135,7 @@ async def stop(deployment_id: DeploymentId, service: NamedDependency[Service]) -
     doc=RouteDoc(tag=DEPLOYMENTS_TAG, text_types=("text/event-stream",)),
 )
 async def watch(service: NamedDependency[Service]) -> ServerSentEvent:
-    """Watch states as server-sent events named `deployment`.
+    """Stream states as server-sent events named `deployment`.
 
     Every deployment's status is sent at once, and again each time it changes.
     """

@@ -1,4 +1,4 @@
-"""Whether the server answers, and whether it would rank, for those who start and watch it."""
+"""Health checks for process managers and load balancers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rerankd.service import Service
 
 
 class Health(Struct):
-    """What a probe reads."""
+    """The answer to a health check that succeeds."""
 
     status: str
 
@@ -35,7 +35,7 @@ def live_alias() -> Response[Any]:
 
 @get("/health/live", opt={PUBLIC: True}, doc=LIVE, sync_to_thread=False)
 def live() -> Response[Any]:
-    """Tell that the process answers."""
+    """Check that the process responds."""
     return Encoded(Health("live"))
 
 
@@ -50,7 +50,7 @@ def live() -> Response[Any]:
     sync_to_thread=False,
 )
 def ready(service: NamedDependency[Service]) -> Response[Any]:
-    """Tell whether requests are served."""
+    """Check whether requests are served."""
     if service.draining:
         raise ShuttingDown("the server is stopping", retry_after=1)
     if not service.ready:
@@ -66,6 +66,6 @@ def ready(service: NamedDependency[Service]) -> Response[Any]:
     sync_to_thread=False,
 )
 def weaviate_ready(service: NamedDependency[Service]) -> None:
-    """Tell Weaviate, which wants no body, whether requests are served."""
+    """Check whether requests are served, for Weaviate, which wants no body."""
     if not service.ready:
         raise ModelLoading("no model is ready yet", retry_after=LOADING_RETRY)

@@ -1,4 +1,4 @@
-"""The routes of API keys: make, list and revoke them, and tell a caller who it is."""
+"""The routes of API keys: create, list and revoke them, and show a caller its own rights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MOST_BYTES = 64 * 1024
     sync_to_thread=False,
 )
 def me(request: Request[Any, Any, Any]) -> Response[Any]:
-    """Tell the caller what it may do."""
+    """Show what the caller may do."""
     return Encoded(management.me_of(caller_of(request)))
 
 
@@ -40,7 +40,7 @@ def me(request: Request[Any, Any, Any]) -> Response[Any]:
     doc=RouteDoc(tag=KEYS_TAG, reply=BodySchema(management.KeyList)),
 )
 async def list_keys(ring: NamedDependency[KeyStore]) -> Response[Any]:
-    """List all keys, the revoked ones for some time as well."""
+    """List all keys, including those that were revoked lately."""
     return Encoded(management.KeyList(data=[management.key_reply_of(key) for key in ring.keys]))
 
 
@@ -61,7 +61,7 @@ async def create_key(
     service: NamedDependency[Service],
     ring: NamedDependency[KeyStore],
 ) -> Response[Any]:
-    """Make a key, and tell it this once."""
+    """Create a key, which is shown only this once."""
     body = await body_of(request, service.settings.read_timeout)
     wire = decode(body, request.headers.get("content-type", ""), management.KeyRequest)
     now = time.time()
@@ -74,8 +74,8 @@ async def create_key(
         )
     key, text = keys.create(now=now, **msgspec.structs.asdict(wire))
     await ring.add(key)
-    told = management.new_key_reply_of(key, text)
-    return Encoded(told, status_code=201, headers={"Cache-Control": "no-store"})
+    reply = management.new_key_reply_of(key, text)
+    return Encoded(reply, status_code=201, headers={"Cache-Control": "no-store"})
 
 
 @delete(
@@ -89,9 +89,9 @@ async def create_key(
     ),
 )
 async def revoke_key(
-    key_id: Annotated[str, PathParameter(description="The id that it has in the list")],
+    key_id: Annotated[str, PathParameter(description="The id of the key, not the key itself")],
     ring: NamedDependency[KeyStore],
 ) -> Response[Any]:
-    """Refuse a key from now on."""
+    """Revoke a key."""
     await ring.revoke(key_id)
     return Encoded(management.Deleted(id=key_id))

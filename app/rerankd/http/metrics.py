@@ -27,9 +27,9 @@ def metrics(
     service: NamedDependency[Service],
     telemetry: NamedDependency[Telemetry],
 ) -> Response[bytes]:
-    """Tell all metrics as Prometheus reads them.
+    """Return all metrics in Prometheus's text format.
 
-    They come in the format that the scraper prefers.
+    Of its two versions, the scraper gets the one that it prefers.
     """
     now = Snapshot(
         deployments=service.deployments.statuses,

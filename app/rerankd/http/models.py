@@ -1,4 +1,4 @@
-"""What is served, told as the clients of several families ask for it."""
+"""The routes that list and describe models, in the forms that several families' clients expect."""
 
 from __future__ import annotations
 
@@ -45,11 +45,14 @@ def list_models(
 def show_model(
     request: Request[Any, Any, Any],
     model_id: Annotated[
-        str, PathParameter(description="A name that requests use; it may have slashes")
+        str,
+        PathParameter(
+            description="A name that requests may use for the model; it may contain slashes"
+        ),
     ],
     service: NamedDependency[Service],
 ) -> Response[Any]:
-    """Tell of one model.
+    """Describe one model.
 
     It is the one that requests of this name go to.
     """
@@ -72,7 +75,7 @@ def _own(request: Request[Any, Any, Any], service: Service) -> list[Status]:
     doc=RouteDoc(tag=MODELS_TAG, reply=BodySchema(models.ClusterAuth, {"auth": False})),
 )
 async def cluster_auth(ring: NamedDependency[KeyStore]) -> Response[Any]:
-    """Tell Xinference's clients whether keys are asked for.
+    """Say whether an API key is required, for Xinference's clients.
 
     They ask before they send theirs.
     """
@@ -86,8 +89,8 @@ async def cluster_auth(ring: NamedDependency[KeyStore]) -> Response[Any]:
     sync_to_thread=False,
 )
 def info(request: Request[Any, Any, Any], service: NamedDependency[Service]) -> Response[Any]:
-    """Tell of the default model as Text Embeddings Inference does."""
-    return Encoded(models.info_of(_facts(request, service), service.settings, __version__))
+    """Describe the default model as Text Embeddings Inference does."""
+    return Encoded(models.info_of(_default_facts(request, service), service.settings, __version__))
 
 
 @get(
@@ -96,8 +99,8 @@ def info(request: Request[Any, Any, Any], service: NamedDependency[Service]) -> 
     sync_to_thread=False,
 )
 def props(request: Request[Any, Any, Any], service: NamedDependency[Service]) -> Response[Any]:
-    """Tell of the default model as llama.cpp does."""
-    return Encoded(models.props_of(_facts(request, service), service.settings, __version__))
+    """Describe the default model as llama.cpp does."""
+    return Encoded(models.props_of(_default_facts(request, service), service.settings, __version__))
 
 
 @get(
@@ -106,11 +109,11 @@ def props(request: Request[Any, Any, Any], service: NamedDependency[Service]) ->
     sync_to_thread=False,
 )
 def meta(request: Request[Any, Any, Any], service: NamedDependency[Service]) -> Response[Any]:
-    """Tell of the default model as Weaviate's containers do."""
-    return Encoded(_facts(request, service))
+    """Describe the default model as Weaviate's containers do."""
+    return Encoded(_default_facts(request, service))
 
 
-def _facts(request: Request[Any, Any, Any], service: Service) -> ModelFacts:
+def _default_facts(request: Request[Any, Any, Any], service: Service) -> ModelFacts:
     """Return the facts of the default model, or of the first one that the caller may use."""
     found = sorted(_own(request, service), key=lambda status: not status.default)
     for status in found:

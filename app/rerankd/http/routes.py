@@ -45,8 +45,8 @@ WARNING = "X-Rerankd-Warning"
 """Has the warnings of a reply that has no place for them."""
 
 RANKING_HEADERS = {
-    "Server-Timing": "Milliseconds of each part of the work",
-    WARNING: "What there is to know about the scores, where the body has no place for it",
+    "Server-Timing": "Milliseconds that each part of the work took",
+    WARNING: "Warnings about the scores, in dialects whose replies have no place for them",
 }
 RANKING_ERRORS = (
     *(ModelNotFound, TextOnly, TooManyDocuments, TooManyTokens, PairTooLong, RateLimited),

@@ -1,4 +1,4 @@
-"""The one table that maps errors to HTTP statuses, and their answers."""
+"""The one table that maps errors to HTTP statuses, and the responses to errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 SPOKEN = "rerankd_dialect"
 RETRIED = (429, 503)
-"""Statuses that clients retry; without a time to wait, some wait none."""
+"""Statuses that clients retry. Without a `Retry-After`, some retry at once."""
 
 STATUSES: dict[type[errors.RerankdError], int] = {
     errors.RerankdError: 500,
@@ -64,13 +64,13 @@ STATUSES: dict[type[errors.RerankdError], int] = {
 }
 
 
-def answer(error: errors.RerankdError, dialect: Dialect | None = None) -> Response[Any]:
-    """Return an error as its status, body and headers, in a dialect's words."""
+def error_response(error: errors.RerankdError, dialect: Dialect | None = None) -> Response[Any]:
+    """Return the response to an error, in a dialect's format if one is known."""
     note_error(error.code)
     expected = dialect.errors if dialect else ErrorFormat()
     status = status_of(type(error), expected)
     body = expected.body(error)
-    return Encoded(body, status_code=status, headers=_headers(error, status))
+    return Encoded(body, status_code=status, headers=_error_headers(error, status))
 
 
 def status_of(kind: type[errors.RerankdError], expected: ErrorFormat) -> int:
@@ -78,7 +78,7 @@ def status_of(kind: type[errors.RerankdError], expected: ErrorFormat) -> int:
     return expected.statuses.get(kind, STATUSES[kind])
 
 
-def _headers(error: errors.RerankdError, status: int) -> dict[str, str]:
+def _error_headers(error: errors.RerankdError, status: int) -> dict[str, str]:
     headers = {}
     if error.retry_after is not None or status in RETRIED:
         headers["Retry-After"] = str(max(error.retry_after or 0, 1))
@@ -92,7 +92,7 @@ def _headers(error: errors.RerankdError, status: int) -> dict[str, str]:
 
 
 def speak(request: Request[Any, Any, Any], dialect: Dialect) -> None:
-    """Have the errors of a request told in a dialect from now on."""
+    """Answer the errors of a request in a dialect from now on."""
     request.state[SPOKEN] = dialect
 
 
@@ -110,29 +110,33 @@ def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[
     """Answer our own errors."""
     if not isinstance(error, errors.RerankdError):
         return answer_unexpected(request, error)
-    return answer(error, _dialect_of(request))
+    return error_response(error, _dialect_of(request))
 
 
 def answer_framework(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer what Litestar refuses by itself, in our own words and shape."""
     dialect = _dialect_of(request)
     if isinstance(error, RequestEntityTooLarge):
-        return answer(errors.BodyTooLarge("the body is larger than max_body_bytes"), dialect)
+        return error_response(
+            errors.BodyTooLarge("the body is larger than max_body_bytes"), dialect
+        )
     if isinstance(error, NotFoundException):
-        return answer(errors.NotFound(f"no such path: {request.url.path}"))
+        return error_response(errors.NotFound(f"no such path: {request.url.path}"))
     if isinstance(error, MethodNotAllowedException):
-        refused = answer(errors.MethodNotAllowed(f"{request.method} is not allowed here"), dialect)
+        refused = error_response(
+            errors.MethodNotAllowed(f"{request.method} is not allowed here"), dialect
+        )
         refused.headers.update(error.headers or {})
         return refused
     if isinstance(error, HTTPException) and error.status_code < 500:  # noqa: PLR2004
-        refused = answer(errors.InvalidRequest(error.detail), dialect)
+        refused = error_response(errors.InvalidRequest(error.detail), dialect)
         refused.status_code = error.status_code
         return refused
     return answer_unexpected(request, error)
 
 
 def answer_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """Answer a fault of ours without telling its insides; the log has them."""
+    """Answer a fault of ours without its details, which are in the log."""
     logger.error("unexpected error", exc_info=error)
     hidden = errors.RerankdError("internal error; the server's log says more")
-    return answer(hidden, _dialect_of(request))
+    return error_response(hidden, _dialect_of(request))

@@ -1,4 +1,4 @@
-"""The routes that tell what was used, and what the log has about a deployment."""
+"""The routes that report usage, and log lines about a deployment."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def usage(
         str,
         QueryParameter(
             enum=tuple(WINDOWS),
-            description="How far back, in steps of a minute or of a quarter of an hour",
+            description="How far back: `hour` in steps of a minute, `day` in steps of 15 minutes",
         ),
     ] = "hour",
 ) -> Response[Any]:
-    """Tell what each model and API key used."""
+    """Report what each model and API key used."""
     for name in WINDOWS:
         if window == name:
             return Encoded(telemetry.usage.report(name))
@@ -59,6 +59,6 @@ def usage(
     sync_to_thread=False,
 )
 def logs(deployment_id: DeploymentId, service: NamedDependency[Service]) -> Response[Any]:
-    """Tell the last lines of the log about one deployment."""
+    """Return the last log lines about a deployment."""
     service.deployments.status(deployment_id)
     return Encoded(LineList(data=recent_lines().of(deployment_id)))

@@ -113,7 +113,7 @@ def test_it_is_in_the_openapi_document(client: TestClient[Any]) -> None:
     refused = spec["components"]["responses"]
 
     assert own["tags"] == ["Toy"]
-    assert {"name": "Toy", "description": "In the words of Toy, and its friends"} in spec["tags"]
+    assert {"name": "Toy", "description": "The dialect of Toy, and its friends"} in spec["tags"]
     assert "Toy, and its friends: `needle`." in shared["description"]
     for operation in (own, shared):
         content = operation["requestBody"]["content"]["application/json"]

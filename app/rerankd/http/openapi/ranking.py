@@ -1,4 +1,4 @@
-"""What the document says of the routes that rank, read from the table of dialects."""
+"""The description of the routes that rank, read from the table of dialects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rerankd.http.openapi.route_doc import guard_errors, is_public, summary_of
 OPERATION_IDS = {"/v1/rerank": "rerank", "/rerank": "rerank_alias"}
 """Those that are not made from the path."""
 
-RERANK_TAG = Tag("rerank", "Paths that many clients use, with the shapes that each of them reads")
+RERANK_TAG = Tag("rerank", "Paths that many clients share, each with its own requests and replies")
 
 
 class RankingDoc(Struct, frozen=True, kw_only=True):
@@ -34,7 +34,7 @@ class RankingDoc(Struct, frozen=True, kw_only=True):
     def operations(self, handler: HTTPRouteHandler) -> Iterator[Operation]:
         """Yield an operation for each path, which describes all dialects of that path."""
         for path in self.dialects.paths:
-            # The document's readers come for the native dialect first, marks or not.
+            # Whoever reads the document wants to see the native dialect first.
             spoken = sorted(self.dialects.on(path), key=lambda one: one.marks is not None)
             yield Operation(
                 path=path,
@@ -63,16 +63,16 @@ def _tag_of(spoken: Sequence[Dialect]) -> Tag:
     first = spoken[0]
     if len(spoken) > 1 or first.name == "native":
         return RERANK_TAG
-    return Tag(first.label, f"In the words of {first.title}")
+    return Tag(first.label, f"The dialect of {first.title}")
 
 
 def _differences(spoken: Sequence[Dialect]) -> str:
-    """Return how the dialects of a path are told apart, nothing for a single one."""
+    """Return how the dialects of a path are recognised, nothing for a single one."""
     if len(spoken) == 1:
         return ""
-    marks = [one.marks.description if one.marks else "none of the others'" for one in spoken]
+    marks = [one.marks.description if one.marks else "none of these" for one in spoken]
     lines = [f"{one.title}: {text}." for one, text in zip(spoken, marks, strict=True)]
-    return "\n\n".join(["Clients are told apart by what only they send.", *lines])
+    return "\n\n".join(["The dialect of a request is recognised by its fields:", *lines])
 
 
 def _error_formats(spoken: Sequence[Dialect]) -> dict[str, ErrorFormat]:

@@ -18,27 +18,30 @@ from rerankd.http.streaming import Line
 MEANINGS: dict[int, tuple[type[errors.RerankdError], str]] = {
     400: (
         errors.InvalidRequest,
-        "A malformed body, a wrong type or a missing field; `param` has the field's path",
+        "The body is malformed, or a field is missing or wrong; `param` has the field's path",
     ),
-    401: (errors.Unauthorized, "Missing or wrong API key"),
-    403: (errors.Forbidden, "This caller may not do this"),
-    404: (errors.ModelNotFound, "There is none of this name"),
+    401: (errors.Unauthorized, "The API key is missing or wrong"),
+    403: (errors.Forbidden, "The caller may not do this"),
+    404: (errors.ModelNotFound, "There is nothing of this name"),
     408: (errors.RequestTimeout, "The body did not arrive in time"),
-    409: (errors.Conflict, "The id is taken, or the deployment is in another state"),
-    413: (errors.BodyTooLarge, "The body is over `max_body_bytes`, as sent or decompressed"),
-    415: (errors.UnsupportedMedia, "The body is compressed in a way that is not read"),
-    422: (errors.TooManyDocuments, "Beyond a limit, or what this server or model can't do"),
-    424: (errors.EngineFailure, "The engine failed on this request, as TEI says it"),
-    429: (errors.QueueFull, "The queue is full, or the key's own limit reached"),
+    409: (errors.Conflict, "The id is taken, or the current state does not allow this"),
+    413: (errors.BodyTooLarge, "The body exceeds `max_body_bytes`, as it was sent or decompressed"),
+    415: (errors.UnsupportedMedia, "The body is compressed in a way that is not supported"),
+    422: (
+        errors.TooManyDocuments,
+        "A limit is exceeded, or this server or model can't do what is asked",
+    ),
+    424: (errors.EngineFailure, "The engine failed on this request; TEI uses this status for it"),
+    429: (errors.QueueFull, "The queue is full, or the key's own limit is reached"),
     500: (errors.EngineFailure, "The engine or the server failed; the log says more"),
     503: (errors.ModelLoading, "The model is still loading, or the server is stopping"),
-    504: (errors.DeadlineExceeded, "It was not done in the time allowed"),
+    504: (errors.DeadlineExceeded, "It could not be done in the time allowed"),
 }
 """What the status of an error means, and an error that has this status."""
 
 STREAMED = (
-    "A JSON value a line: a score as soon as it is final, for each document in no order; then"
-    " the whole answer, or the error that ended it"
+    "One JSON value per line: each document's score as soon as it is final, in no particular"
+    " order; then the whole answer, or the error that ended it"
 )
 
 
@@ -67,7 +70,7 @@ def rendered(one: Operation, components: Components) -> dict[str, Any]:
         found["requestBody"] = {"required": True, "content": _content(one.requests, components)}
     if one.public:
         found["security"] = []
-    refused = {str(status): _refusal(one, status, components) for status in statuses_of(one)}
+    refused = {str(status): _error_response(one, status, components) for status in statuses_of(one)}
     return found | {"responses": {str(one.status): _success(one, components), **refused}}
 
 
@@ -101,7 +104,7 @@ def _reply_content(one: Operation, components: Components) -> dict[str, Any]:
     return found
 
 
-def _refusal(one: Operation, status: int, components: Components) -> dict[str, Any]:
+def _error_response(one: Operation, status: int, components: Components) -> dict[str, Any]:
     """Return the response of one status, in the format of everyone who may get it."""
     usual, meaning = MEANINGS[status]
     bodies = [
@@ -111,7 +114,10 @@ def _refusal(one: Operation, status: int, components: Components) -> dict[str, A
     ]
     found: dict[str, Any] = {"description": meaning, "content": _content(bodies, components)}
     if status in RETRIED:
-        seconds = {"description": "Seconds until a retry helps", "schema": {"type": "integer"}}
+        seconds = {
+            "description": "Seconds to wait before the next try",
+            "schema": {"type": "integer"},
+        }
         found["headers"] = {"Retry-After": seconds}
     names = [body.kind.__name__ for body in bodies]
     return components.share("Or".join(names) + str(status), found)

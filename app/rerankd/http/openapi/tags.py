@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rerankd.http.openapi.operation import Tag
 
-MODELS_TAG = Tag("models", "What can be asked for by name, and what could be")
-HEALTH_TAG = Tag("health", "For those who start and watch the server")
-DEPLOYMENTS_TAG = Tag("deployments", "Models downloaded, loaded and freed while the server runs")
-KEYS_TAG = Tag("keys", "API keys: who may do what, for how long, and how much of it")
-USAGE_TAG = Tag("usage", "What was used, by whom, and how the server feels")
+MODELS_TAG = Tag("models", "The models that are served, and those that could be")
+HEALTH_TAG = Tag("health", "Health checks for process managers and load balancers")
+DEPLOYMENTS_TAG = Tag("deployments", "Load, watch and unload models while the server runs")
+KEYS_TAG = Tag("keys", "API keys: who may do what, how much of it, and for how long")
+USAGE_TAG = Tag("usage", "Usage by model and API key, and the server's metrics")
