@@ -14,12 +14,11 @@ from rich.table import Table
 from rerankd import logs, settings
 from rerankd.cli import options
 from rerankd.cli.completion import complete_model
-from rerankd.deployments import applied_tuning as tuned
 from rerankd.deployments import runtime
-from rerankd.deployments.applied_tuning import Tuned
+from rerankd.deployments.applied_tuning import AppliedTuning, forget_tuning, keep_tuning
 from rerankd.engine.llama.requantize import FILE_TYPES, LOSSLESS
-from rerankd.measuring import tuning
-from rerankd.measuring.tuning import Trial
+from rerankd.measuring.tuning.candidates import TuningTrial
+from rerankd.measuring.tuning.search import find_fastest
 from rerankd.settings import Settings
 from rerankd.sources import gguf as gguf_file
 from rerankd.sources import resolve as sources
@@ -62,24 +61,24 @@ def tune(  # noqa: PLR0913 - one parameter an option
     logs.configure("warning")  # each of some fifty loads would say the same
     resolved = sources.resolve_model(own.model, own)
     if forget:
-        known = tuned.forget(gguf_file.read(resolved.path), own)
+        known = forget_tuning(gguf_file.read(resolved.path), own)
         click.echo("forgotten" if known else "nothing was tuned for this file", err=True)
         return
     name = sources.default_name(own.model, own)
     target = runtime.examine(name, resolved.path, resolved.manifest, own)
-    trials: list[Trial] = []
+    trials: list[TuningTrial] = []
 
-    def tell(trial: Trial) -> None:
+    def on_trial(trial: TuningTrial) -> None:
         trials.append(trial)
         click.echo(f"{trial.knob}: {trial.candidate}: {trial.ratio:.2f}", err=True)
 
-    result = tuning.tune(target, own, seconds=seconds, accept=accept, tell=tell)
+    result = find_fastest(target, own, seconds=seconds, accept=accept, on_trial=on_trial)
     if not dry_run:
-        tuned.keep(target.header, own, result)
+        keep_tuning(target.header, own, result)
     _print(trials, result, own, kept=not dry_run)
 
 
-def _print(trials: list[Trial], result: Tuned, own: Settings, *, kept: bool) -> None:
+def _print(trials: list[TuningTrial], result: AppliedTuning, own: Settings, *, kept: bool) -> None:
     if not sys.stdout.isatty():
         lines = [msgspec.json.encode(one) for one in (*trials, result)]
         sys.stdout.buffer.writelines(line + b"\n" for line in lines)

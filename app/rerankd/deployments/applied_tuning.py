@@ -1,7 +1,7 @@
 """What `rerankd tune` found for a model on this machine, kept in the state folder and applied.
 
-A result holds for the shape of a file (its header), the processor and cores, and the engine's
-version: when one of these is another, the defaults are used again.
+A tuning holds for the beginning of a file (its header), the processor and cores, and the engine's
+version: when one of these changes, the defaults are used again.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ from rerankd.sources.gguf import Header
 
 logger = logging.getLogger(__name__)
 
-FILE = "tuned.json"
-WEIGHTS = "weights"
+TUNING_FILE = "tuned.json"
+WEIGHTS_FOLDER = "weights"
 """The folder of requantized files."""
-HEADER_BYTES = 1 << 20
+FILE_HEAD_BYTES = 1 << 20
+"""A file's beginning, which holds all its metadata."""
 
 
-class Tuned(Struct, frozen=True, kw_only=True):
-    """The fastest settings of a model on this machine."""
+class AppliedTuning(Struct, frozen=True, kw_only=True):
+    """The fastest settings found for a model on this machine."""
 
     model: str
     workers: int
@@ -41,21 +42,25 @@ class Tuned(Struct, frozen=True, kw_only=True):
     flash_attn: str
     weights: str
     ratio: float
-    """Tokens/s by those of the defaults, measured in turn."""
+    """Tokens/s as a multiple of the defaults', measured in turn."""
     measured: float
     """Unix time in seconds."""
 
 
-def key_of(header: Header) -> str:
-    """Return what a result is kept under: the file's shape, this machine, this engine."""
-    with header.path.open("rb") as file:
-        head = file.read(HEADER_BYTES)
+def tuning_key(header: Header) -> str:
+    """Return what a tuning is kept under: a digest of the header, the machine and the engine."""
     machine = (processor(), available_cores(), version("llama-cpp-python"))
-    return digest_of(head, str(header.file_bytes), repr(machine)).hex()
+    return digest_of(file_head(header.path), str(header.file_bytes), repr(machine)).hex()
+
+
+def file_head(path: Path) -> bytes:
+    """Return the first bytes of a file, which tell models of different metadata apart."""
+    with path.open("rb") as file:
+        return file.read(FILE_HEAD_BYTES)
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """Return the processor's name, as exactly as the system tells it."""
+    """Return the processor's name, as exactly as the system knows it."""
     try:
         lines = cpuinfo.read_text("utf-8", "replace").splitlines()
     except OSError:
@@ -64,37 +69,37 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def find(header: Header, settings: Settings) -> Tuned | None:
-    """Return what was found for a file on this machine, None where it was not tuned."""
-    found = _read(_file(settings))
-    return found.get(key_of(header)) if found else None
+def find_tuning(header: Header, settings: Settings) -> AppliedTuning | None:
+    """Return the tuning of a file on this machine, None where there is none."""
+    found = _read_tunings(_tuning_file(settings))
+    return found.get(tuning_key(header)) if found else None
 
 
-def keep(header: Header, settings: Settings, result: Tuned) -> None:
-    """Remember a result in place of an earlier one. Raises StateError."""
-    file = _file(settings)
-    _write(file, _read(file) | {key_of(header): result})
+def keep_tuning(header: Header, settings: Settings, result: AppliedTuning) -> None:
+    """Keep a tuning in place of an earlier one. Raises StateError."""
+    file = _tuning_file(settings)
+    _write_tunings(file, _read_tunings(file) | {tuning_key(header): result})
 
 
-def forget(header: Header, settings: Settings) -> bool:
+def forget_tuning(header: Header, settings: Settings) -> bool:
     """Forget a result, and remove requantized files; tell whether there was one."""
-    file = _file(settings)
-    found = _read(file)
-    known = found.pop(key_of(header), None)
+    file = _tuning_file(settings)
+    found = _read_tunings(file)
+    known = found.pop(tuning_key(header), None)
     if known:
-        _write(file, found)
+        _write_tunings(file, found)
         path = requantized_path(header, settings, known.weights)
         path.unlink(missing_ok=True)
     return known is not None
 
 
-def apply(header: Header, settings: Settings) -> Settings:
-    """Return the settings with what was found, wherever nothing else was asked for."""
-    found = find(header, settings)
+def apply_tuning(header: Header, settings: Settings) -> Settings:
+    """Return the settings with what tuning found, wherever they leave the default."""
+    found = find_tuning(header, settings)
     if found is None:
         return settings
     changes: dict[str, object] = {}
-    # What was found for all cores says nothing of a share of them.
+    # What was found for all cores doesn't hold for a share of them.
     if not settings.workers and not settings.threads and not settings.cores:
         changes |= {"workers": found.workers, "threads": found.threads}
     if not settings.step_tokens:
@@ -129,24 +134,24 @@ def requantized_path(header: Header, settings: Settings, kind: str) -> Path:
         raise ModelFileError(f"{header.path}: {error.strerror}") from error
     # The file as well as its shape: another training of the same network is another model.
     own = digest_of(str(header.path.resolve()), str(header.file_bytes), str(changed)).hex()
-    return state_folder(settings) / WEIGHTS / f"{header.path.stem}-{own[:12]}-{kind}.gguf"
+    return state_folder(settings) / WEIGHTS_FOLDER / f"{header.path.stem}-{own[:12]}-{kind}.gguf"
 
 
-def _file(settings: Settings) -> Path:
-    return state_folder(settings) / FILE
+def _tuning_file(settings: Settings) -> Path:
+    return state_folder(settings) / TUNING_FILE
 
 
-def _read(file: Path) -> dict[str, Tuned]:
+def _read_tunings(file: Path) -> dict[str, AppliedTuning]:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=dict[str, Tuned])
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, AppliedTuning])
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.DecodeError) as error:
-        logger.warning("what was tuned can't be read from %s: %s", file, error)
+        logger.warning("can't read what was tuned from %s: %s", file, error)
         return {}
 
 
-def _write(file: Path, found: dict[str, Tuned]) -> None:
+def _write_tunings(file: Path, found: dict[str, AppliedTuning]) -> None:
     made = file.with_name(f".{os.getpid()}-{file.name}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

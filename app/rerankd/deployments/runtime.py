@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from rerankd import __version__
-from rerankd.deployments import applied_tuning as tuned
+from rerankd.deployments.applied_tuning import apply_tuning, file_head, weights_file
 from rerankd.domain import Backend, ModelFacts, Observer, Prompt, RankRequest, Scoring, StepFacts
 from rerankd.engine import check, open_engine
 from rerankd.engine.planning.devices import Offload
@@ -37,7 +37,6 @@ TOKENIZER_THREADS = 2
 SCORING: dict[str, Scoring] = {"embedding": "cosine", "late-interaction": "late interaction"}
 TOKEN_CACHE_SHARE = 4
 """The token cache's bytes are the score cache's by this."""
-HEAD_BYTES = 1 << 20
 
 T = TypeVar("T")
 
@@ -112,7 +111,7 @@ class Runtime:
             engine.close()
             raise
         self.target = target
-        self.facts = _facts(target, engine, takes_instruction=layout.takes_instruction)
+        self.facts = _model_facts(target, engine, takes_instruction=layout.takes_instruction)
         self.identity = _identity(target, self.facts, settings)
         """Digest of all of this model and its settings that scores depend on."""
         self._engine = engine
@@ -203,8 +202,8 @@ def fastest(target: Target) -> Target:
 
     Raises ModelFileError where they can't be written.
     """
-    settings = tuned.apply(target.header, target.settings)
-    path = tuned.weights_file(target.header, settings)
+    settings = apply_tuning(target.header, target.settings)
+    path = weights_file(target.header, settings)
     header = target.header if path == target.header.path else gguf_file.read(path)
     return msgspec.structs.replace(target, header=header, settings=settings)
 
@@ -216,8 +215,6 @@ def _identity(target: Target, facts: ModelFacts, settings: Settings) -> bytes:
     time it was last written; hashing gigabytes at each start would cost more than it tells.
     """
     path = target.header.path
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
     status = path.stat()
     told = (
         # Layouts are this program's, and another engine rounds in another way.
@@ -226,10 +223,10 @@ def _identity(target: Target, facts: ModelFacts, settings: Settings) -> bytes:
         *(status.st_size, status.st_mtime_ns, settings.accept_degraded),
         target.manifest.context.window if target.manifest else None,
     )
-    return digest_of(head, repr(told))
+    return digest_of(file_head(path), repr(told))
 
 
-def _facts(target: Target, engine: OpenEngine, *, takes_instruction: bool) -> ModelFacts:
+def _model_facts(target: Target, engine: OpenEngine, *, takes_instruction: bool) -> ModelFacts:
     header, manifest = target.header, target.manifest
     return ModelFacts(
         id=target.id,

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from rerankd.cli import main
-from rerankd.deployments import applied_tuning as tuned
+from rerankd.deployments.applied_tuning import TUNING_FILE, tuning_key
 from rerankd.ranking.score_cache import FILE as SCORES
 from rerankd.ranking.score_cache import SCHEMA as SCORES_SCHEMA
 from rerankd.sources import gguf as gguf_file
@@ -102,9 +102,9 @@ def test_keys_open_what_they_opened(tmp_path: Path) -> None:
 def test_what_was_tuned_is_applied(tmp_path: Path) -> None:
     """0.1.0's result for this processor (its digest is put in) sets workers and steps."""
     folder_of("0.1.0", tmp_path)
-    (result,) = json.loads((tmp_path / tuned.FILE).read_bytes()).values()
-    here = tuned.key_of(gguf_file.read(WEIGHTS))
-    (tmp_path / tuned.FILE).write_text(json.dumps({here: result}))
+    (result,) = json.loads((tmp_path / TUNING_FILE).read_bytes()).values()
+    here = tuning_key(gguf_file.read(WEIGHTS))
+    (tmp_path / TUNING_FILE).write_text(json.dumps({here: result}))
 
     with serving(RERANKD_STATE_DIR=str(tmp_path)) as (running, client):
         models = client.get("/v1/deployments", headers=bearer(EVERYTHING)).json()["data"]

@@ -19,15 +19,16 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from rerankd.cli import main
-from rerankd.deployments import applied_tuning as tuned
-from rerankd.deployments import load_check, runtime
-from rerankd.deployments.applied_tuning import Tuned
+from rerankd.deployments import applied_tuning, load_check, runtime
+from rerankd.deployments.applied_tuning import AppliedTuning
 from rerankd.deployments.runtime import Target
 from rerankd.domain import RankRequest
 from rerankd.engine.llama.requantize import LOSSLESS, bytes_as, requantize
 from rerankd.errors import ModelFileError, StateError
-from rerankd.measuring import tuning
-from rerankd.measuring.tuning import GAIN, Candidate, Trial, available_memory, tune
+from rerankd.measuring.tuning import trials
+from rerankd.measuring.tuning.candidates import TuningCandidate, TuningTrial
+from rerankd.measuring.tuning.search import find_fastest
+from rerankd.measuring.tuning.trials import GAIN, TuningBench
 from rerankd.service import build
 from rerankd.settings import Settings
 from rerankd.sources import catalog
@@ -49,13 +50,13 @@ def target(tiny_bert: Path, own: Settings) -> Target:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Measure for an instant: what is tested is not how fast this machine is."""
-    monkeypatch.setattr(tuning, "SHORTEST_SLICE", 0.001)
-    monkeypatch.setattr(tuning, "LONGEST_SLICE", 0.001)
+    monkeypatch.setattr(trials, "SHORTEST_SLICE", 0.001)
+    monkeypatch.setattr(trials, "LONGEST_SLICE", 0.001)
     yield  # noqa: PT022 - autouse
 
 
-def result(**changes: Any) -> Tuned:
-    found = Tuned(
+def result(**changes: Any) -> AppliedTuning:
+    found = AppliedTuning(
         model="tiny",
         workers=3,
         threads=1,
@@ -69,16 +70,16 @@ def result(**changes: Any) -> Tuned:
 
 
 def with_speeds(
-    monkeypatch: pytest.MonkeyPatch, speed: Callable[[Candidate], float]
-) -> list[Candidate]:
+    monkeypatch: pytest.MonkeyPatch, speed: Callable[[TuningCandidate], float]
+) -> list[TuningCandidate]:
     """Have candidates run at made speeds; return the list of what was measured."""
-    measured: list[Candidate] = []
+    measured: list[TuningCandidate] = []
 
-    def rate(_bench: Any, candidate: Candidate, _seconds: float) -> float:
+    def rate(_bench: Any, candidate: TuningCandidate, _seconds: float) -> float:
         measured.append(candidate)
         return speed(candidate)
 
-    monkeypatch.setattr(tuning._Bench, "_rate", rate)
+    monkeypatch.setattr(TuningBench, "_rate", rate)
     return measured
 
 
@@ -91,12 +92,12 @@ def test_each_knob_keeps_the_fastest_of_the_knob_before(
     """Workers, then steps with these workers, then weights, then flash attention."""
     wanted = {"step_tokens": 96, "weights": "f32", "flash_attn": "off"}
 
-    def speed(candidate: Candidate) -> float:
+    def speed(candidate: TuningCandidate) -> float:
         hits = sum(getattr(candidate, name) == value for name, value in wanted.items())
         return 100.0 * 1.5**hits * (2 if candidate.workers == 1 else 1)
 
     with_speeds(monkeypatch, speed)
-    found = tune(target, own)
+    found = find_fastest(target, own)
 
     assert found.workers == 1
     assert {name: getattr(found, name) for name in wanted} == wanted
@@ -107,12 +108,14 @@ def test_noise_changes_nothing(
     target: Target, own: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A candidate that is hardly faster doesn't replace the default."""
-    default = tuning._Bench(target, own, 1.0, frozenset(), lambda _: None).default()
+    default = TuningBench(target, own, 1.0, frozenset(), lambda _: None).default()
     with_speeds(monkeypatch, lambda one: 100.0 if one == default else 100.0 * (GAIN - 0.01))
-    found = tune(target, own)
+    found = find_fastest(target, own)
 
     assert (found.step_tokens, found.weights, found.ratio) == (default.step_tokens, "file", 1.0)
-    assert not list((tuned.state_folder(own) / tuned.WEIGHTS).iterdir()), "losers are removed"
+    assert not list((applied_tuning.state_folder(own) / applied_tuning.WEIGHTS_FOLDER).iterdir()), (
+        "losers are removed"
+    )
 
 
 def test_rounded_weights_are_never_chosen_unasked(
@@ -121,7 +124,7 @@ def test_rounded_weights_are_never_chosen_unasked(
     """However fast BF16 is, only F32 is measured without --accept."""
     measured = with_speeds(monkeypatch, lambda one: 500.0 if one.weights == "bf16" else 100.0)
 
-    assert tune(target, own).weights == "file"
+    assert find_fastest(target, own).weights == "file"
     assert {one.weights for one in measured} == {"file"} | LOSSLESS
 
 
@@ -136,11 +139,11 @@ def test_asked_for_they_must_be_as_near_to_exact_as_the_file(
     """A type whose scores are further from F32's than the file's own is left out."""
     with_speeds(monkeypatch, lambda one: 500.0 if one.weights == "bf16" else 100.0)
     errors = {"file": 0.1, "f32": 0.0, "bf16": error}
-    monkeypatch.setattr(tuning._Bench, "_errors", lambda *_: errors)
-    told: list[Trial] = []
+    monkeypatch.setattr(TuningBench, "_errors", lambda *_: errors)
+    trials_seen: list[TuningTrial] = []
 
-    assert tune(target, own, accept=["bf16"], tell=told.append).weights == chosen
-    weights = {one.candidate.weights: one.error for one in told if one.knob == "weights"}
+    assert find_fastest(target, own, accept=["bf16"], on_trial=trials_seen.append).weights == chosen
+    weights = {one.candidate.weights: one.error for one in trials_seen if one.knob == "weights"}
     assert weights == {kind: errors[kind] for kind in weights}
 
 
@@ -148,16 +151,16 @@ def test_without_memory_no_weights_are_written(
     target: Target, own: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A type that would fill the memory is no candidate."""
-    monkeypatch.setattr(tuning, "available_memory", lambda: 1000)
+    monkeypatch.setattr(catalog, "available_memory", lambda: 1000)
     measured = with_speeds(monkeypatch, lambda _: 100.0)
-    tune(target, own)
+    find_fastest(target, own)
 
     assert {one.weights for one in measured} == {"file"}
 
 
 def test_no_time_is_no_change(target: Target, own: Settings) -> None:
     """With no time left the defaults are what is found."""
-    found = tune(target, own, seconds=0.0)
+    found = find_fastest(target, own, seconds=0.0)
 
     assert (found.weights, found.ratio) == ("file", 1.0)
 
@@ -166,17 +169,18 @@ def test_no_time_is_no_change(target: Target, own: Settings) -> None:
 @hypothesis_settings(deadline=None, max_examples=20)
 def test_the_choice_is_never_slower_than_the_default_in_any_knob(speeds: list[float]) -> None:
     """Whatever the speeds, what is kept was the fastest of its knob, or what was there."""
-    bench = tuning._Bench.__new__(tuning._Bench)
-    told: list[Trial] = []
-    bench._tell, bench._error = told.append, {}
+    bench = TuningBench.__new__(TuningBench)
+    trials_seen: list[TuningTrial] = []
+    bench._on_trial, bench._error = trials_seen.append, {}
     candidates = [
-        Candidate(workers=1, threads=1, step_tokens=number) for number in range(1, len(speeds) + 1)
+        TuningCandidate(workers=1, threads=1, step_tokens=number)
+        for number in range(1, len(speeds) + 1)
     ]
     bench._rates = lambda chosen: {one: [speeds[one.step_tokens - 1]] for one in chosen}  # type: ignore[method-assign]
     best = bench.choose("step", candidates[0], candidates)
 
     assert speeds[best.step_tokens - 1] >= speeds[0]
-    assert [one.candidate for one in told if one.chosen] == [best]
+    assert [one.candidate for one in trials_seen if one.chosen] == [best]
 
 
 @pytest.mark.parametrize("family", ["bert", "qwen3"])
@@ -185,21 +189,25 @@ def test_real_runs_give_real_rates(
 ) -> None:
     """The whole of it over llama.cpp, for an encoder and for a causal model."""
     path = tiny_bert if family == "bert" else tiny_qwen3
-    told: list[Trial] = []
-    found = tune(runtime.examine("tiny", path, None, own), own, seconds=60, tell=told.append)
+    trials_seen: list[TuningTrial] = []
+    found = find_fastest(
+        runtime.examine("tiny", path, None, own), own, seconds=60, on_trial=trials_seen.append
+    )
 
     assert found.workers >= 1
-    assert all(one.tokens_per_second > 0 for one in told)
-    assert {one.knob for one in told} >= {"step", "flash attention"}
+    assert all(one.tokens_per_second > 0 for one in trials_seen)
+    assert {one.knob for one in trials_seen} >= {"step", "flash attention"}
 
 
-def test_memory_is_read_from_the_system(tmp_path: Path) -> None:
-    """MemAvailable in kB; all there is where the system doesn't tell."""
-    meminfo = tmp_path / "meminfo"
-    meminfo.write_text("MemTotal:  100 kB\nMemAvailable:     12 kB\n")
+def test_memory_that_the_system_does_not_know_is_all_there_is(
+    target: Target, own: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without /proc/meminfo a small model's weights are still tried in other types."""
+    monkeypatch.setattr(catalog, "available_memory", lambda: None)
+    measured = with_speeds(monkeypatch, lambda _: 100.0)
+    find_fastest(target, own)
 
-    assert available_memory(meminfo) == 12 * 1024
-    assert available_memory(tmp_path / "none") > 1024**2
+    assert {one.weights for one in measured} == {"file"} | LOSSLESS
 
 
 # Weights in other types
@@ -239,7 +247,7 @@ def test_nothing_is_left_of_a_failure(tmp_path: Path, tiny_bert: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_full_disk_is_told_before(
+def test_a_full_disk_is_trials_seen_before(
     tmp_path: Path, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The space is looked at before gigabytes are written."""
@@ -272,7 +280,7 @@ def test_scores_of_the_embedded_model_move_less_than_its_own_rounding(own: Setti
     for (_, one), (_, other) in zip(plain, exact, strict=True):
         assert one == pytest.approx(other, abs=0.17)
     assert plain != exact, "other weights were really used"
-    assert len(list((Path(own.state_dir) / tuned.WEIGHTS).glob("*-f32.gguf"))) == 1
+    assert len(list((Path(own.state_dir) / applied_tuning.WEIGHTS_FOLDER).glob("*-f32.gguf"))) == 1
 
 
 # Keeping and applying
@@ -280,19 +288,19 @@ def test_scores_of_the_embedded_model_move_less_than_its_own_rounding(own: Setti
 
 def test_what_was_kept_is_found_and_applied(target: Target, own: Settings) -> None:
     """Serve takes the result wherever nothing else was asked for."""
-    tuned.keep(target.header, own, result())
-    applied = tuned.apply(target.header, own)
+    applied_tuning.keep_tuning(target.header, own, result())
+    applied = applied_tuning.apply_tuning(target.header, own)
 
-    assert tuned.find(target.header, own) == result()
+    assert applied_tuning.find_tuning(target.header, own) == result()
     assert (applied.workers, applied.threads, applied.step_tokens) == (3, 1, 77)
     assert (applied.flash_attn, applied.weights) == ("off", "f32")
 
 
 def test_what_a_person_set_stays(target: Target, own: Settings) -> None:
     """A setting of one's own beats the result."""
-    tuned.keep(target.header, own, result())
+    applied_tuning.keep_tuning(target.header, own, result())
     set_by_hand = msgspec.structs.replace(own, workers=1, step_tokens=64, weights="file")
-    applied = tuned.apply(target.header, set_by_hand)
+    applied = applied_tuning.apply_tuning(target.header, set_by_hand)
 
     assert (applied.workers, applied.threads) == (1, 0)
     assert (applied.step_tokens, applied.weights) == (64, "file")
@@ -300,8 +308,8 @@ def test_what_a_person_set_stays(target: Target, own: Settings) -> None:
 
 def test_a_share_of_the_cores_is_shared_out_anew(target: Target, own: Settings) -> None:
     """Workers that were found for all cores are not taken for some of them; the rest is."""
-    tuned.keep(target.header, own, result())
-    applied = tuned.apply(target.header, msgspec.structs.replace(own, cores=1))
+    applied_tuning.keep_tuning(target.header, own, result())
+    applied = applied_tuning.apply_tuning(target.header, msgspec.structs.replace(own, cores=1))
 
     assert (applied.workers, applied.threads) == (0, 0)
     assert applied.step_tokens == 77
@@ -312,32 +320,34 @@ def test_another_machine_or_engine_begins_anew(
     target: Target, own: Settings, monkeypatch: pytest.MonkeyPatch, changed: str
 ) -> None:
     """A result holds for the processor, the cores and the engine it was measured with."""
-    tuned.keep(target.header, own, result())
-    monkeypatch.setattr(tuned, changed, lambda *_: "another")
+    applied_tuning.keep_tuning(target.header, own, result())
+    monkeypatch.setattr(applied_tuning, changed, lambda *_: "another")
 
-    assert tuned.find(target.header, own) is None
-    assert tuned.apply(target.header, own) == own
+    assert applied_tuning.find_tuning(target.header, own) is None
+    assert applied_tuning.apply_tuning(target.header, own) == own
 
 
 def test_another_shape_begins_anew(target: Target, own: Settings, tiny_qwen3: Path) -> None:
     """Results are kept model by model."""
-    tuned.keep(target.header, own, result())
+    applied_tuning.keep_tuning(target.header, own, result())
     other = runtime.examine("other", tiny_qwen3, None, own).header
-    tuned.keep(other, own, result(model="other", workers=1))
+    applied_tuning.keep_tuning(other, own, result(model="other", workers=1))
 
-    assert tuned.find(target.header, own) == result()
-    assert tuned.find(other, own) == result(model="other", workers=1)
+    assert applied_tuning.find_tuning(target.header, own) == result()
+    assert applied_tuning.find_tuning(other, own) == result(model="other", workers=1)
 
 
 def test_forgetting_removes_the_weights_too(target: Target, own: Settings) -> None:
     """After --forget nothing is left of a result, and forgetting again says so."""
-    tuned.keep(target.header, own, result())
-    path = tuned.weights_file(target.header, tuned.apply(target.header, own))
+    applied_tuning.keep_tuning(target.header, own, result())
+    path = applied_tuning.weights_file(
+        target.header, applied_tuning.apply_tuning(target.header, own)
+    )
     assert path.exists()
 
-    assert tuned.forget(target.header, own)
+    assert applied_tuning.forget_tuning(target.header, own)
     assert not path.exists()
-    assert not tuned.forget(target.header, own)
+    assert not applied_tuning.forget_tuning(target.header, own)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1}', b"\xff"])
@@ -347,26 +357,28 @@ def test_a_damaged_file_is_passed_over(
     """Serving goes on with the defaults, and one line says why."""
     folder = Path(own.state_dir)
     folder.mkdir()
-    (folder / tuned.FILE).write_bytes(content)
+    (folder / applied_tuning.TUNING_FILE).write_bytes(content)
 
-    assert tuned.apply(target.header, own) == own
-    assert "can't be read" in caplog.text
+    assert applied_tuning.apply_tuning(target.header, own) == own
+    assert "can't read" in caplog.text
 
 
 def test_what_can_not_be_kept_is_an_error(target: Target, tmp_path: Path) -> None:
     """Tuning for nothing would be a surprise at the next start."""
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StateError, match="can't be kept"):
-        tuned.keep(target.header, Settings(state_dir=str(tmp_path / "file")), result())
+        applied_tuning.keep_tuning(
+            target.header, Settings(state_dir=str(tmp_path / "file")), result()
+        )
 
 
 def test_weights_are_written_once(target: Target, own: Settings) -> None:
     """The second start finds the file; a file that changed is another one."""
     settings = msgspec.structs.replace(own, weights="f32")
-    first = tuned.weights_file(target.header, settings)
+    first = applied_tuning.weights_file(target.header, settings)
     stamp = first.stat().st_mtime_ns
 
-    assert tuned.weights_file(target.header, settings) == first
+    assert applied_tuning.weights_file(target.header, settings) == first
     assert first.stat().st_mtime_ns == stamp
 
 
@@ -376,10 +388,10 @@ def test_a_new_training_of_the_same_network_gets_weights_of_its_own(
     """Same name, same shape, other values: the file's time tells them apart."""
     settings = msgspec.structs.replace(own, weights="f32")
     source = write_qwen3(tmp_path / "model.gguf")
-    first = tuned.weights_file(gguf_file.read(source), settings)
+    first = applied_tuning.weights_file(gguf_file.read(source), settings)
     write_qwen3(source)
 
-    assert tuned.weights_file(gguf_file.read(source), settings) != first
+    assert applied_tuning.weights_file(gguf_file.read(source), settings) != first
 
 
 def test_the_processors_name_is_the_systems(tmp_path: Path) -> None:
@@ -387,8 +399,8 @@ def test_the_processors_name_is_the_systems(tmp_path: Path) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("processor : 0\nmodel name\t: A Fast One\nmodel name\t: A Fast One\n")
 
-    assert tuned.processor(cpuinfo) == "A Fast One"
-    assert tuned.processor(tmp_path / "none")
+    assert applied_tuning.processor(cpuinfo) == "A Fast One"
+    assert applied_tuning.processor(tmp_path / "none")
 
 
 # The command
@@ -424,7 +436,7 @@ def test_a_dry_run_keeps_nothing(
     )
 
     assert done.exit_code == 0
-    assert not (tmp_path / tuned.FILE).exists()
+    assert not (tmp_path / applied_tuning.TUNING_FILE).exists()
 
 
 def test_a_served_model_tells_of_its_load_check_with_new_weights(
