@@ -4,62 +4,24 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from litestar import Litestar
-from litestar.di import Provide
-from litestar.exceptions import HTTPException
-from litestar.testing import TestClient
 
-from rerankd.auth.keys import KeyStore
-from rerankd.errors import ModelFileError, ModelNotFound, RerankdError, SettingsError
-from rerankd.http.catalog import CatalogList, list_catalog
-from rerankd.http.guard import KeyGuard
-from rerankd.http.statuses import answer_error, answer_framework
+from rerankd.errors import ModelFileError, ModelNotFound, SettingsError
 from rerankd.sources import catalog
 from rerankd.sources import gguf as gguf_file
 from rerankd.sources.catalog import Entry, Manifest, Query, lookup, manifest, memory
 from rerankd.sources.hub.reference import parse_reference
 
+from support.manifests import HASH, MANIFEST, written
 from support.places import ROOT
-from support.serving import service_of
 
 MIB = 1024**2
 OURS = catalog.manifests()
-HASH = "ab" * 32
-
-GOOD = f"""\
-id = "known"
-title = "Known"
-description = "A model"
-license = "MIT"
-languages = ["en", "de"]
-parameters = 1
-family = "bert"
-score = "sigmoid"
-default = "F16"
-
-[context]
-trained = 16
-recommended = 8
-
-[shape]
-layers = 1
-width = 4
-heads = 2
-
-[[variants]]
-name = "F16"
-file = "known.gguf"
-bytes = 4
-sha256 = "{HASH}"
-"""
 
 every_manifest = pytest.mark.parametrize("ours", OURS, ids=lambda one: one.id)
 
@@ -83,23 +45,12 @@ def named(model_id: str) -> Manifest:
     return found
 
 
-def written(folder: Path, *replacements: tuple[str, str], name: str = "own") -> Path:
-    """Write a manifest like GOOD into a folder, for a person's own."""
-    text = GOOD
-    for old, new in replacements:
-        assert old in text
-        text = text.replace(old, new)
-    path = folder / f"{name}.toml"
-    path.write_text(text)
-    return path
-
-
 # reading
 
 
 def test_a_manifest_is_read_as_it_is_written(manifest_file: Path) -> None:
     """Every key lands in its field, and what isn't said is empty or off."""
-    manifest_file.write_text(GOOD)
+    manifest_file.write_text(MANIFEST)
     found = catalog.load(manifest_file)
     assert ("known", "MIT", ("en", "de")) == (found.id, found.license, found.languages)
     assert (16, 8) == (found.context.trained, found.context.recommended)
@@ -116,7 +67,7 @@ def test_a_manifest_is_read_as_it_is_written(manifest_file: Path) -> None:
 @pytest.mark.parametrize("key", ["contxt", "sha256", "pooling", "folder"])
 def test_an_unknown_key_is_named(manifest_file: Path, key: str) -> None:
     """A misspelt or misplaced key is refused with its name and the file's."""
-    assert f"`{key}`" in refusal(manifest_file, f"{key} = 1\n{GOOD}")
+    assert f"`{key}`" in refusal(manifest_file, f"{key} = 1\n{MANIFEST}")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +76,7 @@ def test_an_unknown_key_is_named(manifest_file: Path, key: str) -> None:
 )
 def test_an_unknown_key_of_a_table_is_named(manifest_file: Path, table: str, place: str) -> None:
     """Keys inside tables are checked like those outside, and the place is told."""
-    text = GOOD.replace(table, f'{table}\nurl = "x"')
+    text = MANIFEST.replace(table, f'{table}\nurl = "x"')
     message = refusal(manifest_file, text)
     assert "`url`" in message
     assert place in message
@@ -134,7 +85,7 @@ def test_an_unknown_key_of_a_table_is_named(manifest_file: Path, table: str, pla
 @pytest.mark.parametrize("key", ["id", "license", "family", "trained", "width", "file"])
 def test_a_missing_key_is_named(manifest_file: Path, key: str) -> None:
     """A manifest without one of its keys is refused with that key's name."""
-    lines = [line for line in GOOD.splitlines() if not line.startswith(f"{key} ")]
+    lines = [line for line in MANIFEST.splitlines() if not line.startswith(f"{key} ")]
     assert f"`{key}`" in refusal(manifest_file, "\n".join(lines))
 
 
@@ -169,14 +120,14 @@ def test_a_missing_key_is_named(manifest_file: Path, key: str) -> None:
 )
 def test_a_wrong_value_is_named(manifest_file: Path, right: str, wrong: str, told: str) -> None:
     """A value of another type, out of its range or at odds with another is told with its place."""
-    assert right in GOOD
-    assert told in refusal(manifest_file, GOOD.replace(right, wrong, 1))
+    assert right in MANIFEST
+    assert told in refusal(manifest_file, MANIFEST.replace(right, wrong, 1))
 
 
 def test_two_variants_of_one_name_are_refused(manifest_file: Path) -> None:
     """Variant names differ, whatever their case."""
-    again = GOOD[GOOD.index("[[variants]]") :].replace("F16", "f16")
-    assert "the same `name`" in refusal(manifest_file, GOOD + again)
+    again = MANIFEST[MANIFEST.index("[[variants]]") :].replace("F16", "f16")
+    assert "the same `name`" in refusal(manifest_file, MANIFEST + again)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +140,7 @@ def test_what_is_not_toml_is_named(manifest_file: Path, content: bytes) -> None:
 
 def test_a_huge_manifest_is_not_read(manifest_file: Path) -> None:
     """A file beyond the limit is refused by its size."""
-    assert "at most" in refusal(manifest_file, f"{GOOD}# {'x' * manifest.LARGEST_MANIFEST}")
+    assert "at most" in refusal(manifest_file, f"{MANIFEST}# {'x' * manifest.LARGEST_MANIFEST}")
 
 
 def test_a_manifest_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -583,77 +534,6 @@ def test_beside_means_a_file_that_is_there(tmp_path: Path) -> None:
     assert catalog.is_beside(own, own.weights)
     there = named("bge-reranker-base")
     assert not catalog.is_beside(there, there.weights)
-
-
-# GET /v1/catalog
-
-
-@pytest.fixture
-def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient[Litestar]]:
-    """Yield a client of the route alone, with a key, a person's folder and 1 GB free."""
-    written(tmp_path)
-    monkeypatch.setattr(catalog, "available_memory", lambda: 10**9)
-    service = service_of(start=False, catalog_dir=str(tmp_path))
-    app = Litestar(
-        [list_catalog],
-        dependencies={"service": Provide(lambda: service, sync_to_thread=False)},
-        guards=[KeyGuard(KeyStore(["secret"]))],
-        exception_handlers={RerankdError: answer_error, HTTPException: answer_framework},
-        openapi_config=None,
-    )
-    with TestClient(app) as found:
-        found.headers["X-API-Key"] = "secret"
-        yield found
-
-
-def ids_of(client: TestClient[Litestar], query: str) -> set[str]:
-    response = client.get(f"/v1/catalog{query}")
-    assert response.status_code == 200, response.text
-    return {model.id for model in msgspec.json.decode(response.content, type=CatalogList).data}
-
-
-def test_the_route_lists_like_openai(client: TestClient[Litestar]) -> None:
-    """The answer is a list of catalog models, the person's own among them."""
-    body = client.get("/v1/catalog").json()
-    assert body["object"] == "list"
-    assert {"catalog.model"} == {model["object"] for model in body["data"]}
-    assert {"known", *(one.id for one in OURS)} == {model["id"] for model in body["data"]}
-    bge = next(model for model in body["data"] if model["id"] == "bge-reranker-v2-m3")
-    assert (bge["bytes"], bge["fits"], bge["installed"]) == (438_376_864, True, False)
-    assert [one["name"] for one in bge["variants"]] == ["Q4_K_M", "Q5_K_M", "Q8_0"]
-
-
-def test_filters_of_the_route_narrow_together(client: TestClient[Litestar]) -> None:
-    """Search, language, licence and fits narrow the list together."""
-    assert {"known"} == ids_of(client, "?search=a+model&license=MIT&language=de")
-    assert {"qwen3-reranker-4b", "qwen3-reranker-8b", "qwen3-reranker-0.6b"} == ids_of(
-        client, "?fits=false"
-    )
-    assert ids_of(client, "?search=qwen3&fits=true") == set()
-
-
-def test_the_route_asks_for_the_key(client: TestClient[Litestar]) -> None:
-    """It is guarded like the other routes."""
-    response = client.get("/v1/catalog", headers={"X-API-Key": "wrong"})
-    assert response.status_code == 401
-
-
-@pytest.mark.parametrize("query", ["fits=maybe", f"search={'x' * 201}", f"license={'x' * 101}"])
-def test_the_route_refuses_what_it_cannot_read(client: TestClient[Litestar], query: str) -> None:
-    """A value of the wrong type or length is the caller's error."""
-    response = client.get(f"/v1/catalog?{query}")
-    assert response.status_code == 400
-    assert response.json()["error"]["type"] == "invalid_request_error"
-
-
-def test_the_route_tells_what_is_wrong_with_a_manifest(
-    client: TestClient[Litestar], tmp_path: Path
-) -> None:
-    """A person's wrong manifest is named rather than left out."""
-    (tmp_path / "bad.toml").write_text("idd = 1")
-    response = client.get("/v1/catalog")
-    assert response.json()["error"]["code"] == "model_file"
-    assert "bad.toml" in response.json()["error"]["message"]
 
 
 # the page
