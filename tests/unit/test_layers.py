@@ -33,7 +33,7 @@ HOMES = {
 
 RUNS_AT_IMPORT = {"__main__.py": "it is the command"}
 
-LONGEST_FUNCTION, LONGEST_FILE = 60, 350
+LONGEST_FUNCTION, LONGEST_FILE = 45, 350
 
 FILES = files_in(APP, "**/*.py")
 TREES = {path: ast.parse(path.read_text("utf-8")) for path in FILES}
@@ -125,7 +125,7 @@ def test_importing_a_module_does_nothing(path: Path) -> None:
 
 @every_file
 def test_functions_and_files_stay_short(path: Path) -> None:
-    """No function is longer than 60 lines and no file than 350."""
+    """What is longer is two things, and has two names."""
     lines = len(path.read_text("utf-8").splitlines())
     assert lines <= LONGEST_FILE, name_of(path)
     for node in ast.walk(TREES[path]):
