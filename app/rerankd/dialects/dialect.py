@@ -13,7 +13,7 @@ from rerankd.dialects.marks import Marks
 from rerankd.domain import RankedResult, RankRequest
 from rerankd.errors import InvalidRequest, MalformedJson
 
-Decoded = TypeVar("Decoded")
+BodyKind = TypeVar("BodyKind")
 
 MAX_VALUES = 2_000_000
 """Objects and lists that a body may hold: each takes many times its bytes once decoded."""
@@ -28,7 +28,7 @@ class Body(Struct, frozen=True):
     content: bytes
     packed: bool = False
 
-    def decode(self, kind: type[Decoded]) -> Decoded:
+    def decode(self, kind: type[BodyKind]) -> BodyKind:
         """Return the body as a `kind`; the strings `"true"` and `"3"` are read as true and 3.
 
         Raises MalformedJson, or InvalidRequest with the field's path.
