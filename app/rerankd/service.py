@@ -5,16 +5,28 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
+from rerankd.auth.keys import Caller
+from rerankd.auth.rate_limits import RateLimiter
 from rerankd.deployments import Deployments
 from rerankd.deployments.loader import FileLoader
 from rerankd.deployments.runtime import Opener, Target, examine
 from rerankd.domain import Observer, Outcome, RankedResult, RankRequest
 from rerankd.engine import open_engine
-from rerankd.errors import MissingDocuments, ModelFailed, QueueFull, RerankdError, TooManyDocuments
+from rerankd.errors import (
+    MissingDocuments,
+    ModelFailed,
+    ModelNotFound,
+    QueueFull,
+    RerankdError,
+    TooManyDocuments,
+)
 from rerankd.lru import CacheStats
 from rerankd.ranking import ranker as ranking
-from rerankd.ranking.ranker import OnScored
+from rerankd.ranking.collector import OnScored
 from rerankd.ranking.score_cache import ScoreCache
 from rerankd.settings import Settings, state_folder
 from rerankd.sources import resolve as sources
@@ -22,6 +34,11 @@ from rerankd.store import Spec, Store
 
 CLIENT_CLOSED = "client_closed"
 """What a request counts as whose client has gone."""
+QUERIES_AT_ONCE = 32
+"""Queries of one request that run together, so that the engine may batch them."""
+ANYONE = Caller()
+
+Item = TypeVar("Item")
 
 
 def preflight(settings: Settings) -> Target | None:
@@ -108,61 +125,107 @@ class Service:
         return self._cache.stats
 
     async def rank(
-        self, request: RankRequest, *, caller: str = "", on_scored: OnScored | None = None
+        self,
+        request: RankRequest,
+        *,
+        caller: Caller = ANYONE,
+        limiter: RateLimiter | None = None,
+        on_scored: OnScored | None = None,
     ) -> RankedResult:
         """Rank one request's documents. Raises the errors that `rerankd.errors` draws.
 
-        `caller` is the id of the API key, for the counts. `on_scored` gets documents on the event
-        loop as soon as their score is final, on the result's scale, before the result comes.
+        `limiter` holds the caller's limits. `on_scored` gets documents on the event loop as soon
+        as their score is final, on the result's scale, before the result comes.
         """
-        begun = time.monotonic()
-        try:
-            result = await self._rank(request, begun, on_scored)
-        except RerankdError as error:
-            self._note(request, caller, begun, error=error.code)
-            raise
-        except asyncio.CancelledError:
-            self._note(request, caller, begun, error=CLIENT_CLOSED)
-            raise
-        except Exception:
-            self._note(request, caller, begun, error=RerankdError.code)
-            raise
-        self._note(request, caller, begun, result=result)
-        return result
+        with _place(limiter):
+            return await self._rank(request, caller, limiter, on_scored)
+
+    async def rank_many(
+        self,
+        requests: Sequence[RankRequest],
+        *,
+        caller: Caller = ANYONE,
+        limiter: RateLimiter | None = None,
+    ) -> list[RankedResult]:
+        """Rank several requests of one caller, a few at a time; return results in their order.
+
+        Together they are one request: they take one of the caller's places, and their documents
+        count together. The first error ends them all.
+        """
+        if len(requests) == 1:
+            return [await self.rank(requests[0], caller=caller, limiter=limiter)]
+        self._require_few_documents(sum(len(request.documents) for request in requests))
+        # Those of a caller with limits run one after the other: they are one of its requests.
+        at_once = asyncio.Semaphore(1 if limiter else QUERIES_AT_ONCE)
+
+        async def rank_one(request: RankRequest) -> RankedResult:
+            async with at_once:
+                return await self._rank(request, caller, limiter)
+
+        with _place(limiter):
+            return await _all_of(rank_one(request) for request in requests)
+
+    async def rank_each(self, requests: Sequence[RankRequest]) -> list[RankedResult | RerankdError]:
+        """Rank requests that stand each for itself; one that fails has its error in the list."""
+        at_once = asyncio.Semaphore(QUERIES_AT_ONCE)
+
+        async def rank_one(request: RankRequest) -> RankedResult | RerankdError:
+            async with at_once:
+                try:
+                    return await self._rank(request, ANYONE, None)
+                except RerankdError as error:
+                    return error
+
+        return await _all_of(rank_one(request) for request in requests)
 
     async def _rank(
-        self, request: RankRequest, begun: float, on_scored: OnScored | None
+        self,
+        request: RankRequest,
+        caller: Caller,
+        limiter: RateLimiter | None,
+        on_scored: OnScored | None = None,
     ) -> RankedResult:
-        self._admit(request)
-        deadline = begun + self._patience(request)
-        self._requests += 1
+        """Rank one request, and report to the observer what became of it."""
+        begun = time.monotonic()
+        result, error = None, ""
         try:
-            async with self.deployments.use(request.model, deadline) as runtime:
-                return await ranking.rank(
-                    runtime, self._cache, request, deadline=deadline, on_scored=on_scored
-                )
+            self._admit(request, caller)
+            deadline = begun + self._patience(request)
+            self._requests += 1
+            try:
+                async with self.deployments.use(request.model, deadline) as runtime:
+                    result = await ranking.rank(
+                        runtime, self._cache, request, deadline=deadline, on_scored=on_scored
+                    )
+            finally:
+                self._requests -= 1
+        except BaseException as failure:
+            error = _code_of(failure)
+            raise
         finally:
-            self._requests -= 1
+            self._observe(request, caller, begun, result, error)
+        if limiter:
+            limiter.charge(result.prompt_tokens, time.monotonic())
+        return result
 
     def _patience(self, request: RankRequest) -> float:
         """Return the seconds that a request may take: its own limit, or the server's."""
         own = math.inf if request.timeout_ms is None else request.timeout_ms / 1000
         return min(own, self._settings.request_timeout or math.inf)
 
-    def _note(
+    def _observe(
         self,
         request: RankRequest,
-        caller: str,
+        caller: Caller,
         begun: float,
-        *,
-        result: RankedResult | None = None,
-        error: str = "",
+        result: RankedResult | None,
+        error: str,
     ) -> None:
         if self.observer:
             self.observer.ranked(
                 Outcome(
                     model=result.model if result else self.deployments.name_of(request.model),
-                    caller=caller,
+                    caller=caller.id,
                     documents=len(request.documents),
                     seconds=time.monotonic() - begun,
                     result=result,
@@ -170,20 +233,31 @@ class Service:
                 )
             )
 
-    def _admit(self, request: RankRequest) -> None:
+    def _admit(self, request: RankRequest, caller: Caller) -> None:
+        self._require_model(caller, request.model)
         if not request.documents:
             raise MissingDocuments("documents must hold at least one document", param="documents")
-        if len(request.documents) > self._settings.max_documents:
-            raise TooManyDocuments(
-                f"{len(request.documents)} documents, the limit is "
-                f"{self._settings.max_documents} (max_documents)",
-                param="documents",
-            )
+        self._require_few_documents(len(request.documents))
         if self._requests >= self._settings.max_requests:
             raise QueueFull(
                 f"{self._requests} requests are waiting (max_requests); try again later",
                 retry_after=1,
             )
+
+    def _require_few_documents(self, count: int) -> None:
+        most = self._settings.max_documents
+        if count > most:
+            raise TooManyDocuments(
+                f"{count} documents, the limit is {most} (max_documents)", param="documents"
+            )
+
+    def _require_model(self, caller: Caller, model: str | None) -> None:
+        """Raise ModelNotFound alike for a model not meant for this caller and for a missing one."""
+        if caller.models is None or caller.may_use(self.deployments.name_of(model)):
+            return
+        own = ", ".join(map(repr, caller.models))
+        what = f"no model {model!r} here" if model else "name a model"
+        raise ModelNotFound(f"{what}; this API key may use: {own}", param="model")
 
     def drain(self) -> None:
         """Refuse new requests from now on; running ones go on."""
@@ -197,3 +271,29 @@ class Service:
         """Drain, let running requests finish within the drain limit, free all; may be repeated."""
         await self.deployments.close()
         await asyncio.to_thread(self._cache.close)
+
+
+@contextmanager
+def _place(limiter: RateLimiter | None) -> Iterator[None]:
+    """Hold one of the places for a caller's requests. Raises RateLimited when none is free."""
+    if limiter is None:
+        yield
+        return
+    with limiter.running():
+        yield
+
+
+def _code_of(failure: BaseException) -> str:
+    if isinstance(failure, RerankdError):
+        return failure.code
+    return CLIENT_CLOSED if isinstance(failure, asyncio.CancelledError) else RerankdError.code
+
+
+async def _all_of(work: Iterable[Coroutine[Any, Any, Item]]) -> list[Item]:
+    """Return what each coroutine returns, in order; the first error of ours ends them all."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+    except* RerankdError as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]

@@ -12,11 +12,12 @@ from typing import Any
 import httpx
 import uvicorn
 from litestar.testing import TestClient
+from litestar.types import ASGIApp
 
 from rerankd.domain import Prompt, StepLimits, TokenIds
 from rerankd.engine.planning.devices import Offload
 from rerankd.engine.planning.sizing import Sizes
-from rerankd.http import AccessLog, create_app
+from rerankd.http.application import create_app
 from rerankd.service import Service, build
 from rerankd.settings import Settings
 from rerankd.sources import resolve as sources
@@ -106,10 +107,14 @@ def service_of(engine: FakeEngine | None = None, *, start: bool = True, **settin
     return service
 
 
-def app_of(service: Service) -> AccessLog:
+def app_of(service: Service) -> ASGIApp:
     """Return the whole application, as `rerankd serve` puts it together."""
-    telemetry = service.observer if isinstance(service.observer, Telemetry) else None
-    return AccessLog(create_app(service), telemetry)
+    return create_app(service, telemetry_of(service))
+
+
+def telemetry_of(service: Service) -> Telemetry | None:
+    """Return the telemetry that a service reports to, if that is what it reports to."""
+    return service.observer if isinstance(service.observer, Telemetry) else None
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -69,7 +68,7 @@ class RateLimiter:
         self.limits = limits
         self._requests = _bucket(limits.requests_per_minute, now)
         self._tokens = _bucket(limits.tokens_per_minute, now)
-        self._running: Counter[int] = Counter()
+        self._running = 0
 
     def admit(self, now: float) -> None:
         """Count one request. Raises RateLimited, which counts nothing."""
@@ -83,21 +82,16 @@ class RateLimiter:
             self._requests.take(1, now)
 
     @contextmanager
-    def running(self, request: int) -> Iterator[None]:
-        """Hold one of the places for requests at once. Raises RateLimited when none is free.
-
-        `request` identifies it: one may be made of several rankings, and has one place.
-        """
+    def running(self) -> Iterator[None]:
+        """Hold one of the places for requests at once. Raises RateLimited when none is free."""
         most = self.limits.concurrent_requests
-        if most and request not in self._running and len(self._running) >= most:
+        if most and self._running >= most:
             raise _refusal(f"{most} concurrent requests are running", 1)
-        self._running[request] += 1
+        self._running += 1
         try:
             yield
         finally:
-            self._running[request] -= 1
-            if not self._running[request]:
-                del self._running[request]
+            self._running -= 1
 
     def charge(self, tokens: int, now: float) -> None:
         """Take what a request turned out to use."""

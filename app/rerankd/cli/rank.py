@@ -19,7 +19,7 @@ from rich.table import Table
 from rerankd.cli import options
 from rerankd.domain import RankRequest
 from rerankd.errors import InvalidRequest
-from rerankd.ranking.ranker import sigmoid
+from rerankd.ranking.collector import sigmoid
 from rerankd.service import Service, build, preflight
 from rerankd.settings import Settings
 

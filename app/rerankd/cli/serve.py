@@ -16,7 +16,7 @@ import uvicorn
 from rerankd.auth.keys import ring_of
 from rerankd.cli import options
 from rerankd.errors import RerankdError, SettingsError
-from rerankd.http import AccessLog, create_app
+from rerankd.http.application import create_app
 from rerankd.http.guard import require_safe_binding
 from rerankd.service import Service, build, preflight
 from rerankd.settings import Settings, allows_colours, state_folder
@@ -43,7 +43,7 @@ def serve(config_file: Path | None, **flags: Any) -> None:
     preflight(settings)
     telemetry = Telemetry(traces_of(settings))
     service = build(settings, keep=True, observer=telemetry)
-    app = telemetry.around(AccessLog(create_app(service, ring), telemetry))
+    app = create_app(service, telemetry, ring)
     try:
         with listen(settings.host, settings.port) as listener:
             sys.exit(asyncio.run(_serve(service, app, listener)))

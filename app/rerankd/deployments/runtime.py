@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
 
 from rerankd import __version__
 from rerankd.deployments.applied_tuning import apply_tuning, file_head, weights_file
-from rerankd.domain import Backend, ModelFacts, Observer, Prompt, RankRequest, Scoring, StepFacts
+from rerankd.domain import Backend, ModelFacts, Observer, Prompt, Scoring, StepFacts
 from rerankd.engine import check, open_engine
 from rerankd.engine.planning.devices import Offload
 from rerankd.engine.planning.sizing import Sizes
 from rerankd.errors import ModelFileError
 from rerankd.lru import digest_of
-from rerankd.prompts import PromptBuilder, TokenizedRequest, Vocabulary, layout_for
+from rerankd.prompts import PromptBuilder, Vocabulary, layout_for
 from rerankd.prompts.token_cache import TokenCache
-from rerankd.scheduling.scheduler import Load, OnRows, Scheduler, ScoredRows
+from rerankd.scheduling.scheduler import Scheduler
+from rerankd.scheduling.tickets import Load
 from rerankd.settings import Settings
 from rerankd.sources import gguf as gguf_file
 from rerankd.sources.catalog import Manifest
@@ -37,8 +37,6 @@ TOKENIZER_THREADS = 2
 SCORING: dict[str, Scoring] = {"embedding": "cosine", "late-interaction": "late interaction"}
 TOKEN_CACHE_SHARE = 4
 """The token cache's bytes are the score cache's by this."""
-
-T = TypeVar("T")
 
 
 class Target(Struct, frozen=True):
@@ -115,75 +113,36 @@ class Runtime:
         self.identity = _identity(target, self.facts, settings)
         """Digest of all of this model and its settings that scores depend on."""
         self._engine = engine
-        self._tokenizing = ThreadPoolExecutor(TOKENIZER_THREADS, f"tokenizer-{target.id}")
-        self._token_limit = settings.max_request_tokens
+        self.tokenizers = ThreadPoolExecutor(TOKENIZER_THREADS, f"tokenizer-{target.id}")
+        """Threads for what comes before the engine: it takes as long as texts are."""
+        self.token_limit = settings.max_request_tokens
+        self.costs = engine.costs
+        """Tokens of a prompt's rows that the engine has yet to decode."""
         window = target.manifest.context.window if target.manifest else None
-        self._prompter = PromptBuilder(
-            layout, engine.sizes.limits.pair_tokens, trial, window=window
-        )
+        self.prompts = PromptBuilder(layout, engine.sizes.limits.pair_tokens, trial, window=window)
         self._observer = observer
-        self._scheduler = Scheduler(
+        self.scheduler = Scheduler(
             engine.backends, max_tokens=settings.max_queue_tokens, on_step=self._stepped
         )
 
     @property
     def load(self) -> Load:
         """How busy it is."""
-        return self._scheduler.load
+        return self.scheduler.load
 
     def _stepped(self, step: StepFacts) -> None:
         if self._observer:
             self._observer.stepped(self.target.id, step)
 
-    def instruction_of(self, request: RankRequest) -> str | None:
-        """Return the request's instruction where the model takes one."""
-        return request.instruction if self.facts.takes_instruction else None
-
-    def query_fits(self, request: RankRequest) -> bool:
-        """Tell whether no document can make this request's query be cut."""
-        return self._prompter.query_fits(
-            request.query, self.instruction_of(request), request.truncation
-        )
-
-    def build(self, request: RankRequest, documents: tuple[str, ...]) -> TokenizedRequest:
-        """Tokenise some documents for a request. See `PromptBuilder.build` for what it raises."""
-        built = self._prompter.build(
-            request.query,
-            documents,
-            instruction=self.instruction_of(request),
-            truncation=request.truncation,
-            spans=request.return_passages,
-            token_limit=self._token_limit,
-        )
-        prompt = msgspec.structs.replace(built.prompt, costs=self._engine.costs(built.prompt))
-        return msgspec.structs.replace(built, prompt=prompt)
-
-    async def tokenizing(self, work: Callable[[], T]) -> T:
-        """Do the work before the engine's, such as `build`, off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._tokenizing, work)
-
-    async def score(
-        self,
-        prompt: Prompt,
-        *,
-        priority: int = 0,
-        deadline: float = math.inf,
-        on_rows: OnRows | None = None,
-    ) -> ScoredRows:
-        """Return the logits of all rows. See `Scheduler.score`."""
-        return await self._scheduler.score(
-            prompt, priority=priority, deadline=deadline, on_rows=on_rows
-        )
-
     def abort(self) -> None:
         """Fail all that waits with ShuttingDown."""
-        self._scheduler.abort()
+        self.scheduler.abort()
 
     async def close(self, seconds: float) -> None:
         """Let running work finish within `seconds`, fail the rest, free everything."""
-        ended = await self._scheduler.close(seconds)
+        ended = await self.scheduler.close(seconds)
         # Tokenising may still go on for a request that has just been refused.
-        await asyncio.to_thread(self._tokenizing.shutdown)
+        await asyncio.to_thread(self.tokenizers.shutdown)
         if ended:
             self._engine.close()
         else:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from rerankd.deployments.runtime import Runtime, Target
 from rerankd.domain import ModelFacts
-from rerankd.scheduling.scheduler import Load
+from rerankd.scheduling.tickets import Load
 from rerankd.sources.catalog import Manifest
 from rerankd.sources.hub.meter import DownloadProgress
 from rerankd.sources.resolve import OnDownload, ResolvedModel

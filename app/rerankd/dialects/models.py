@@ -9,7 +9,7 @@ from msgspec import Meta, Struct, field
 from rerankd.deployments import Status
 from rerankd.deployments.runtime import TOKENIZER_THREADS
 from rerankd.domain import ModelFacts
-from rerankd.scheduling.scheduler import Load
+from rerankd.scheduling.tickets import Load
 from rerankd.settings import Settings
 
 

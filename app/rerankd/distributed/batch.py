@@ -22,7 +22,7 @@ from rerankd.distributed import shards as parts
 from rerankd.distributed import tables
 from rerankd.distributed.cluster import connect, room, share_of_cores
 from rerankd.distributed.ray_errors import reason_in
-from rerankd.distributed.scoring import score, without_limits
+from rerankd.distributed.scoring import score_pairs, without_limits
 from rerankd.distributed.shards import Manifest, Part, Source
 from rerankd.domain import RankRequest
 from rerankd.errors import ModelFailed, StateError
@@ -190,4 +190,4 @@ class Scorer:
         texts = zip(
             rows.column(self._options.query), rows.column(self._options.document), strict=True
         )
-        return self._runner.run(score(self._service, asking, list(texts)))
+        return self._runner.run(score_pairs(self._service, asking, list(texts)))

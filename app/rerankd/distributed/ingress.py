@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from rerankd.distributed.calls import ForwardedRequest, Part, Receive, Send
+from rerankd.http.disconnects import unless_gone
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class ReplicaClosing(Exception):
     """A replica that is being replaced refused a request it had been given."""
 
 
-class Entrance:
+class Ingress:
     """An ASGI application that forwards to replicas."""
 
     def __init__(
@@ -52,7 +53,7 @@ class Entrance:
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request, or live as long as the server does."""
         if scope["type"] == "lifespan":
-            await _live(receive, send)
+            await _answer_lifespan(receive, send)
         elif scope["type"] == "http":
             await self._serve(scope, receive, send)
 
@@ -61,36 +62,27 @@ class Entrance:
             async with asyncio.timeout(self._read_timeout):
                 body = await _body(receive, self._max_body_bytes)
         except TimeoutError:
-            await _tell(send, 408, "request_timeout", "the body did not arrive in time")
+            await _send_error(send, 408, "request_timeout", "the body did not arrive in time")
             return
         if body is None:
             return
-        answering = asyncio.create_task(self._answer(call_of(scope, body), send))
-        watching = asyncio.create_task(_gone(receive))
-        try:
-            await asyncio.wait({answering, watching}, return_when=asyncio.FIRST_COMPLETED)
-            if answering.done():
-                answering.result()
-        finally:
-            for task in (answering, watching):
-                task.cancel()
-            await asyncio.wait({answering, watching})
+        await unless_gone(receive, self._answer(call_of(scope, body), send))
 
     async def _answer(self, call: ForwardedRequest, send: Send) -> None:
         for attempt in range(ATTEMPTS):
-            going_out = _Outgoing(send)
+            answer = _Outgoing(send)
             try:
                 async with aclosing(self._ask(call)) as parts:
                     async for part in parts:
-                        await going_out.send(part)
+                        await answer.send(part)
             except self._lost as error:
-                if going_out.begun:
+                if answer.begun:
                     raise
                 logger.warning("lost a replica, trying another: %s", type(error).__name__)
                 await asyncio.sleep(self._pause * 2**attempt)
             else:
                 return
-        await _tell(send, UNAVAILABLE, "unavailable", "no replica responds; try again later")
+        await _send_error(send, UNAVAILABLE, "unavailable", "no replica responds; try again later")
 
 
 class _Outgoing:
@@ -144,18 +136,13 @@ async def _body(receive: Receive, limit: int) -> bytes | None:
             return bytes(found[: limit + 1])
 
 
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _live(receive: Receive, send: Send) -> None:
+async def _answer_lifespan(receive: Receive, send: Send) -> None:
     while (message := await receive())["type"] != "lifespan.shutdown":
         await send({"type": f"{message['type']}.complete"})
     await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _tell(send: Send, status: int, code: str, message: str) -> None:
+async def _send_error(send: Send, status: int, code: str, message: str) -> None:
     error = {"code": code, "message": message}
     body = msgspec.json.encode({"error": error, "message": message, "detail": message})
     headers = ((b"content-type", b"application/json"), (b"retry-after", b"1"))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
 from rerankd.auth.keys import ring_of
 from rerankd.distributed.autoscaling import TOKENS
 from rerankd.distributed.calls import ForwardedRequest, Part, answer
 from rerankd.distributed.meters import Meters
 from rerankd.errors import ModelFailed
-from rerankd.http import AccessLog, create_app
+from rerankd.http.application import create_app
 from rerankd.service import build
 from rerankd.settings import Settings
 from rerankd.store import Key
@@ -32,8 +33,7 @@ class Replica:
         ring = ring_of(settings)
         for key in keys:
             await ring.add(key)
-        application = create_app(self._service, ring, replica=True)
-        self._application = self._telemetry.around(AccessLog(application, self._telemetry))
+        self._application: Any = create_app(self._service, self._telemetry, ring, replica=True)
         try:
             await self._service.start()
         except BaseException:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 import msgspec
 from msgspec import Struct
 
-from rerankd.domain import RankRequest
-from rerankd.errors import InvalidRequest, RerankdError
+from rerankd.domain import RankedResult, RankRequest
+from rerankd.errors import InvalidRequest
 from rerankd.service import Service
 from rerankd.settings import Settings
 
-QUERIES_AT_ONCE = 32
 NO_LIMIT = 1 << 40
 """Limits keep a server's clients apart; here there is one, which waits."""
 
@@ -38,41 +36,35 @@ def without_limits(settings: Settings) -> Settings:
     )
 
 
-async def score(
-    service: Service, asking: RankRequest, pairs: Sequence[tuple[object, object]]
+async def score_pairs(
+    service: Service, template: RankRequest, pairs: Sequence[tuple[object, object]]
 ) -> list[PairScores]:
-    """Return the score of each (query, document) in turn; `asking` has all but the texts."""
+    """Return the score of each (query, document) in turn; `template` has all but the texts.
+
+    Pairs of one query run together. Only the pairs to blame for an error go without a score.
+    """
     found = [PairScores(error=InvalidRequest.code)] * len(pairs)
     by_query: dict[str, list[int]] = {}
     for place, (query, document) in enumerate(pairs):
         if isinstance(query, str) and isinstance(document, str):
             by_query.setdefault(query, []).append(place)
-    together = asyncio.Semaphore(QUERIES_AT_ONCE)
-
-    async def one(query: str, places: list[int]) -> None:
-        documents = [str(pairs[place][1]) for place in places]
-        async with together:
-            scored = await _of_query(service, asking, query, documents)
-        for place, outcome in zip(places, scored, strict=True):
-            found[place] = outcome
-
-    async with asyncio.TaskGroup() as group:
-        for query, places in by_query.items():
-            group.create_task(one(query, places))
+    groups = list(by_query.items())
+    while groups:
+        requests = [
+            msgspec.structs.replace(
+                template, query=query, documents=tuple(str(pairs[place][1]) for place in places)
+            )
+            for query, places in groups
+        ]
+        outcomes = await service.rank_each(requests)
+        again: list[tuple[str, list[int]]] = []
+        for (query, places), outcome in zip(groups, outcomes, strict=True):
+            if isinstance(outcome, RankedResult):
+                for one in outcome.results:
+                    found[places[one.index]] = PairScores(score=one.score)
+            elif len(places) == 1:
+                found[places[0]] = PairScores(error=outcome.code)
+            else:
+                again += [(query, [place]) for place in places]
+        groups = again
     return found
-
-
-async def _of_query(
-    service: Service, asking: RankRequest, query: str, documents: Sequence[str]
-) -> list[PairScores]:
-    request = msgspec.structs.replace(asking, query=query, documents=tuple(documents))
-    try:
-        result = await service.rank(request)
-    except RerankdError as error:
-        if len(documents) == 1:
-            return [PairScores(error=error.code)]
-        # Only the documents that are to blame should have no score.
-        alone = [await _of_query(service, asking, query, [one]) for one in documents]
-        return [outcome for outcomes in alone for outcome in outcomes]
-    ordered = sorted(result.results, key=lambda one: one.index)
-    return [PairScores(score=one.score) for one in ordered]

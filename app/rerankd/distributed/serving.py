@@ -32,7 +32,7 @@ from rerankd.distributed.cluster import (
     room,
     share_of_cores,
 )
-from rerankd.distributed.ingress import Entrance
+from rerankd.distributed.ingress import Ingress
 from rerankd.distributed.replica import Replica
 from rerankd.errors import ModelFailed, SettingsError
 from rerankd.lru import digest_of
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 LOST = (RayActorError, WorkerCrashedError, NodeDiedError, ObjectLostError)
 """What Ray raises when the process that should have answered is gone."""
-MOST_CALLS = 10_000
+MOST_FORWARDED = 10_000
 """Requests that an entrance holds at once; replicas have their own bound, `max_requests`."""
 DEPLOY_ATTEMPTS = 2
 LISTENING_SECONDS = 60
@@ -85,7 +85,7 @@ def deploy(settings: Settings, keys: Sequence[Key] = (), *, pace: Pace | None = 
     replicas = serve.deployment(Replica, name=REPLICA, **options)
     known = _of_version(replicas, _version(own, keys, again=_has_failed()))
     _place(known.bind(own, tuple(keys)), REPLICAS, None)
-    _open_entrances(settings)
+    _open_ingresses(settings)
     _await_ports()
     return there
 
@@ -185,25 +185,25 @@ def _options(settings: Settings, pace: Pace, *, beside: bool) -> dict[str, Any]:
     }
 
 
-def _open_entrances(settings: Settings) -> None:
+def _open_ingresses(settings: Settings) -> None:
     """Put an entrance onto each node; those that are there stay, if they are the same.
 
     A proxy prefers the entrance on its own node, so a node that is lost takes no request of
     another's with it. Ray lists a lost node for a while, so the count is set right afterwards.
     """
     limits = (settings.max_body_bytes, settings.read_timeout, settings.drain_timeout)
-    kind = f"Entrance-{digest_of(__version__, repr(limits)).hex()[:8]}"
+    kind = f"Ingress-{digest_of(__version__, repr(limits)).hex()[:8]}"
     nodes = 0
     while nodes != (now := len(room().nodes)):
         nodes = now
-        entrances = _entrances(settings, nodes, kind)
-        _place(entrances, ENTRANCE, "/", lambda: _running(ENTRANCE, kind) >= living_nodes())
+        ingresses = _ingresses(settings, nodes, kind)
+        _place(ingresses, ENTRANCE, "/", lambda: _running(ENTRANCE, kind) >= living_nodes())
 
 
-def _entrances(settings: Settings, nodes: int, kind: str) -> Any:
+def _ingresses(settings: Settings, nodes: int, kind: str) -> Any:
     """Return so many entrances, whose name and version are what tells them from others."""
-    door = Entrance(
-        Asking(),
+    door = Ingress(
+        ReplicaClient(),
         LOST,
         max_body_bytes=settings.max_body_bytes,
         read_timeout=settings.read_timeout,
@@ -214,13 +214,13 @@ def _entrances(settings: Settings, nodes: int, kind: str) -> Any:
         num_replicas=nodes,
         max_replicas_per_node=1,
         ray_actor_options={"num_cpus": 0},
-        max_ongoing_requests=MOST_CALLS,
+        max_ongoing_requests=MOST_FORWARDED,
         graceful_shutdown_timeout_s=settings.drain_timeout,
     )
     return _of_version(deployment, kind).bind()
 
 
-class Asking:
+class ReplicaClient:
     """Asks whichever replica Ray Serve chooses; a value until it is first used."""
 
     def __init__(self) -> None:

@@ -6,6 +6,7 @@ from litestar import Litestar
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp
 
 from rerankd.auth.keys import KeyStore, ring_of
 from rerankd.auth.rate_limits import Rates
@@ -21,9 +22,10 @@ from rerankd.http import (
     routes,
     usage,
 )
+from rerankd.http.access_log import AccessLog
 from rerankd.http.compression import Compression, tell_variants
 from rerankd.http.guard import KeyGuard, cors_of, is_open_without_keys
-from rerankd.http.limits import tell_limits
+from rerankd.http.limits import add_limit_headers
 from rerankd.http.statuses import answer_error, answer_framework, answer_unexpected
 from rerankd.logs import recent_lines
 from rerankd.service import Service
@@ -53,20 +55,37 @@ def route_handlers(
 
 
 def create_app(
-    service: Service, ring: KeyStore | None = None, *, replica: bool = False
-) -> Litestar:
-    """Return the application; the service is started and closed by whoever made it.
+    service: Service,
+    telemetry: Telemetry | None = None,
+    ring: KeyStore | None = None,
+    *,
+    replica: bool = False,
+) -> ASGIApp:
+    """Return the whole application; the service is started and closed by whoever made it.
 
-    Without a `ring`, only the settings' keys are known, and new ones last as long as this. One
-    `replica` of many can't be asked for what is true of them all: it is neither managed nor
-    measured over HTTP.
+    `telemetry` counts and traces its answers. Without a `ring`, only the settings' keys are
+    known, and new ones last as long as this. One `replica` of many can't be asked for what is
+    true of them all: it is neither managed nor measured over HTTP.
     """
+    observed = telemetry or Telemetry()
+    app = litestar_app(service, observed, ring, replica=replica)
+    found: ASGIApp = observed.around(AccessLog(app, observed))
+    return found
+
+
+def litestar_app(
+    service: Service,
+    telemetry: Telemetry,
+    ring: KeyStore | None = None,
+    *,
+    replica: bool = False,
+) -> Litestar:
+    """Return the routes and what belongs to each of them; see `create_app`."""
     settings = service.settings
     known = ring or ring_of(settings)
     cors = cors_of(settings)
     is_open = is_open_without_keys(settings)
     guard = KeyGuard(known, Rates(), cors, open_without_keys=is_open, manageable=not replica)
-    telemetry = service.observer if isinstance(service.observer, Telemetry) else Telemetry()
     recent_lines()
     handlers = route_handlers(metrics_public=settings.metrics_public, replica=replica)
     return Litestar(
@@ -77,7 +96,7 @@ def create_app(
             "telemetry": Provide(lambda: telemetry, sync_to_thread=False),
         },
         guards=[guard],
-        before_send=[tell_limits, tell_variants],
+        before_send=[add_limit_headers, tell_variants],
         cors_config=cors,
         middleware=[Compression],
         exception_handlers={

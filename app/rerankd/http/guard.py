@@ -22,7 +22,7 @@ from litestar.handlers.base import BaseRouteHandler
 from rerankd.auth.keys import Caller, KeyStore
 from rerankd.auth.rate_limits import Rates
 from rerankd.errors import Forbidden, SettingsError, Unauthorized
-from rerankd.http.limits import ALLOWANCE
+from rerankd.http.limits import LIMITER
 from rerankd.settings import Settings
 from rerankd.store import Scope
 
@@ -96,10 +96,10 @@ class KeyGuard:
         return self._cors is not None and self._cors.is_origin_allowed(origin)
 
     def _admit(self, connection: Connection, caller: Caller) -> None:
-        allowance = self._rates.of(caller.id, caller.limits)
-        if allowance:
-            connection.scope["state"][ALLOWANCE] = allowance
-            allowance.admit(self._rates.clock())
+        limiter = self._rates.of(caller.id, caller.limits)
+        if limiter:
+            connection.scope["state"][LIMITER] = limiter
+            limiter.admit(self._rates.clock())
 
 
 def caller_of(request: Request[Any, Any, Any]) -> Caller:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from litestar import Request, Response, post
@@ -30,17 +30,18 @@ from rerankd.errors import (
     TooManyDocuments,
     TooManyTokens,
 )
-from rerankd.http import limits, negotiation
+from rerankd.http import negotiation
 from rerankd.http.access_log import request_id
+from rerankd.http.disconnects import unless_gone
+from rerankd.http.guard import caller_of
+from rerankd.http.limits import limiter_of
 from rerankd.http.openapi.ranking import RankingDoc
 from rerankd.http.statuses import path_of, speak
 from rerankd.http.streaming import ScoreStream, Wording
-from rerankd.http.wire import Encoded, body_of, unless_gone
+from rerankd.http.wire import Encoded, body_of
 from rerankd.service import Service
 
 CLIENT_CLOSED = 499
-QUERIES_AT_ONCE = 32
-"""Queries of one request that run together, so that the engine may batch them."""
 WARNING = "X-Rerankd-Warning"
 """Has the warnings of a reply that has no place for them."""
 
@@ -91,44 +92,19 @@ async def _answer(
     request: Request[Any, Any, Any], service: Service, dialect: Dialect, parsed: ParsedRequest
 ) -> Response[Any]:
     """Rank, and answer with the whole or, if the client wants that, with scores as they come."""
+    caller, limiter = caller_of(request), limiter_of(request)
     accepted = negotiation.media_type(request.headers.get("accept", ""), streams=True)
     if accepted in negotiation.NDJSON_NAMES and len(parsed.requests) == 1:
         (only,) = parsed.requests
         told = Wording(lambda result: parsed.reply([result]), dialect.errors.body)
-        stream = ScoreStream(
-            lambda scored: limits.rank(request, service, only, scored), told, accepted
-        )
+        ranking = partial(service.rank, only, caller=caller, limiter=limiter)
+        stream = ScoreStream(ranking, told, accepted)
         return stream if await stream.begin(request) else _closed()
-    results = await unless_gone(request, _rank_all(request, service, parsed))
+    ranked = service.rank_many(parsed.requests, caller=caller, limiter=limiter)
+    results = await unless_gone(request.receive, ranked)
     if results is None:
         return _closed()
     return Encoded(parsed.reply(results), headers=_headers(dialect, parsed, results))
-
-
-async def _rank_all(
-    request: Request[Any, Any, Any], service: Service, parsed: ParsedRequest
-) -> Sequence[RankedResult]:
-    """Rank a few requests at a time; the first error ends them all."""
-    most = service.settings.max_documents
-    if parsed.documents > most:
-        raise TooManyDocuments(
-            f"{parsed.documents} documents, the limit is {most} (max_documents)", param="documents"
-        )
-    if len(parsed.requests) == 1:
-        return [await limits.rank(request, service, parsed.requests[0])]
-    # A key's limit counts what runs at once, and this is one request of it.
-    together = asyncio.Semaphore(1 if limits.is_limited(request) else QUERIES_AT_ONCE)
-
-    async def one(number: int) -> RankedResult:
-        async with together:
-            return await limits.rank(request, service, parsed.requests[number])
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(number)) for number in range(len(parsed.requests))]
-    except* RerankdError as failed:
-        raise failed.exceptions[0] from None
-    return [task.result() for task in tasks]
 
 
 def _closed() -> Response[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from litestar import Request, Response
@@ -13,15 +13,19 @@ from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Send
 from msgspec import Struct
 
-from rerankd.domain import RankedDocument
+from rerankd.domain import RankedDocument, RankedResult
 from rerankd.errors import RerankdError
-from rerankd.http.wire import unless_gone
-from rerankd.ranking.ranker import OnScored
+from rerankd.http.disconnects import unless_gone
+from rerankd.ranking.collector import OnScored
 
 logger = logging.getLogger(__name__)
 
-Rank = Callable[[OnScored], Coroutine[Any, Any, Any]]
-"""Ranks, and tells scores on the way."""
+
+class StreamedRanking(Protocol):
+    """Ranks, and reports scores on the way."""
+
+    def __call__(self, *, on_scored: OnScored) -> Coroutine[Any, Any, RankedResult]: ...
+
 
 HEADERS = {"X-Accel-Buffering": "no"}
 """A proxy in between is asked not to hold lines back."""
@@ -51,13 +55,13 @@ class ScoreStream(Response[Any]):
     sent. Ranking ends when the client leaves.
     """
 
-    def __init__(self, rank: Rank, wording: Wording, media_type: str) -> None:
+    def __init__(self, rank: StreamedRanking, wording: Wording, media_type: str) -> None:
         """Ranking begins at once, and needs a running event loop."""
         super().__init__(None, status_code=200, headers=HEADERS, media_type=media_type)
         self._wording = wording
         self._scores: list[RankedDocument] = []
         self._news = asyncio.Event()
-        self._work = asyncio.create_task(rank(self._take))
+        self._work = asyncio.create_task(rank(on_scored=self._take))
         self._work.add_done_callback(lambda _: self._news.set())
 
     def _take(self, scored: Sequence[RankedDocument]) -> None:
@@ -71,7 +75,7 @@ class ScoreStream(Response[Any]):
         """
         begun = False
         try:
-            begun = bool(await unless_gone(request, self._first()))
+            begun = bool(await unless_gone(request.receive, self._first()))
         finally:
             if not begun:
                 await self._end()

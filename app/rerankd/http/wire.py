@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import msgspec
@@ -41,27 +40,6 @@ async def body_of(request: Request[Any, Any, Any], seconds: float) -> bytes:
     if limit is None:
         raise TypeError("a route that reads bodies needs a limit")
     return await asyncio.to_thread(codings.decompressed, body, coding, limit)
-
-
-async def unless_gone(request: Request[Any, Any, Any], work: Coroutine[Any, Any, T]) -> T | None:
-    """Return what the work returns; None, and the work cancelled, as soon as the client has gone.
-
-    The body must have been read. Litestar doesn't cancel handlers by itself.
-    """
-    doing = asyncio.create_task(work)
-    watch = asyncio.create_task(_gone(request))
-    try:
-        await asyncio.wait({doing, watch}, return_when=asyncio.FIRST_COMPLETED)
-        return await doing if doing.done() else None
-    finally:
-        for task in (doing, watch):
-            task.cancel()
-        await asyncio.wait({doing, watch})
-
-
-async def _gone(request: Request[Any, Any, Any]) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def packed(content_type: str) -> bool:

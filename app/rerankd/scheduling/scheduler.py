@@ -12,18 +12,17 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from msgspec import Struct
-
 from rerankd.domain import Backend, Prompt, StepFacts, StepLimits
 from rerankd.errors import (
     DeadlineExceeded,
     EngineFailure,
     QueueFull,
-    RerankdError,
     ShuttingDown,
     TooManyTokens,
 )
 from rerankd.scheduling.fair_queue import FairQueue, Job, Share
+from rerankd.scheduling.steps import facts_of_step, run_step
+from rerankd.scheduling.tickets import Load, OnRows, ScoredRows, Ticket
 
 logger = logging.getLogger(__name__)
 
@@ -32,57 +31,6 @@ LAST_STEP_SECONDS = 30.0
 """What a step in hand gets to end when the scheduler closes."""
 RATE_SECONDS = 20.0
 """Busy seconds after which what was measured before counts half."""
-
-OnRows = Callable[[Sequence[int], Sequence[float]], None]
-"""Takes row numbers and their logits."""
-
-
-class ScoredRows(Struct, frozen=True):
-    """Logits in the order of the prompt's rows, and seconds waited and computed."""
-
-    scores: tuple[float, ...]
-    queue_seconds: float
-    engine_seconds: float
-
-
-class Load(Struct, frozen=True):
-    """How busy the pool is."""
-
-    requests: int
-    tokens: int
-    tokens_per_second: float
-
-
-class _Ticket:
-    """A job's future and times, on behalf of the coroutine that waits for it."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, now: float, on_rows: OnRows | None) -> None:
-        self.loop = loop
-        self.on_rows = on_rows
-        self.future: asyncio.Future[tuple[float, ...]] = loop.create_future()
-        self.submitted = now
-        self.started: float | None = None
-
-    def tell(self, rows: Sequence[int], scores: Sequence[float]) -> None:
-        """Hand on what is known so far, from any thread."""
-        if self.on_rows:
-            self.loop.call_soon_threadsafe(self._tell, tuple(rows), tuple(scores))
-
-    def _tell(self, rows: Sequence[int], scores: Sequence[float]) -> None:
-        if self.on_rows and not self.future.done():
-            self.on_rows(rows, scores)
-
-    def resolve(self, outcome: tuple[float, ...] | RerankdError) -> None:
-        """Answer from any thread; a caller that has gone is not an error."""
-        self.loop.call_soon_threadsafe(self._set, outcome)
-
-    def _set(self, outcome: tuple[float, ...] | RerankdError) -> None:
-        if self.future.done():
-            return
-        if isinstance(outcome, RerankdError):
-            self.future.set_exception(outcome)
-        else:
-            self.future.set_result(outcome)
 
 
 class Scheduler:
@@ -102,7 +50,7 @@ class Scheduler:
         """
         self._on_step = on_step
         self._queue = FairQueue(max_tokens, len(backends))
-        self._tickets: dict[Job, _Ticket] = {}
+        self._tickets: dict[Job, Ticket] = {}
         self._changed = threading.Condition()
         self._clock = clock
         self._closed = False
@@ -139,7 +87,7 @@ class Scheduler:
         """
         if not prompt.rows:
             return ScoredRows((), 0.0, 0.0)
-        ticket = _Ticket(asyncio.get_running_loop(), self._clock(), on_rows)
+        ticket = Ticket(asyncio.get_running_loop(), self._clock(), on_rows)
         job = Job(prompt, priority=priority, deadline=deadline)
         self._admit(job, ticket)
         patience = None if math.isinf(deadline) else max(0.0, deadline - self._clock())
@@ -184,7 +132,7 @@ class Scheduler:
 
     # Event loop side
 
-    def _admit(self, job: Job, ticket: _Ticket) -> None:
+    def _admit(self, job: Job, ticket: Ticket) -> None:
         prompt = job.prompt
         with self._changed:
             if self._closed:
@@ -233,11 +181,11 @@ class Scheduler:
     def _work(self, backend: Backend) -> None:
         while shares := self._next(backend.limits):
             begun = self._clock()
-            outcomes = _run(backend, shares)
+            outcomes = run_step(backend, shares)
             spent = self._clock() - begun
             self._settle(shares, outcomes, spent)
             if self._on_step:
-                self._on_step(_facts(shares, backend.limits, spent))
+                self._on_step(facts_of_step(shares, backend.limits, spent))
 
     def _next(self, limits: StepLimits) -> tuple[Share, ...]:
         """Wait for work; empty means stop."""
@@ -273,45 +221,10 @@ class Scheduler:
                 else:
                     answer = share.job.fill(share.rows, outcome)
                     if ticket:
-                        ticket.tell(share.rows, outcome)
+                        ticket.report(share.rows, outcome)
                 if ticket and answer is not None:
                     ticket.resolve(answer)
 
 
 def _too_late() -> DeadlineExceeded:
     return DeadlineExceeded("not all documents can be scored in the time allowed")
-
-
-def _facts(shares: Sequence[Share], limits: StepLimits, seconds: float) -> StepFacts:
-    return StepFacts(
-        requests=len(shares),
-        documents=sum(len(share.rows) for share in shares),
-        tokens=sum(share.tokens for share in shares),
-        budget=limits.step_tokens,
-        seconds=seconds,
-    )
-
-
-def _run(backend: Backend, shares: Sequence[Share]) -> list[list[float] | EngineFailure]:
-    """Run a step; when it fails, run each job's share alone so that only the cause fails."""
-    try:
-        return [_finite(scores) for scores in _counted(backend, shares)]
-    except Exception as error:  # this loop answers others, so it must live on
-        logger.exception("a step of %d requests failed", len(shares))
-        if len(shares) > 1:
-            return [outcome for share in shares for outcome in _run(backend, [share])]
-        return [EngineFailure(f"the engine failed on this request: {error}")]
-
-
-def _counted(backend: Backend, shares: Sequence[Share]) -> list[list[float]]:
-    results = backend.run([share.prompt for share in shares])
-    if [len(scores) for scores in results] != [len(share.rows) for share in shares]:
-        raise EngineFailure("the engine gave another number of scores than documents")
-    return results
-
-
-def _finite(scores: list[float]) -> list[float] | EngineFailure:
-    if all(math.isfinite(score) for score in scores):
-        return scores
-    logger.error("the engine gave a score that is not a number")
-    return EngineFailure("the engine gave a score that is not a number")

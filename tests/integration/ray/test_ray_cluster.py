@@ -313,7 +313,7 @@ def exported(cluster: Cluster) -> set[str]:
 def test_there_is_an_entrance_on_every_host(served: Cluster) -> None:
     """Each node's proxy has an entrance beside it."""
     wait_until(
-        lambda: sorted(places(served, "#Entrance")) == sorted(one.address for one in served.nodes),
+        lambda: sorted(places(served, "#Ingress")) == sorted(one.address for one in served.nodes),
         "an entrance on each host",
     )
 

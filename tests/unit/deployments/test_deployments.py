@@ -21,7 +21,7 @@ from rerankd.errors import (
     ModelNotFound,
     ShuttingDown,
 )
-from rerankd.scheduling.scheduler import Load
+from rerankd.scheduling.tickets import Load
 from rerankd.settings import Settings
 from rerankd.sources.catalog import Manifest, find
 from rerankd.sources.hub.meter import DownloadProgress

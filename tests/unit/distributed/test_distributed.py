@@ -22,13 +22,13 @@ from rerankd.distributed import require
 from rerankd.distributed import shards as parts
 from rerankd.distributed.autoscaling import TOKENS, TokenPolicy
 from rerankd.distributed.calls import ForwardedRequest, Part, answer
-from rerankd.distributed.ingress import ATTEMPTS, Entrance
+from rerankd.distributed.ingress import ATTEMPTS, Ingress
 from rerankd.distributed.ray_errors import first_line, reason_in
-from rerankd.distributed.scoring import PairScores, score, without_limits
+from rerankd.distributed.scoring import PairScores, score_pairs, without_limits
 from rerankd.distributed.shards import Manifest, Source
 from rerankd.domain import RankRequest
 from rerankd.errors import InvalidRequest, ModelFailed, SettingsError, StateError
-from rerankd.http import create_app
+from rerankd.http.application import create_app
 from rerankd.settings import Settings
 
 from support.fakes import PATIENCE
@@ -157,7 +157,7 @@ def enter(ask: Any, *messages: dict[str, Any], limit: int = 100) -> list[Any]:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    door = Entrance(ask, (Lost,), max_body_bytes=limit, read_timeout=PATIENCE, pause=0)
+    door = Ingress(ask, (Lost,), max_body_bytes=limit, read_timeout=PATIENCE, pause=0)
     scope = {"type": "http", "method": "POST", "path": "/rerank", "headers": [(b"a", b"b")]}
     asyncio.run(door(scope, receive, send))
     return sent
@@ -277,7 +277,7 @@ def test_a_client_that_leaves_ends_the_asking() -> None:
         async def send(message: Any) -> None:
             raise AssertionError(message)
 
-        door = Entrance(ask, max_body_bytes=1, read_timeout=PATIENCE)
+        door = Ingress(ask, max_body_bytes=1, read_timeout=PATIENCE)
         await door({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send)
 
     asyncio.run(talk())
@@ -305,7 +305,7 @@ def test_a_body_that_does_not_come_is_given_up() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    door = Entrance(ask, max_body_bytes=1, read_timeout=0.01)
+    door = Ingress(ask, max_body_bytes=1, read_timeout=0.01)
     asyncio.run(door({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send))
 
     assert sent[0]["status"] == 408
@@ -324,9 +324,7 @@ def test_an_entrance_lives_as_long_as_its_server() -> None:
         sent.append(message["type"])
 
     ask, _ = outcomes_of(ANSWER)
-    asyncio.run(
-        Entrance(ask, max_body_bytes=1, read_timeout=1)({"type": "lifespan"}, receive, send)
-    )
+    asyncio.run(Ingress(ask, max_body_bytes=1, read_timeout=1)({"type": "lifespan"}, receive, send))
 
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
@@ -474,7 +472,7 @@ def scores_of(engine: FakeEngine, pairs: Sequence[tuple[object, object]]) -> lis
     async def run() -> list[PairScores]:
         await service.start()
         try:
-            return await score(service, ASKING, pairs)
+            return await score_pairs(service, ASKING, pairs)
         finally:
             await service.close()
 

@@ -17,7 +17,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from rerankd.auth.keys import KeyStore, create, keep, ring_of
 from rerankd.errors import SettingsError
-from rerankd.http import AccessLog, create_app
+from rerankd.http.application import create_app
 from rerankd.http.guard import require_safe_binding
 from rerankd.service import Service
 from rerankd.settings import Settings
@@ -46,7 +46,7 @@ def local_client(
 ) -> Iterator[TestClient[Any]]:
     """Yield a client on this machine."""
     service = service or service_of(**settings)
-    app = calling_from("127.0.0.1", AccessLog(create_app(service, ring)))
+    app = calling_from("127.0.0.1", create_app(service, ring=ring))
     url = "http://127.0.0.1:8100"
     with TestClient(app, base_url=url, raise_server_exceptions=False) as client:
         yield client

@@ -18,8 +18,7 @@ from rerankd import http
 from rerankd.dialects.dialect import Body, Dialect, RequestContext
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS
 from rerankd.dialects.table import DIALECTS
-from rerankd.http import create_app
-from rerankd.http.application import route_handlers
+from rerankd.http.application import litestar_app, route_handlers
 from rerankd.http.negotiation import JSON, MSGPACK, NDJSON
 from rerankd.http.openapi.document import document
 from rerankd.http.openapi.operation import Operation, Tag
@@ -27,6 +26,7 @@ from rerankd.http.openapi.rendering import MEANINGS, statuses_of
 from rerankd.http.openapi.route_doc import RouteDoc, operations_of
 from rerankd.http.pages import SECURITY_HEADERS
 from rerankd.http.statuses import RETRIED, STATUSES
+from rerankd.telemetry.observers import Telemetry
 
 from support.places import files_in
 from support.serving import client_of, service_of
@@ -74,7 +74,7 @@ def test_every_route_is_documented() -> None:
     """The paths and methods of the document are the application's, pages aside."""
     routes = {
         (route.path_format, method.lower())
-        for route in create_app(service_of(start=False)).routes
+        for route in litestar_app(service_of(start=False), Telemetry()).routes
         for handler in getattr(route, "route_handlers", ())
         for method in handler.http_methods
     }

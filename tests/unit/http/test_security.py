@@ -16,8 +16,9 @@ from msgspec import Struct
 from rerankd.auth import keys
 from rerankd.auth.keys import KeyStore
 from rerankd.dialects.table import DIALECTS
-from rerankd.http import AccessLog, create_app
+from rerankd.http.application import create_app, litestar_app
 from rerankd.store import Key, Scope
+from rerankd.telemetry.observers import Telemetry
 
 from support.fakes import PATIENCE
 from support.serving import server_of, service_of
@@ -138,7 +139,7 @@ def made() -> Ring:
 def client(made: Ring) -> Iterator[TestClient[Any]]:
     """Yield a client of an application that knows them."""
     service = service_of()
-    app = AccessLog(create_app(service, made.ring))
+    app = create_app(service, ring=made.ring)
     with TestClient(app, raise_server_exceptions=False) as found:
         yield found
     asyncio.run(service.close())
@@ -173,7 +174,9 @@ every_route = pytest.mark.parametrize("where", ROWS, ids=" ".join)
 def test_every_route_has_a_row() -> None:
     """A route that is added is refused here until somebody says whom it is for."""
     service = service_of(start=False)
-    found = {where for where in routes_of(create_app(service)) if where[0] != "OPTIONS"}
+    found = {
+        where for where in routes_of(litestar_app(service, Telemetry())) if where[0] != "OPTIONS"
+    }
     asyncio.run(service.close())
 
     missing = sorted(found - ROWS.keys())

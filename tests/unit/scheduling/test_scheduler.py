@@ -22,7 +22,8 @@ from rerankd.errors import (
     ShuttingDown,
     TooManyTokens,
 )
-from rerankd.scheduling.scheduler import LONGEST_RETRY, Load, Scheduler, ScoredRows
+from rerankd.scheduling.scheduler import LONGEST_RETRY, Scheduler
+from rerankd.scheduling.tickets import Load, ScoredRows
 
 from support.fakes import LIMITS, PATIENCE, FakeBackend, Gate, prompt
 

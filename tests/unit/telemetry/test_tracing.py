@@ -18,7 +18,7 @@ import pytest
 from litestar.testing import TestClient
 
 from rerankd.errors import SettingsError
-from rerankd.http import AccessLog, create_app
+from rerankd.http.application import create_app
 from rerankd.service import build
 from rerankd.settings import Settings, wants_traces
 from rerankd.telemetry.log_format import formatter
@@ -69,7 +69,7 @@ def traced(recorded: Recorded) -> Iterator[TestClient[Any]]:
     """Yield a client of a traced server."""
     telemetry = Telemetry(recorded.tracing)
     service = build(Settings(), FakeEngine().open, observer=telemetry)
-    app = telemetry.around(AccessLog(create_app(service), telemetry))
+    app = create_app(service, telemetry)
     asyncio.run(service.start())
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
