@@ -21,19 +21,13 @@ REQUEST: Columns = (
     ),
     (
         *("http/routes.py:rerank", "http/wire.py:body_of", "dialects/table.py:detect"),
-        *("dialects/native.py:parse_native", "http/routes.py:_answer", "http/wire.py:unless_gone"),
-        *("http/routes.py:_rank_all", "http/limits.py:rank", "service.py:rank"),
-        *(
-            "deployments/registry.py:use",
-            "ranking/ranker.py:rank",
-            "deployments/runtime.py:tokenizing",
-        ),
-        *("ranking/ranker.py:_prepare", "deployments/runtime.py:build"),
-        *("prompts/prompt_builder.py:build", "ranking/ranker.py:_score"),
-        *("deployments/runtime.py:score", "scheduling/scheduler.py:score"),
-        *("scheduling/fair_queue.py:take", "scheduling/scheduler.py:_run"),
-        *("engine/backends/encoder.py:run", "ranking/ranker.py:take", "ranking/ranker.py:_result"),
-        "http/wire.py:render",
+        *("dialects/native.py:parse_native", "http/routes.py:_answer"),
+        *("http/disconnects.py:unless_gone", "service.py:rank_many", "service.py:_rank"),
+        *("deployments/registry.py:use", "ranking/ranker.py:rank"),
+        *("ranking/preparation.py:prepare", "prompts/prompt_builder.py:build"),
+        *("scheduling/scheduler.py:score", "scheduling/fair_queue.py:take"),
+        *("scheduling/steps.py:run_step", "engine/backends/encoder.py:run"),
+        *("ranking/collector.py:take", "ranking/ranker.py:_result", "http/wire.py:render"),
     ),
 )
 """Functions that an encoder's rerank request passes, in order: from the route to the engine and

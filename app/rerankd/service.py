@@ -153,7 +153,8 @@ class Service:
         count together. The first error ends them all.
         """
         if len(requests) == 1:
-            return [await self.rank(requests[0], caller=caller, limiter=limiter)]
+            with _place(limiter):
+                return [await self._rank(requests[0], caller, limiter)]
         self._require_few_documents(sum(len(request.documents) for request in requests))
         # Those of a caller with limits run one after the other: they are one of its requests.
         at_once = asyncio.Semaphore(1 if limiter else QUERIES_AT_ONCE)
