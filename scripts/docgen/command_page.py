@@ -17,10 +17,11 @@ _RANGES = (click.IntRange, click.FloatRange)
 HEAD = """\
 # Commands
 
-`just docs` writes this page from the program's own help, so `rerankd COMMAND --help` says the same.
-Data goes to standard output and everything else to standard error; what is a table to a person is
-JSON, JSONL or TOML to a pipe. Errors of use and of settings end with 2. Each command also has `-h`
-and `--help`, and `rerankd --version` tells the version.
+This page lists every command and option. `just docs` generates it from the program's own help, so
+`rerankd COMMAND --help` shows the same. Commands write data to standard output and everything else
+to standard error. Output that is a table in a terminal is JSON, JSONL or TOML in a pipe. Usage and
+settings errors exit with status 2. Every command also has `-h` and `--help`; `rerankd --version`
+prints the version.
 """
 
 

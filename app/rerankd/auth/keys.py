@@ -191,7 +191,7 @@ class KeyStore:
             raise Conflict("this key comes from the settings; remove it there and restart")
         key = next((one for one in self._stored.values() if one.id == key_id), None)
         if key is None or key.revoked is not None:
-            raise NotFound(f"no API key {key_id!r} is in force")
+            raise NotFound(f"no active API key {key_id!r}")
         now = int(self._clock())
         if self._store:
             await asyncio.to_thread(self._store.revoke_key, key_id, now)

@@ -55,14 +55,16 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
     ) -> tuple[int, ...]:
         parts = str(value).split(",")
         if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
-            self.fail(f"{value!r} is not a list of whole numbers over 0", param, ctx)
+            self.fail(f"{value!r} is not a list of whole numbers above 0", param, ctx)
         return tuple(int(part) for part in parts)
 
 
 @click.command()
 @click.option("--url", default="http://127.0.0.1:8100", show_default=True, help="server to measure")
-@click.option("--vs", help="another server, measured in turn with the first, round by round")
-@click.option("--clients", type=_Numbers(), default="1", show_default=True, help="requests at once")
+@click.option("--vs", help="another server to compare with, in alternating rounds")
+@click.option(
+    "--clients", type=_Numbers(), default="1", show_default=True, help="concurrent requests"
+)
 @click.option("--documents", type=_Numbers(), default="20", show_default=True, help="per request")
 @click.option("--words", type=_Numbers(), default="80", show_default=True, help="per document")
 @click.option("--query-words", default=QUERY_WORDS, show_default=True, help="of the query")
@@ -71,20 +73,24 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="share of the documents that the request before had, all with one query",
+    help="share of documents repeated from the previous request, all with the same query",
 )
-@click.option("--requests", default=0, help="per client and round; 0: so that a round takes long")
-@click.option("--rounds", default=5, show_default=True, help="how often each server has its turn")
-@click.option("--seed", type=int, help="the same seed gives the same texts; default: new ones")
+@click.option("--requests", default=0, help="per client and round; 0: enough for a long round")
+@click.option("--rounds", default=5, show_default=True, help="number of rounds")
+@click.option(
+    "--seed", type=int, help="generates the same texts for the same seed; default: random"
+)
 @click.option("--model", help="model name to send")
-@click.option("--api-key", envvar="RERANKD_API_KEY", help="sent to both [env: RERANKD_API_KEY]")
-@click.option("--pid", type=int, help="process of --url, for its resident memory")
-@click.option("--vs-pid", type=int, help="process of --vs")
+@click.option(
+    "--api-key", envvar="RERANKD_API_KEY", help="sent to both servers [env: RERANKD_API_KEY]"
+)
+@click.option("--pid", type=int, help="process of --url, to measure its memory")
+@click.option("--vs-pid", type=int, help="process of --vs, to measure its memory")
 @click.option(
     "--memory-graph",
     "graph",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="draw the memory of --pid over one round of each load into this SVG file",
+    help="write an SVG graph of --pid's memory over one round of each load",
 )
 def bench(  # noqa: PLR0913 - one parameter an option
     url: str,
@@ -106,8 +112,8 @@ def bench(  # noqa: PLR0913 - one parameter an option
     """Measure a running server, or two side by side.
 
     Every combination of --clients, --documents and --words is one load. In each round both
-    servers get the same requests, in turn, so that the ratio of a round says more than the
-    figures of a noisy machine. Prints a table to a person and JSONL to a pipe.
+    servers receive the same requests in turn, so a round's ratio is more reliable than the
+    figures of a noisy machine. Prints a table in a terminal and JSONL into a pipe.
     """
     servers = [Server(url=url, key=api_key, model=model, pid=pid)]
     if vs:
@@ -142,12 +148,12 @@ def _loads(
 
 def _draw(file: Path, server: Server, load: Load, seed: int) -> None:
     found = _measure(server, load, seed)
-    title = f"Resident memory, {load.clients} clients, {load.documents} documents a request"
+    title = f"Resident memory, {load.clients} clients, {load.documents} documents per request"
     memory_graph.write(file, found.samples, title)
     first, last = found.samples[len(found.samples) // 10][1], found.samples[-1][1]
     click.echo(
-        f"memory after a tenth of the requests {first / MEGABYTE:.1f} MB, "
-        f"at the end {last / MEGABYTE:.1f} MB",
+        f"memory after a tenth of the requests: {first / MEGABYTE:.1f} MB, "
+        f"at the end: {last / MEGABYTE:.1f} MB",
         err=True,
     )
 
@@ -171,7 +177,7 @@ def _measure(server: Server, load: Load, seed: int) -> Measured:
     found = asyncio.run(run(server, load, bodies(load, seed, server.model)))
     if not found.latencies:
         reason = found.errors[0] if found.errors else "no requests"
-        raise click.ClickException(f"{server.url} answered no request: {reason}")
+        raise click.ClickException(f"{server.url} failed every request: {reason}")
     return found
 
 

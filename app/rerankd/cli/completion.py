@@ -25,10 +25,10 @@ class _Script(BashComplete):
 @click.command()
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
-    """Print the script that completes rerankd in a SHELL.
+    """Print the completion script for a shell.
 
-    For bash: eval "$(rerankd completion bash)" in ~/.bashrc; zsh the same in ~/.zshrc; fish:
-    rerankd completion fish > ~/.config/fish/completions/rerankd.fish
+    For bash, put eval "$(rerankd completion bash)" into ~/.bashrc; for zsh, the same into
+    ~/.zshrc. For fish: rerankd completion fish > ~/.config/fish/completions/rerankd.fish
     """
     found = _Script if shell == "bash" else get_completion_class(shell)
     if found is None:

@@ -17,7 +17,7 @@ from rerankd.settings import SECRET, Effective, table
 @click.command()
 @options.with_settings()
 def config(config_file: Path | None, **flags: Any) -> None:
-    """Print every setting's value and source: a table to a person, TOML to a pipe."""
+    """Print every setting's value and source, as a table in a terminal or TOML in a pipe."""
     effective = options.load(config_file, flags)
     if sys.stdout.isatty():
         Console().print(_as_table(effective))

@@ -39,7 +39,7 @@ class DeviceLine(Struct, frozen=True, tag_field="object", tag="device"):
 
 @click.command()
 def devices() -> None:
-    """List the devices llama.cpp sees: a table to a person, JSONL to a pipe."""
+    """List the devices llama.cpp sees, as a table in a terminal or JSONL in a pipe."""
     llama.start()  # what llama.cpp says of its backends is not for the terminal
     seen = ggml.survey()
     if sys.stdout.isatty():

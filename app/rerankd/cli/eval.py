@@ -62,17 +62,25 @@ class _Names(click.ParamType[tuple[str, ...]]):
 @click.option("--queries", type=_file, help="topics, instead of DATA: TSV (id, text) or JSONL")
 @click.option("--documents", type=_file, help="documents: TSV (id, text) or JSONL")
 @click.option("--qrels", type=_file, help="judgements in TREC's or BEIR's columns")
-@click.option("--run", type=_file, help="first-stage run in TREC's columns; none: the qrels' order")
-@click.option("--models", type=_Names(), default=(), help="what --model of `rerankd serve` takes")
-@click.option("--url", "urls", multiple=True, help="a running server to evaluate instead; repeat")
-@click.option("--pid", "pids", type=int, multiple=True, help="process of each --url, for memory")
+@click.option(
+    "--run", type=_file, help="first-stage run in TREC's columns; default: the order of the qrels"
+)
+@click.option(
+    "--models", type=_Names(), default=(), help="models, named as for --model of `rerankd serve`"
+)
+@click.option(
+    "--url", "urls", multiple=True, help="a running server to evaluate instead; repeat for several"
+)
+@click.option(
+    "--pid", "pids", type=int, multiple=True, help="process of each --url, to measure its memory"
+)
 @click.option("--api-key", envvar="RERANKD_API_KEY", help="sent to --url [env: RERANKD_API_KEY]")
 @click.option(
     "--depth",
     type=click.IntRange(1, MAX_CANDIDATES),
     default=DEPTH,
     show_default=True,
-    help="candidates of each query that are ranked",
+    help="candidates to rank per query",
 )
 @click.option(
     "--recall-at",
@@ -81,9 +89,11 @@ class _Names(click.ParamType[tuple[str, ...]]):
     show_default=True,
     help="the k of recall@k",
 )
-@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="of resampling")
-@click.option("--json", "as_json", is_flag=True, help="print JSON also to a terminal")
-@click.option("--csv", "as_csv", is_flag=True, help="print CSV, a line a model")
+@click.option(
+    "--seed", default=1, show_default=True, type=click.IntRange(0), help="seed of the resampling"
+)
+@click.option("--json", "as_json", is_flag=True, help="print JSON even in a terminal")
+@click.option("--csv", "as_csv", is_flag=True, help="print CSV, one line per model")
 @click.option(
     "--html", type=click.Path(dir_okay=False, path_type=Path), help="write a report with plots"
 )
@@ -108,14 +118,14 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     config_file: Path | None,
     **flags: Any,
 ) -> None:
-    """Compare models on judged queries: DATA is JSONL with a query and its documents a line.
+    """Compare models on judged queries: DATA is JSONL, one query with its documents per line.
 
     Each model ranks the same queries in turn; nDCG@10, MRR@10 and recall@k are compared with the
-    first-stage order. Prints a table to a person and JSON to a pipe. docs/evaluation.md tells the
-    formats and how to read the figures.
+    first-stage order. Prints a table in a terminal and JSON into a pipe. See docs/evaluation.md
+    for the formats and how to read the figures.
     """
     if as_json and as_csv:
-        raise click.UsageError("--json and --csv exclude each other")
+        raise click.UsageError("use either --json or --csv")
     if html is not None and not html.parent.is_dir():
         raise click.UsageError(f"--html: no folder {html.parent}")
     settings = options.load(config_file, flags).settings
@@ -142,7 +152,7 @@ def _trec_files(
     if queries and documents and qrels:
         return TrecFiles(queries=queries, documents=documents, qrels=qrels, run=run)
     if queries or documents or qrels or run:
-        raise click.UsageError("--queries, --documents and --qrels go together")
+        raise click.UsageError("--queries, --documents and --qrels must be used together")
     return None
 
 
@@ -169,7 +179,7 @@ def _servers(
 ) -> list[Contender]:
     """Return every model at every server, or each server's own where no model is named."""
     if pids and len(pids) != len(urls):
-        raise click.UsageError("give as many --pid as --url, in the same order")
+        raise click.UsageError("give one --pid for each --url, in the same order")
     contenders = []
     for at, url in enumerate(urls):
         _check(url)
@@ -190,13 +200,13 @@ def _check(url: str) -> None:
         raise click.UsageError("--url: not an http or https address")
     if parsed.userinfo:
         # It would stand in the report.
-        raise click.UsageError("--url: no password in the address, use --api-key")
+        raise click.UsageError("--url: the address must not contain a password; use --api-key")
 
 
 def _distinct(contenders: list[Contender]) -> list[Contender]:
     for name, times in Counter(one.name for one in contenders).items():
         if times > 1:
-            raise click.UsageError(f"{name} is named {times} times")
+            raise click.UsageError(f"{name} is given {times} times")
     return contenders
 
 

@@ -44,8 +44,8 @@ class Inspection(Struct, frozen=True, kw_only=True, omit_defaults=True):
 @click.command()
 @click.argument("model", shell_complete=complete_model)
 @click.option("--load", is_flag=True, help="also load it and score a known pair")
-@click.option("--as", "known_as", metavar="ID", help="judge the file as this catalog entry says")
-@click.option("--json", "as_json", is_flag=True, help="print JSON also to a person")
+@click.option("--as", "known_as", metavar="ID", help="judge the file by this catalog entry")
+@click.option("--json", "as_json", is_flag=True, help="print JSON even in a terminal")
 @options.with_settings(options.MODEL_OPTIONS - {"model", "model_id"})
 def inspect(
     model: str,
@@ -57,7 +57,7 @@ def inspect(
 ) -> None:
     """Print the verdict on MODEL: a file, a catalog id, or hf:owner/repo:file.gguf.
 
-    The exit code is 0 for a file that can be served and 2 for any other.
+    The exit status is 0 if the file can be served, otherwise 2.
     """
     settings = options.load(config_file, flags).settings
     resolved = _as_known(model, known_as, settings) if known_as else resolve_model(model, settings)
@@ -71,7 +71,7 @@ def _as_known(path: str, known_as: str, settings: Settings) -> ResolvedModel:
     manifest = find_manifest(known_as, settings)
     if manifest is None:
         raise ModelNotFound(
-            f"no model {known_as!r} in the catalog; rerankd models lists it", param="as"
+            f"no model {known_as!r} in the catalog; `rerankd models` lists them", param="as"
         )
     return ResolvedModel(Path(path), manifest)
 

@@ -39,7 +39,7 @@ class Expiry(click.ParamType[int]):
             day = now + timedelta(**{UNITS[found[2]]: int(found[1])}) if found else None
             moment = day or datetime.fromisoformat(value).astimezone()
         except (ValueError, OverflowError):
-            self.fail(f"{value!r} is neither a time such as 30d nor a day", param, ctx)
+            self.fail(f"{value!r} is neither a duration such as 30d nor a date", param, ctx)
         if moment <= now:
             self.fail(f"{value!r} is not in the future", param, ctx)
         return int(moment.timestamp())
@@ -47,12 +47,12 @@ class Expiry(click.ParamType[int]):
 
 @click.group()
 def keys() -> None:
-    """Make, list and revoke API keys. A running server notices with the next request."""
+    """Create, list and revoke API keys. A running server notices at the next request."""
 
 
 @keys.command("create")
 @click.argument("name")
-@click.option("--expires", type=Expiry(), help="12h, 30d, 8w or a day; default: never")
+@click.option("--expires", type=Expiry(), help="12h, 30d, 8w or a date; default: never")
 @click.option(
     "--scope",
     "scopes",
@@ -60,15 +60,20 @@ def keys() -> None:
     multiple=True,
     default=("inference",),
     show_default=True,
-    help="what it may be used for; may be given twice",
+    help="what the key allows; repeat for both",
 )
-@click.option("--model", "models", multiple=True, help="a model it may rank with; default: all")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    help="a model the key works with; repeatable; default: all",
+)
 @click.option("--requests-per-minute", type=click.IntRange(0), help="0: no limit")
 @click.option("--tokens-per-minute", type=click.IntRange(0), help="0: no limit")
 @click.option("--concurrent-requests", type=click.IntRange(0), help="0: no limit")
 @options.with_settings({"state_dir"})
 def create_key(name: str, config_file: Path | None, state_dir: str | None, **given: Any) -> None:
-    """Make a key called NAME and print it, this once, on standard output."""
+    """Create a key called NAME and print it to standard output. It is never shown again."""
     store = _store(config_file, state_dir)
     body = {**given, "name": name, "scopes": list(given["scopes"])}
     body["models"] = list(given["models"]) or None
@@ -78,16 +83,18 @@ def create_key(name: str, config_file: Path | None, state_dir: str | None, **giv
         raise click.UsageError(str(error)) from error
     key, text = create(now=time.time(), **msgspec.structs.asdict(wire))
     if not _in_force(store) and "manage" not in key.scopes:
-        click.echo("no key manages the server over HTTP yet: that takes --scope manage", err=True)
+        click.echo(
+            "no key can manage the server over HTTP yet; create one with --scope manage", err=True
+        )
     keep(store, key, time.time())
-    click.echo(f"{key.id}: keep the key, it can't be shown again", err=True)
+    click.echo(f"{key.id}: store the key now; it cannot be shown again", err=True)
     click.echo(text)
 
 
 @keys.command("list")
 @options.with_settings({"state_dir"})
 def list_keys(config_file: Path | None, state_dir: str | None) -> None:
-    """List the keys, those of the settings as well: a table to a person, JSONL to a pipe."""
+    """List all keys, including those in the settings, as a table or, in a pipe, JSONL."""
     settings = options.load(config_file, {"state_dir": state_dir}).settings
     ring = ring_of(settings, Store(state_folder(settings)))
     ring.load()
@@ -107,16 +114,16 @@ def list_keys(config_file: Path | None, state_dir: str | None) -> None:
 @click.argument("ids", nargs=-1, required=True)
 @options.with_settings({"state_dir"})
 def revoke_keys(ids: tuple[str, ...], config_file: Path | None, state_dir: str | None) -> None:
-    """Refuse keys from now on, by their IDS or by how they begin."""
+    """Revoke keys, given by id or by the beginning of the key."""
     store = _store(config_file, state_dir)
     for named in ids:
         known = [one.id for one in store.api_keys() if named in {one.id, one.prefix}]
         if not known or not store.revoke_key(known[0], int(time.time())):
             shown = "this" if named.startswith(MARK) else repr(named)
-            raise NotFound(f"no API key {shown} is in force; rerankd keys list shows them")
+            raise NotFound(f"no active API key {shown}; `rerankd keys list` shows them")
         click.echo(f"{known[0]} revoked", err=True)
     if not _in_force(store):
-        click.echo("no key is left: a server on this machine alone asks for none now", err=True)
+        click.echo("no key is left: a server on loopback no longer requires one", err=True)
 
 
 def _store(config_file: Path | None, state_dir: str | None) -> Store:
@@ -128,7 +135,7 @@ def _in_force(store: Store) -> bool:
 
 
 def _row(key: Key) -> tuple[Text | str, ...]:
-    standing = "in force" if key.expires is None else f"until {_day(key.expires)}"
+    standing = "active" if key.expires is None else f"until {_day(key.expires)}"
     if key.expires is not None and key.expires <= time.time():
         standing = f"expired {_day(key.expires)}"
     if key.revoked is not None:

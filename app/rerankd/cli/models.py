@@ -60,16 +60,22 @@ class Details(Entry, frozen=True, kw_only=True):
 
 @click.group(cls=Listing)
 def models() -> None:
-    """Show the models of the catalog: all, those with WORDS in their description, or one."""
+    """Show models from the catalog: all, those that match WORDS, or one in detail."""
 
 
 @models.command(LIST)
 @click.argument("words", nargs=-1)
-@click.option("--language", default="", help="those for a language, by its code, e.g. de")
-@click.option("--license", "license_id", default="", help="those under a licence, e.g. MIT")
-@click.option("--max-memory", type=Bytes(), help="those that take no more, e.g. 2.5G or 800MiB")
-@click.option("--fits", "fitting", is_flag=True, help="those that fit the memory free now")
-@click.option("--url", envvar="RERANKD_URL", help="server to ask what runs [env: RERANKD_URL]")
+@click.option("--language", default="", help="only models for this language code, e.g. de")
+@click.option("--license", "license_id", default="", help="only models with this licence, e.g. MIT")
+@click.option(
+    "--max-memory",
+    type=Bytes(),
+    help="only models that need at most this much memory, e.g. 2.5G or 800MiB",
+)
+@click.option("--fits", "fitting", is_flag=True, help="only models that fit the free memory")
+@click.option(
+    "--url", envvar="RERANKD_URL", help="also show what this server runs [env: RERANKD_URL]"
+)
 @click.option("--api-key", envvar="RERANKD_API_KEY", help="for --url [env: RERANKD_API_KEY]")
 @options.with_settings({"catalog_dir"})
 def list_models(  # noqa: PLR0913 - one parameter an option
@@ -83,7 +89,7 @@ def list_models(  # noqa: PLR0913 - one parameter an option
     config_file: Path | None,
     **flags: Any,
 ) -> None:
-    """List models, those that take least memory first: a table to a person, JSONL to a pipe."""
+    """List models, smallest memory first, as a table in a terminal or JSONL in a pipe."""
     settings = options.load(config_file, flags).settings
     query = Query(
         search=" ".join(words),
@@ -107,15 +113,15 @@ def list_models(  # noqa: PLR0913 - one parameter an option
 @click.argument("model", shell_complete=complete_model)
 @options.with_settings({"catalog_dir"})
 def show(model: str, config_file: Path | None, **flags: Any) -> None:
-    """Print everything known of one MODEL: an id, an alias, or ID:VARIANT.
+    """Print everything about one MODEL: an id, an alias, or ID:VARIANT.
 
-    Text to a person, one JSON object to a pipe.
+    Prints text in a terminal and one JSON object into a pipe.
     """
     settings = options.load(config_file, flags).settings
     manifest = catalog.find(model, catalog.own_folder(settings.catalog_dir))
     if manifest is None:
         raise ModelNotFound(
-            f"no model {model!r} in the catalog; rerankd models lists it", param="model"
+            f"no model {model!r} in the catalog; `rerankd models` lists them", param="model"
         )
     found = details(manifest, catalog.available_memory(), sources.is_installed)
     if sys.stdout.isatty():

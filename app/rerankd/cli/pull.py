@@ -36,10 +36,10 @@ with_catalog = options.with_settings({"catalog_dir", "accept_license", "log_leve
 )
 @with_catalog
 def pull(models: tuple[str, ...], config_file: Path | None, **flags: Any) -> None:
-    """Download models and verify them; print the path of each.
+    """Download and verify models; print the path of each.
 
-    MODEL is an id of the catalog (id:VARIANT for another than its default),
-    hf:owner/repo:file.gguf or hf:owner/repo:Q4_K_M, both with @revision to pin them.
+    MODEL is a catalog id (id:VARIANT for a variant other than the default),
+    hf:owner/repo:file.gguf or hf:owner/repo:Q4_K_M, with @revision to pin the last two.
     """
     settings = options.load(config_file, flags).settings
     for model in models:
@@ -52,9 +52,9 @@ def pull(models: tuple[str, ...], config_file: Path | None, **flags: Any) -> Non
 )
 @with_catalog
 def rm(models: tuple[str, ...], config_file: Path | None, **flags: Any) -> None:
-    """Delete downloaded models and say what that freed.
+    """Delete downloaded models and print how much space that freed.
 
-    An id of the catalog stands for all its variants, id:VARIANT for one.
+    A catalog id deletes all its variants, id:VARIANT only one.
     """
     settings = options.load(config_file, flags).settings
     for model in models:
@@ -85,7 +85,7 @@ def _remove_model(model: str, settings: Settings) -> int:
         variants = (manifest.weights,) if one_variant else manifest.variants
         freed = hub.remove([file for one in variants for file in sources.remote_files(one)])
     if not freed:
-        raise ModelNotFound(f"{model}: nothing of it has been downloaded", param="model")
+        raise ModelNotFound(f"{model}: not downloaded", param="model")
     return freed
 
 
@@ -93,7 +93,7 @@ def _require_manifest(model: str, settings: Settings) -> Manifest:
     manifest = sources.find_manifest(model, settings)
     if manifest is None:
         raise ModelNotFound(
-            f"{model!r} is not in the catalog; give an id, or hf:owner/repo:file.gguf",
+            f"{model!r} is not in the catalog; give a catalog id or hf:owner/repo:file.gguf",
             param="model",
         )
     return manifest

@@ -72,7 +72,9 @@ class _Rank(click.Command):
 @click.command(cls=_Rank)
 @click.argument("query")
 @click.argument("files", nargs=-1, type=click.File(encoding="utf-8", errors="replace"))
-@click.option("--top-n", type=click.IntRange(min=0), default=0, help="how many to print; 0: all")
+@click.option(
+    "--top-n", type=click.IntRange(min=0), default=0, help="how many results to print; 0: all"
+)
 @click.option("--raw-scores", is_flag=True, help="print logits instead of probabilities")
 @click.option("--instruction", help="what counts as relevant, for models that take one")
 @click.option(
@@ -80,13 +82,13 @@ class _Rank(click.Command):
     "form",
     type=click.Choice(["auto", "lines", "jsonl"]),
     default="auto",
-    help='plain lines, or JSONL of strings or {"text": …}; auto looks at the first line',
+    help='plain lines, or JSONL of strings or {"text": …}; auto checks the first line',
 )
 @click.option(
     "--ray",
     is_flag=True,
     expose_value=False,
-    help="rank files of pairs on a Ray cluster instead: rerankd rank --ray --help",
+    help="rank files of pairs on a Ray cluster instead; see rerankd rank --ray --help",
 )
 @options.with_settings(options.MODEL_OPTIONS)
 @click.option("--log-level", default="warning", help="debug, info, warning or error")
@@ -100,9 +102,9 @@ def rank(  # noqa: PLR0913 - one parameter an option
     config_file: Path | None,
     **flags: Any,
 ) -> None:
-    """Rank the documents in FILES (default: standard input), one a line, by QUERY.
+    """Rank the documents in FILES (default: standard input), one per line, for QUERY.
 
-    Prints a table to a person and JSONL to a pipe.
+    Prints a table in a terminal and JSONL into a pipe.
     """
     settings = options.load(config_file, flags).settings
     lines = [line for file in files or (sys.stdin,) for line in read_lines(file, form)]

@@ -31,9 +31,9 @@ def ray() -> None:
 @ray.command()
 @options.with_settings()
 def serve(config_file: Path | None, **flags: Any) -> None:
-    """Put replicas onto the cluster, or change those that are there, and return when they serve.
+    """Start replicas on the cluster, or update those running, and return once they serve.
 
-    Old replicas go on until the new ones are ready. Every node listens on --host and --port.
+    Old replicas serve until the new ones are ready. Every node listens on --host and --port.
     """
     settings = options.load(config_file, flags).settings
     cluster = _cluster(settings)
@@ -50,7 +50,7 @@ def serve(config_file: Path | None, **flags: Any) -> None:
 @ray.command()
 @options.with_settings(ADDRESS)
 def status(config_file: Path | None, **flags: Any) -> None:
-    """Print what stands on the cluster, a JSON line each; exit with 1 unless all is well."""
+    """Print the cluster's state as JSON lines; exit with 1 unless everything is healthy."""
     settings = options.load(config_file, flags).settings
     cluster = _cluster(settings)
     cluster.connect(settings)
@@ -63,7 +63,7 @@ def status(config_file: Path | None, **flags: Any) -> None:
 @ray.command()
 @options.with_settings(ADDRESS)
 def stop(config_file: Path | None, **flags: Any) -> None:
-    """Take the replicas off the cluster; running requests finish."""
+    """Remove the replicas from the cluster after running requests finish."""
     settings = options.load(config_file, flags).settings
     cluster = _cluster(settings)
     cluster.connect(settings)
@@ -76,7 +76,7 @@ def stop(config_file: Path | None, **flags: Any) -> None:
     "--output",
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="folder for the scores; the same command again goes on where a run stopped",
+    help="folder for the scores; repeat the command to resume a run that stopped",
 )
 @click.option("--query-column", default="query", show_default=True, help="column of the query")
 @click.option(
@@ -84,13 +84,13 @@ def stop(config_file: Path | None, **flags: Any) -> None:
 )
 @click.option("--raw-scores", is_flag=True, help="write logits instead of probabilities")
 @click.option("--instruction", help="what counts as relevant, for models that take one")
-@click.option("--keep-texts", is_flag=True, help="write query and document beside the score")
+@click.option("--keep-texts", is_flag=True, help="also write the query and document")
 @click.option(
     "--part-rows",
     type=click.IntRange(min=1),
     default=5000,
     show_default=True,
-    help="rows of an output file, about: what a killed run may have to do again",
+    help="approximate rows per output file, which a killed run may have to repeat",
 )
 @options.with_settings(options.MODEL_OPTIONS | ADDRESS | {"replica_gpus"})
 @click.option("--log-level", default="warning", help="debug, info, warning or error")
@@ -106,10 +106,10 @@ def rank(  # noqa: PLR0913 - one parameter an option
     config_file: Path | None,
     **flags: Any,
 ) -> None:
-    """Score the (query, document) pairs of INPUTS, Parquet and JSONL files or folders of them.
+    """Score the (query, document) pairs in INPUTS: Parquet and JSONL files, or folders of them.
 
     Each node must see INPUTS and --output under the same paths. Rows keep their other columns,
-    and get source, position, score and error. Exits with 1 when rows have no score.
+    plus source, position, score and error. Exits with 1 if any row has no score.
     """
     settings = options.load(config_file, flags).settings
     batch = _module("rerankd.distributed.batch", settings)

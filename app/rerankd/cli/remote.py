@@ -40,12 +40,12 @@ def with_server(command: Command) -> Command:
 
 @click.command()
 @click.argument("model", shell_complete=complete_model)
-@click.option("--id", "deployment_id", help="name for requests; default: the model's own")
-@click.option("--pin", is_flag=True, help="never unload it for idle time or memory")
+@click.option("--id", "deployment_id", help="name for requests; default: the model's id")
+@click.option("--pin", is_flag=True, help="never unload it when idle or to free memory")
 @click.option(
-    "--option", "options", multiple=True, metavar="NAME=VALUE", help="a setting of its own"
+    "--option", "options", multiple=True, metavar="NAME=VALUE", help="a setting for this deployment"
 )
-@click.option("--wait/--no-wait", default=True, help="follow it until it is ready")
+@click.option("--wait/--no-wait", default=True, help="wait until it is ready")
 @with_server
 def deploy(  # noqa: PLR0913 - one parameter an option
     model: str,
@@ -56,7 +56,7 @@ def deploy(  # noqa: PLR0913 - one parameter an option
     url: str,
     api_key: str | None,
 ) -> None:
-    """Have a running server serve MODEL: a catalog id, a path there, or hf:owner/repo:file.gguf."""
+    """Add MODEL to a running server: a catalog id, a path there, or hf:owner/repo:file.gguf."""
     body = {"model": model, "id": deployment_id, "pinned": pin, "options": _options(options)}
     with _client(url, api_key) as client:
         found = msgspec.json.decode(_ask(client, "POST", "/v1/deployments", body), type=Status)
@@ -70,7 +70,7 @@ def deploy(  # noqa: PLR0913 - one parameter an option
 @click.command()
 @with_server
 def ps(url: str, api_key: str | None) -> None:
-    """List what a running server serves: a table to a person, JSONL to a pipe."""
+    """List a running server's deployments, as a table in a terminal or JSONL in a pipe."""
     _print(statuses(url, api_key))
 
 
@@ -78,7 +78,7 @@ def ps(url: str, api_key: str | None) -> None:
 @click.argument("ids", nargs=-1, required=True)
 @with_server
 def stop(ids: tuple[str, ...], url: str, api_key: str | None) -> None:
-    """Have a running server drain, free and forget deployments."""
+    """Drain, unload and remove deployments of a running server."""
     with _client(url, api_key) as client:
         for one in ids:
             _ask(client, "DELETE", f"/v1/deployments/{one}")
@@ -99,7 +99,7 @@ def _options(pairs: tuple[str, ...]) -> dict[str, str]:
         name = name.replace("-", "_")
         if not equals or name not in MODEL_SETTINGS:
             known = ", ".join(sorted(MODEL_SETTINGS))
-            raise click.BadParameter(f"{pair!r} is not NAME=VALUE with a name of: {known}")
+            raise click.BadParameter(f"{pair!r} is not NAME=VALUE; the names are {known}")
         found[name] = value
     return found
 
@@ -114,7 +114,7 @@ def _ask(client: httpx.Client, method: str, path: str, body: Any = None) -> byte
     try:
         response = client.request(method, path, json=body)
     except httpx.HTTPError as error:
-        raise ServerRefused(f"no answer from {client.base_url}: {error}") from error
+        raise ServerRefused(f"no response from {client.base_url}: {error}") from error
     if response.is_success:
         return response.content
     try:

@@ -64,8 +64,8 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise SettingsError(
-            f"can't listen on {host} port {port}: {error.strerror or error}; "
-            "give another --host or --port",
+            f"cannot listen on {host} port {port}: {error.strerror or error}; "
+            "choose another --host or --port",
             param="port",
         ) from error
     shown = f"[{host.strip('[]')}]" if family == socket.AF_INET6 else host
@@ -92,7 +92,9 @@ class _Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._service.abort if again else self._stop)
 
     def _stop(self) -> None:
-        logger.info("stopping: running requests have %g s", self._service.settings.drain_timeout)
+        logger.info(
+            "stopping: running requests have %g s to finish", self._service.settings.drain_timeout
+        )
         self._service.drain()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

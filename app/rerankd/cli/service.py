@@ -19,7 +19,7 @@ MARK = "# Written by `rerankd service install`."
 TEMPLATES = Path(__file__).parent / "systemd"
 ENVIRONMENT = """\
 # Settings of the rerankd service: see `rerankd config` and docs/settings.md.
-# Restart it after a change. This file may hold keys: leave it readable to its owner alone.
+# Restart the service after a change. This file may contain keys: only its owner may read it.
 #RERANKD_MODEL=rerank-mini-en
 #RERANKD_HOST=127.0.0.1
 #RERANKD_API_KEYS=
@@ -42,11 +42,13 @@ def service() -> None:
 
 
 def _with_place(command: click.decorators.FC) -> click.decorators.FC:
-    user = click.option("--user", is_flag=True, help="a service of this user, not of the system")
+    user = click.option(
+        "--user", is_flag=True, help="a service for this user instead of the system"
+    )
     root = click.option(
         "--root",
         type=click.Path(file_okay=False, path_type=Path),
-        help="folder of another system, such as an image; systemctl is not called",
+        help="root folder of another system, such as an image; systemctl is not run",
     )
     return user(root(command))
 
@@ -55,12 +57,12 @@ def _with_place(command: click.decorators.FC) -> click.decorators.FC:
 @_with_place
 @click.option("--now", is_flag=True, help="also enable and start it")
 def install(*, user: bool, root: Path | None, now: bool) -> None:
-    """Write the unit for this very command, and a file for settings; say what to do next.
+    """Write a unit for this command and a settings file; print the next steps.
 
-    Settings that are there stay. A unit that something else wrote is left alone, with an error.
+    Existing settings are kept. A unit that rerankd did not write is never overwritten.
     """
     if now and root is not None:
-        raise click.UsageError("--now starts a service of this system: leave out --root")
+        raise click.UsageError("--now cannot be used with --root")
     place = place_of(user=user, root=root)
     command = own_command()
     if not user:
@@ -70,9 +72,9 @@ def install(*, user: bool, root: Path | None, now: bool) -> None:
     try:
         _write(place, text)
     except OSError as error:
-        hint = "" if user else "; as root, or with --user"
+        hint = "" if user else "; run as root, or use --user"
         raise StateError(f"can't write {error.filename}: {error.strerror}{hint}") from error
-    click.echo(f"{place.unit} written; settings and keys: {place.environment}", err=True)
+    click.echo(f"wrote {place.unit}; settings and keys are in {place.environment}", err=True)
     steps = (("daemon-reload",), ("enable", "--now", UNIT))
     if now:
         for words in steps:
@@ -99,11 +101,11 @@ def uninstall(*, user: bool, root: Path | None) -> None:
         raise StateError(f"can't remove {place.unit}: {error.strerror}") from error
     if root is None:
         _systemctl(place, ("daemon-reload",))
-    click.echo(f"{place.unit} removed; {place.environment} and the state stay", err=True)
+    click.echo(f"removed {place.unit}; kept {place.environment} and the state", err=True)
 
 
 @service.command()
-@click.option("--user", is_flag=True, help="the unit of a user's service")
+@click.option("--user", is_flag=True, help="print the unit of a user's service")
 def show(*, user: bool) -> None:
     """Print the unit that `install` would write."""
     click.echo(unit_of(own_command(), user=user), nl=False)
@@ -150,21 +152,21 @@ def require_reachable(command: Sequence[str]) -> None:
         paths.add(Path(sys.prefix))
     for path in paths:
         if any(path.is_relative_to(folder) for folder in HIDDEN):
-            raise SettingsError(f"{path} is in a folder that services don't see; {ADVICE}")
+            raise SettingsError(f"{path} is in a folder that services cannot see; {ADVICE}")
         for part in (*reversed(path.parents), path):
             if not part.stat().st_mode & 0o001:
-                raise SettingsError(f"{part} is closed to a user of the service's own; {ADVICE}")
+                raise SettingsError(f"{part} cannot be entered by the service's user; {ADVICE}")
 
 
 ADVICE = (
     "install rerankd for everyone (pipx install --global rerankd, or the single binary in "
-    "/usr/local/bin), or take --user"
+    "/usr/local/bin), or use --user"
 )
 
 
 def _quoted(word: str) -> str:
     if any(mark in word for mark in "$\"'\\") or not word.isprintable():
-        raise SettingsError(f"systemd can't start a command with such a path: {word!r}")
+        raise SettingsError(f"systemd cannot start a command with this path: {word!r}")
     escaped = word.replace("%", "%%")
     return f'"{escaped}"' if " " in word else escaped
 
@@ -175,7 +177,7 @@ def _require_ours(unit: Path) -> None:
     except OSError as error:
         raise StateError(f"can't read {unit}: {error.strerror}") from error
     if not ours or unit.is_symlink():
-        raise StateError(f"{unit} was not written by rerankd; it stays as it is")
+        raise StateError(f"{unit} was not written by rerankd and was left unchanged")
 
 
 def _write(place: Place, text: str) -> None:
@@ -197,7 +199,7 @@ def _write(place: Place, text: str) -> None:
 
 def _warn_if_open(path: Path) -> None:
     if path.stat().st_mode & 0o077:
-        click.echo(f"others may read {path}: chmod 600 {path}", err=True)
+        click.echo(f"others can read {path}: run chmod 600 {path}", err=True)
 
 
 def _systemctl(place: Place, words: Sequence[str]) -> None:
@@ -205,7 +207,7 @@ def _systemctl(place: Place, words: Sequence[str]) -> None:
     command = ("systemctl", *place.flags, *words)
     found = shutil.which("systemctl")
     if found is None:
-        raise StateError("there is no systemctl here; " + UNIT + " was not told to systemd")
+        raise StateError("systemctl not found; " + UNIT + " was not announced to systemd")
     done = subprocess.run((found, *command[1:]), check=False)  # noqa: S603 - our own words
     if done.returncode:
-        raise StateError(f"{' '.join(command)} failed with {done.returncode}")
+        raise StateError(f"{' '.join(command)} failed with status {done.returncode}")

@@ -30,7 +30,7 @@ ACCEPTABLE = sorted(FILE_TYPES.keys() - LOSSLESS)
 
 @click.command()
 @click.argument("model", required=False, shell_complete=complete_model)
-@click.option("--seconds", default=110.0, show_default=True, help="time to take, about")
+@click.option("--seconds", default=110.0, show_default=True, help="approximate time to spend")
 @click.option(
     "--accept",
     type=click.Choice(ACCEPTABLE),
@@ -38,8 +38,10 @@ ACCEPTABLE = sorted(FILE_TYPES.keys() - LOSSLESS)
     help="also try weights of this type, which rounds them; it is chosen only where its scores"
     " are at least as near to the F32 ones as the file's own are",
 )
-@click.option("--forget", is_flag=True, help="go back to the defaults for this model")
-@click.option("--dry-run", is_flag=True, help="measure, and keep nothing")
+@click.option(
+    "--forget", is_flag=True, help="delete the result for this model and use the defaults"
+)
+@click.option("--dry-run", is_flag=True, help="measure without storing the result")
 @options.with_settings(TAKEN)
 def tune(  # noqa: PLR0913 - one parameter an option
     model: str | None,
@@ -50,19 +52,19 @@ def tune(  # noqa: PLR0913 - one parameter an option
     config_file: Path | None,
     **flags: Any,
 ) -> None:
-    """Measure workers, threads, step size, weights and flash attention for MODEL here.
+    """Find the fastest workers, threads, step size, weights and flash attention for MODEL.
 
     MODEL is a catalog id, a path or hf:owner/repo:file.gguf; default: the one that serve takes.
     The result is kept in the state folder, and serve uses it wherever you set nothing else.
     Weights are only re-encoded to F32, which loses nothing, unless you --accept more. Run it
-    on a machine that does nothing else. Prints a table to a person and JSONL to a pipe.
+    on a machine that does nothing else. Prints a table in a terminal and JSONL into a pipe.
     """
     own = options.load(config_file, {**flags, "model": model}).settings
     logs.configure("warning")  # each of some fifty loads would say the same
     resolved = sources.resolve_model(own.model, own)
     if forget:
         known = forget_tuning(gguf_file.read(resolved.path), own)
-        click.echo("forgotten" if known else "nothing was tuned for this file", err=True)
+        click.echo("forgotten" if known else "there is no tuning result for this file", err=True)
         return
     name = sources.default_name(own.model, own)
     target = runtime.examine(name, resolved.path, resolved.manifest, own)

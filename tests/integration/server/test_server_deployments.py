@@ -261,7 +261,7 @@ def test_commands_tell_what_the_server_said() -> None:
     odd = CliRunner().invoke(cli.main, ["deploy", "x", "--option", "port=1"])
 
     assert [2, 2, 2, 2] == [done.exit_code for done in (silent, keyless, unknown, odd)]
-    assert "no answer from" in silent.stderr
+    assert "no response from" in silent.stderr
     assert "401: an API key is needed" in keyless.stderr
     assert "404: no model 'x' here" in unknown.stderr
     assert "is not NAME=VALUE" in odd.stderr

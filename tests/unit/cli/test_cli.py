@@ -292,7 +292,7 @@ def test_bench_without_a_server_says_so() -> None:
     result = invoke("bench", "--url", "http://127.0.0.1:9", "--rounds", "1")
 
     assert result.exit_code == 1
-    assert "answered no request" in result.stderr
+    assert "failed every request" in result.stderr
 
 
 def test_bench_counts_refusals_as_errors() -> None:

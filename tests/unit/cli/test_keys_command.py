@@ -139,7 +139,7 @@ def test_a_person_gets_each_key_in_words(tmp_path: Path) -> None:
     with console.capture() as shown:
         console.print(*rows["alive"])
     assert "2 at once" in shown.get()
-    assert rows["alive"][-1] == "in force"
+    assert rows["alive"][-1] == "active"
     assert str(rows["dead"][-1]).startswith("revoked ")
 
 

@@ -203,7 +203,7 @@ def test_pull_refuses_a_wrong_file(standin: HubStandin) -> None:
 def test_pull_of_an_unknown_id_says_what_it_takes(standin: HubStandin) -> None:
     """Neither an id nor a reference: the line shows the forms, and nobody is asked."""
     message = error_of(run_pull("nobody"), ModelNotFound)
-    assert message == "'nobody' is not in the catalog; give an id, or hf:owner/repo:file.gguf"
+    assert message == "'nobody' is not in the catalog; give a catalog id or hf:owner/repo:file.gguf"
     assert not standin.requests
 
 
@@ -257,7 +257,7 @@ def test_rm_takes_references_without_asking_the_hub(standin: HubStandin) -> None
 def test_rm_of_what_is_not_here_is_an_error(standin: HubStandin, model: str) -> None:
     """Nothing to remove, or nothing that was downloaded, is said as such."""
     message = error_of(run_rm(model), ModelNotFound)
-    assert message == f"{model}: nothing of it has been downloaded"
+    assert message == f"{model}: not downloaded"
     assert not standin.requests
 
 

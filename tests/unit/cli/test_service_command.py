@@ -120,7 +120,7 @@ def test_only_now_enables_the_service(tmp_path: Path, monkeypatch: pytest.Monkey
         "--user daemon-reload",
     ]
     fake.write_text("#!/bin/sh\nexit 3\n")
-    assert "failed with 3" in run("install", "--user", "--now").stderr
+    assert "failed with status 3" in run("install", "--user", "--now").stderr
 
 
 def test_a_command_that_the_service_s_user_can_t_run_is_refused(
@@ -131,11 +131,11 @@ def test_a_command_that_the_service_s_user_can_t_run_is_refused(
     inside.parent.mkdir(mode=0o700)
     inside.touch(mode=0o755)
     monkeypatch.setattr(command, "HIDDEN", (tmp_path,))
-    with pytest.raises(SettingsError, match=r"services don't see.*--user"):
+    with pytest.raises(SettingsError, match=r"services cannot see.*--user"):
         command.require_reachable((str(inside),))
 
     monkeypatch.setattr(command, "HIDDEN", ())
-    with pytest.raises(SettingsError, match=r"is closed to.*--user"):
+    with pytest.raises(SettingsError, match=r"cannot be entered by.*--user"):
         command.require_reachable((str(inside),))
 
 
