@@ -18,7 +18,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import PurePosixPath
 
 from house_checkout import ROOT, Checkout, Definition, checkout
-from house_tables import REQUEST, WALKS
+from house_tables import HOPS, REQUEST, WALKS
 
 EVERY_MODULE_HAS = frozenset({"logger", "__all__"})
 """Names that mean the same in every module, so they are no duplicates."""
@@ -170,7 +170,7 @@ def missing(tree: Checkout) -> list[str]:
     """Return what house_tables.py names and this checkout lacks: places and functions."""
     column = tree.column
     places = [place for walk in WALKS.values() for place in walk[column]]
-    places += [f"{tree.package}/{step}" for step in REQUEST[column]]
+    places += [f"{tree.package}/{step}" for step in (*HOPS[column], *REQUEST[column])]
     return [place for place in dict.fromkeys(places) if not tree.has(place)]
 
 
@@ -196,7 +196,8 @@ def measured(tree: Checkout) -> dict[str, str]:
         "functions: median, 90th percentile": (
             f"{statistics.median(of_functions):g}, {statistics.quantiles(of_functions, n=10)[-1]:g}"
         ),
-        "a rerank request: functions, files, rooms entered": (
+        "hops of a rerank request from the route to the engine": str(len(HOPS[tree.column])),
+        "its way there and back: functions, files, rooms entered": (
             f"{len(path)}, {len({step.partition(':')[0] for step in path})}, {entered}"
         ),
         **{

@@ -8,6 +8,26 @@ from __future__ import annotations
 
 Columns = tuple[tuple[str, ...], tuple[str, ...]]
 
+HOPS: Columns = (
+    (
+        *("http/routes.py:rerank", "http/routes.py:_answer", "http/wire.py:unless_gone"),
+        *("http/routes.py:_rank_all", "http/limits.py:rank", "service.py:rank", "service.py:_rank"),
+        *("ranking.py:rank", "ranking.py:_score", "runtime.py:score", "scheduler.py:score"),
+        *("scheduler.py:_work", "scheduler.py:_run", "scheduler.py:_counted"),
+        "engine/encoder.py:run",
+    ),
+    (
+        *("http/routes.py:rerank", "http/routes.py:_answer", "http/disconnects.py:unless_gone"),
+        *("service.py:rank_many", "service.py:_rank", "ranking/ranker.py:rank"),
+        *("scheduling/scheduler.py:score", "scheduling/scheduler.py:_work"),
+        *("scheduling/steps.py:run_step", "scheduling/steps.py:_counted"),
+        "engine/backends/encoder.py:run",
+    ),
+)
+"""Functions that a rerank request is in while the engine runs its step, the outermost first.
+
+tests/unit/http/test_request_path.py compares the second column with a request that it sends."""
+
 REQUEST: Columns = (
     (
         *("http/routes.py:rerank", "http/wire.py:body_of", "dialects/table.py:recognise"),
@@ -30,8 +50,8 @@ REQUEST: Columns = (
         *("ranking/collector.py:take", "ranking/ranker.py:_result", "http/wire.py:render"),
     ),
 )
-"""Functions that an encoder's rerank request passes, in order: from the route to the engine and
-back to the answer. A file comes again where the request comes back to it."""
+"""Functions that the request passes, in order: from the route to the engine and back to the answer.
+A file comes again where the request comes back to it."""
 
 WALKS: dict[str, Columns] = {
     "encoder family": (

@@ -9,7 +9,7 @@ import pytest
 
 import house
 from house_checkout import checkout
-from house_tables import REQUEST, WALKS
+from house_tables import HOPS, REQUEST, WALKS
 from support.places import ROOT
 
 MADE = {
@@ -85,7 +85,7 @@ def test_a_place_is_a_file_or_a_name_in_it(made: house.Checkout) -> None:
 
 
 def test_tables_have_a_column_for_each_package() -> None:
-    assert {len(columns) for columns in (REQUEST, *WALKS.values())} == {2}
+    assert {len(columns) for columns in (HOPS, REQUEST, *WALKS.values())} == {2}
 
 
 def test_every_figure_of_this_checkout_is_measured() -> None:

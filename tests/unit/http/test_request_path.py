@@ -13,6 +13,7 @@ from typing import Any
 import rerankd
 from rerankd.domain import TokenIds
 
+from house_tables import HOPS
 from support.serving import FakeEngine, client_of, rerank, service_of
 
 PACKAGE = Path(rerankd.__file__).parent
@@ -81,5 +82,6 @@ def test_a_request_goes_straight_to_the_engine() -> None:
         assert rerank(client, query="q", documents=["one"]).status_code == 200
 
     rooms = [room for room, _ in groupby(hop.split("/")[0].split(":")[0] for hop in hops)]
+    assert hops == list(HOPS[1][:-1])  # the last one is the backend, a fake one here
     assert rooms == ROOMS, hops
     assert len(hops) + 1 <= MOST_HOPS, hops  # and the backend's own
