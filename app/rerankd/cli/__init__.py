@@ -30,14 +30,11 @@ COMMANDS = {
     "completion": "rerankd.cli.completion",
     "ray": "rerankd.cli.ray",
 }
-"""Each command and its module, which has it under the same name or the one in FUNCTIONS."""
-
-FUNCTIONS = {"eval": "evaluate"}
-"""A builtin's name is no name for a function."""
+"""Each command and its module, where the function of `serve` is called `serve_command`."""
 
 
-class Group(click.Group):
-    """Loads each command when it is named, and ends every error of ours in one line.
+class LazyGroup(click.Group):
+    """Loads each command when it is named, and ends every RerankdError in one line.
 
     A server should not carry the memory of what only `bench` and `rank` import.
     """
@@ -50,8 +47,7 @@ class Group(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(COMMANDS[cmd_name])
-        found = getattr(module, FUNCTIONS.get(cmd_name, cmd_name))
+        found = getattr(importlib.import_module(COMMANDS[cmd_name]), f"{cmd_name}_command")
         return found if isinstance(found, click.Command) else None
 
     def invoke(self, ctx: click.Context) -> object:
@@ -62,7 +58,7 @@ class Group(click.Group):
             sys.exit(2)
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="rerankd")
 def main() -> None:
     """Rerank documents by their relevance to a query with a GGUF model."""

@@ -22,9 +22,9 @@ class _Script(BashComplete):
         return ShellComplete.source(self)
 
 
-@click.command()
+@click.command("completion")
 @click.argument("shell", type=click.Choice(SHELLS))
-def completion(shell: str) -> None:
+def completion_command(shell: str) -> None:
     """Print the completion script for a shell.
 
     For bash, put eval "$(rerankd completion bash)" into ~/.bashrc; for zsh, the same into

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,41 +9,41 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from rerankd.cli import options
+from rerankd.cli import options, output
 from rerankd.settings import SECRET, Effective, table
 
 
-@click.command()
+@click.command("config")
 @options.with_settings()
-def config(config_file: Path | None, **flags: Any) -> None:
+def config_command(config_file: Path | None, **flags: Any) -> None:
     """Print every setting's value and source, as a table in a terminal or TOML in a pipe."""
     effective = options.load(config_file, flags)
-    if sys.stdout.isatty():
-        Console().print(_as_table(effective))
+    if output.is_terminal():
+        Console().print(_settings_table(effective))
     else:
-        click.echo(_as_toml(effective), nl=False)
+        click.echo(_settings_toml(effective), nl=False)
 
 
-def _shown(effective: Effective, name: str) -> Any:
+def _masked(effective: Effective, name: str) -> Any:
     value = getattr(effective.settings, name)
     return f"({len(value)} set)" if name in SECRET and value else value
 
 
-def _as_table(effective: Effective) -> Table:
+def _settings_table(effective: Effective) -> Table:
     grid = Table("setting", "value", "from")
     for setting in table():
-        value = _toml_value(_shown(effective, setting.name))
+        value = _toml_value(_masked(effective, setting.name))
         grid.add_row(setting.name, value, effective.sources[setting.name])
     return grid
 
 
-def _as_toml(effective: Effective) -> str:
+def _settings_toml(effective: Effective) -> str:
     lines = []
     for setting in table():
         source = effective.sources[setting.name]
         value = getattr(effective.settings, setting.name)
         hidden = setting.name in SECRET and bool(value)
-        shown = _toml_value(_shown(effective, setting.name))
+        shown = _toml_value(_masked(effective, setting.name))
         mark = "# " if hidden else ""
         lines.append(f"{mark}{setting.name} = {shown}  # {source}\n")
     return "".join(lines)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
-import msgspec
 from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
+from rerankd.cli import output
 from rerankd.engine.llama import binding as llama
 from rerankd.engine.llama import ggml
 from rerankd.engine.planning.devices import Device, Survey, missing_gpu, offload_targets, way_to_gpu
@@ -37,16 +35,13 @@ class DeviceLine(Struct, frozen=True, tag_field="object", tag="device"):
     offload: bool
 
 
-@click.command()
-def devices() -> None:
+@click.command("devices")
+def devices_command() -> None:
     """List the devices llama.cpp sees, as a table in a terminal or JSONL in a pipe."""
     llama.start()  # what llama.cpp says of its backends is not for the terminal
     seen = ggml.survey()
-    if sys.stdout.isatty():
-        show(seen, Console())
-    else:
-        lines = (build_line(seen), *device_lines(seen))
-        sys.stdout.buffer.writelines(msgspec.json.encode(line) + b"\n" for line in lines)
+    lines = (build_line(seen), *device_lines(seen))
+    output.print_results(lines, lambda console: show_devices(seen, console))
 
 
 def build_line(seen: Survey) -> BuildLine:
@@ -72,7 +67,7 @@ def device_lines(seen: Survey) -> list[DeviceLine]:
     ]
 
 
-def show(seen: Survey, console: Console) -> None:
+def show_devices(seen: Survey, console: Console) -> None:
     """Print the table and what stands below it."""
     grid = Table("device", "description", "type", "backend", "memory", "free", "takes layers")
     targets = offload_targets(seen)
@@ -82,8 +77,8 @@ def show(seen: Survey, console: Console) -> None:
             device.description,
             device.type,
             device.backend,
-            _memory(device, device.total_bytes),
-            _memory(device, device.free_bytes),
+            _gibibytes(device, device.total_bytes),
+            _gibibytes(device, device.free_bytes),
             "yes" if device in targets else "no",
         )
     console.print(grid)
@@ -94,5 +89,5 @@ def show(seen: Survey, console: Console) -> None:
         console.out(f"no GPU: {reason}; {way_to_gpu(seen)}", highlight=False)
 
 
-def _memory(device: Device, count: int) -> str:
+def _gibibytes(device: Device, count: int) -> str:
     return f"{count / 1024**3:.1f} GiB" if device.total_bytes else "unknown"

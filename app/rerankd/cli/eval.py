@@ -20,15 +20,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from rerankd.cli import options
+from rerankd.cli import options, output
 from rerankd.errors import InvalidRequest
-from rerankd.measuring.evaluation import rankers, report, trec
-from rerankd.measuring.evaluation.comparison import FIRST_STAGE, Comparison, Standing, Task, compare
+from rerankd.measuring.client import RerankServer
+from rerankd.measuring.evaluation import rankers, report
+from rerankd.measuring.evaluation.comparison import (
+    FIRST_STAGE,
+    Comparison,
+    Standing,
+    Task,
+    compare_contenders,
+)
 from rerankd.measuring.evaluation.data import MAX_CANDIDATES, Data, JsonlData
 from rerankd.measuring.evaluation.metrics import CUTOFF, Measures
 from rerankd.measuring.evaluation.rankers import Contender
-from rerankd.measuring.evaluation.survey import survey
-from rerankd.measuring.evaluation.trec import TrecFiles
+from rerankd.measuring.evaluation.survey import survey_data
+from rerankd.measuring.evaluation.trec import TrecFiles, read_trec
 from rerankd.measuring.evaluation.trial import Tick
 from rerankd.service import preflight
 from rerankd.settings import Settings
@@ -36,12 +43,12 @@ from rerankd.settings import Settings
 DEPTH = 100
 MOST_RECALL = 1000
 
-_file = click.Path(exists=True, dir_okay=False, path_type=Path)
-_OWN = frozenset({"model", "model_id", "log_level"})
+JUDGED_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+OWN_OPTIONS = frozenset({"model", "model_id", "log_level"})
 """Settings that this command has options of its own for, or leaves to each model."""
 
 
-class _Names(click.ParamType[tuple[str, ...]]):
+class ModelNames(click.ParamType[tuple[str, ...]]):
     """Names of models, comma-separated."""
 
     name = "ID[,ID…]"
@@ -58,15 +65,22 @@ class _Names(click.ParamType[tuple[str, ...]]):
 
 
 @click.command(name="eval")
-@click.argument("data", type=_file, required=False)
-@click.option("--queries", type=_file, help="topics, instead of DATA: TSV (id, text) or JSONL")
-@click.option("--documents", type=_file, help="documents: TSV (id, text) or JSONL")
-@click.option("--qrels", type=_file, help="judgements in TREC's or BEIR's columns")
+@click.argument("data", type=JUDGED_FILE, required=False)
 @click.option(
-    "--run", type=_file, help="first-stage run in TREC's columns; default: the order of the qrels"
+    "--queries", type=JUDGED_FILE, help="topics, instead of DATA: TSV (id, text) or JSONL"
+)
+@click.option("--documents", type=JUDGED_FILE, help="documents: TSV (id, text) or JSONL")
+@click.option("--qrels", type=JUDGED_FILE, help="judgements in TREC's or BEIR's columns")
+@click.option(
+    "--run",
+    type=JUDGED_FILE,
+    help="first-stage run in TREC's columns; default: the order of the qrels",
 )
 @click.option(
-    "--models", type=_Names(), default=(), help="models, named as for --model of `rerankd serve`"
+    "--models",
+    type=ModelNames(),
+    default=(),
+    help="models, named as for --model of `rerankd serve`",
 )
 @click.option(
     "--url", "urls", multiple=True, help="a running server to evaluate instead; repeat for several"
@@ -97,9 +111,9 @@ class _Names(click.ParamType[tuple[str, ...]]):
 @click.option(
     "--html", type=click.Path(dir_okay=False, path_type=Path), help="write a report with plots"
 )
-@options.with_settings(options.MODEL_OPTIONS - _OWN)
+@options.with_settings(options.MODEL_OPTIONS - OWN_OPTIONS)
 @click.option("--log-level", default="warning", help="debug, info, warning or error")
-def evaluate(  # noqa: PLR0913 - one parameter an option
+def eval_command(  # noqa: PLR0913 - one parameter an option
     data: Path | None,
     queries: Path | None,
     documents: Path | None,
@@ -131,22 +145,22 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     settings = options.load(config_file, flags).settings
     measures = Measures(recall_at)
     if urls:
-        contenders = _servers(urls, models, pids, api_key)
+        contenders = _server_contenders(urls, models, pids, api_key)
     else:
-        contenders = _local(models or (settings.model,), settings)
-    judged = _data(data, _trec_files(queries, documents, qrels, run), depth)
+        contenders = _local_contenders(models or (settings.model,), settings)
+    judged = _judged_data(data, _trec_files_of(queries, documents, qrels, run), depth)
     task = Task(
-        data=judged, measures=measures, known=survey(judged, measures), depth=depth, seed=seed
+        data=judged, measures=measures, known=survey_data(judged, measures), depth=depth, seed=seed
     )
-    found = asyncio.run(_compare(task, contenders))
-    _print(found, as_json=as_json, as_csv=as_csv)
+    found = asyncio.run(_compare_with_progress(task, contenders))
+    _print_comparison(found, as_json=as_json, as_csv=as_csv)
     if html is not None:
-        _write(html, report.page(found))
+        _write_page(html, report.page(found))
     if found.failed:
         sys.exit(1)
 
 
-def _trec_files(
+def _trec_files_of(
     queries: Path | None, documents: Path | None, qrels: Path | None, run: Path | None
 ) -> TrecFiles | None:
     if queries and documents and qrels:
@@ -156,25 +170,25 @@ def _trec_files(
     return None
 
 
-def _data(data: Path | None, files: TrecFiles | None, depth: int) -> Data:
+def _judged_data(data: Path | None, files: TrecFiles | None, depth: int) -> Data:
     if data and files:
         raise click.UsageError("give either DATA or --queries, --documents and --qrels")
     if files:
-        return trec.read(files, depth)
+        return read_trec(files, depth)
     if data:
         return JsonlData(data, depth)
     raise click.UsageError("give DATA, or --queries, --documents and --qrels")
 
 
-def _local(models: Sequence[str], settings: Settings) -> list[Contender]:
+def _local_contenders(models: Sequence[str], settings: Settings) -> list[Contender]:
     """Return the models of this process, each judged by its header where it is here already."""
     each = [msgspec.structs.replace(settings, model=model, model_id="") for model in models]
     for one in each:
         preflight(one)
-    return _distinct([rankers.in_process(one.model, one) for one in each])
+    return _require_distinct([rankers.in_process(one.model, one) for one in each])
 
 
-def _servers(
+def _server_contenders(
     urls: Sequence[str], models: Sequence[str], pids: Sequence[int], key: str | None
 ) -> list[Contender]:
     """Return every model at every server, or each server's own where no model is named."""
@@ -182,15 +196,16 @@ def _servers(
         raise click.UsageError("give one --pid for each --url, in the same order")
     contenders = []
     for at, url in enumerate(urls):
-        _check(url)
+        _require_plain_address(url)
         for model in models or (None,):
             name = url if model is None else f"{model} at {url}"
             pid = pids[at] if pids else None
-            contenders.append(rankers.running(name, url, model=model, key=key, pid=pid))
-    return _distinct(contenders)
+            server = RerankServer(url=url, key=key, model=model, pid=pid)
+            contenders.append(rankers.running(name, server))
+    return _require_distinct(contenders)
 
 
-def _check(url: str) -> None:
+def _require_plain_address(url: str) -> None:
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
@@ -203,14 +218,14 @@ def _check(url: str) -> None:
         raise click.UsageError("--url: the address must not contain a password; use --api-key")
 
 
-def _distinct(contenders: list[Contender]) -> list[Contender]:
+def _require_distinct(contenders: list[Contender]) -> list[Contender]:
     for name, times in Counter(one.name for one in contenders).items():
         if times > 1:
             raise click.UsageError(f"{name} is given {times} times")
     return contenders
 
 
-async def _compare(task: Task, contenders: Sequence[Contender]) -> Comparison:
+async def _compare_with_progress(task: Task, contenders: Sequence[Contender]) -> Comparison:
     """Compare under progress bars on stderr."""
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -228,28 +243,28 @@ async def _compare(task: Task, contenders: Sequence[Contender]) -> Comparison:
             bar = progress.add_task(name, total=documents)
             return lambda done: progress.advance(bar, done)
 
-        return await compare(task, contenders, begun)
+        return await compare_contenders(task, contenders, begun)
 
 
-def _print(found: Comparison, *, as_json: bool, as_csv: bool) -> None:
+def _print_comparison(found: Comparison, *, as_json: bool, as_csv: bool) -> None:
     for note in found.notes:
         click.echo(f"note: {note}", err=True)
     if as_csv:
-        click.echo(_as_csv(found), nl=False)
-    elif as_json or not sys.stdout.isatty():
-        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+        click.echo(_comparison_csv(found), nl=False)
     else:
-        Console().print(_as_table(found))
+        output.print_results(
+            [found], lambda console: console.print(_comparison_table(found)), as_json=as_json
+        )
 
 
-def _write(path: Path, page: str) -> None:
+def _write_page(path: Path, page: str) -> None:
     try:
         path.write_text(page, "utf-8")
     except OSError as error:
         raise InvalidRequest(f"{path}: {error.strerror}") from error
 
 
-def _as_table(found: Comparison) -> Table:
+def _comparison_table(found: Comparison) -> Table:
     names = [one.measure for one in found.first_stage.quality]
     # Narrow enough for 80 columns, where an interval breaks into two lines.
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
@@ -266,18 +281,18 @@ def _as_table(found: Comparison) -> Table:
     return table
 
 
-def _as_csv(found: Comparison) -> str:
+def _comparison_csv(found: Comparison) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     names = [one.measure for one in found.first_stage.quality]
     parts = [f"{name}{part}" for name in names for part in ("", " difference", " low", " high")]
     writer.writerow(["model", *parts, "documents_per_second", "p95_ms", "memory_mb", "truncated"])
     for one in (found.first_stage, *found.contenders):
-        writer.writerow(_csv_row(one))
+        writer.writerow(_csv_cells(one))
     return file.getvalue()
 
 
-def _csv_row(one: Standing) -> list[str | float | None]:
+def _csv_cells(one: Standing) -> list[str | float | None]:
     row: list[str | float | None] = [one.name]
     for each in one.quality:
         bounds = (None, None) if each.interval is None else (each.interval.low, each.interval.high)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
-from rerankd.cli import options
+from rerankd.cli import options, output
 from rerankd.cli.completion import complete_model
 from rerankd.deployments import load_check, runtime
 from rerankd.deployments.load_check import LoadCheckResult
@@ -41,13 +40,13 @@ class Inspection(Struct, frozen=True, kw_only=True, omit_defaults=True):
     check: LoadCheckResult | None = None
 
 
-@click.command()
+@click.command("inspect")
 @click.argument("model", shell_complete=complete_model)
 @click.option("--load", is_flag=True, help="also load it and score a known pair")
 @click.option("--as", "known_as", metavar="ID", help="judge the file by this catalog entry")
 @click.option("--json", "as_json", is_flag=True, help="print JSON even in a terminal")
 @options.with_settings(options.MODEL_OPTIONS - {"model", "model_id"})
-def inspect(
+def inspect_command(
     model: str,
     load: bool,
     known_as: str | None,
@@ -62,8 +61,9 @@ def inspect(
     settings = options.load(config_file, flags).settings
     resolved = _as_known(model, known_as, settings) if known_as else resolve_model(model, settings)
     header, verdict = judge_file(resolved)
-    check = _try(header, verdict, settings) if load else None
-    _print(_inspection(header, verdict, check), as_json=as_json or not sys.stdout.isatty())
+    check = _check_by_loading(header, verdict, settings) if load else None
+    found = _inspection(header, verdict, check)
+    output.print_results([found], lambda console: _show_inspection(found, console), as_json=as_json)
     gguf_file.require_reranker(header, verdict, accept_degraded=settings.accept_degraded)
 
 
@@ -76,7 +76,7 @@ def _as_known(path: str, known_as: str, settings: Settings) -> ResolvedModel:
     return ResolvedModel(Path(path), manifest)
 
 
-def _try(header: Header, verdict: Verdict, settings: Settings) -> LoadCheckResult:
+def _check_by_loading(header: Header, verdict: Verdict, settings: Settings) -> LoadCheckResult:
     gguf_file.require_reranker(header, verdict, accept_degraded=settings.accept_degraded)
     return load_check.check_load(runtime.Target("inspected", header, verdict, None), settings)
 
@@ -99,12 +99,8 @@ def _inspection(header: Header, verdict: Verdict, check: LoadCheckResult | None)
     )
 
 
-def _print(found: Inspection, *, as_json: bool) -> None:
-    if as_json:
-        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
-        sys.stdout.buffer.flush()
-        return
+def _show_inspection(found: Inspection, console: Console) -> None:
     grid = Table(show_header=False)
     for name, value in msgspec.to_builtins(found).items():
         grid.add_row(name, str(value))
-    Console().print(grid)
+    console.print(grid)

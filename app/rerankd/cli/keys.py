@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from rerankd.auth.keys import ALL_SCOPES, MARK, create, keep, ring_of
-from rerankd.cli import options
+from rerankd.cli import options, output
 from rerankd.dialects import management
 from rerankd.errors import NotFound
 from rerankd.settings import state_folder
 from rerankd.store import Key, Store
 
-UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+EXPIRY_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
 class Expiry(click.ParamType[int]):
@@ -36,7 +36,7 @@ class Expiry(click.ParamType[int]):
         found = re.fullmatch(r"(\d{1,4})([hdw])", value)
         now = datetime.now(UTC)
         try:
-            day = now + timedelta(**{UNITS[found[2]]: int(found[1])}) if found else None
+            day = now + timedelta(**{EXPIRY_UNITS[found[2]]: int(found[1])}) if found else None
             moment = day or datetime.fromisoformat(value).astimezone()
         except (ValueError, OverflowError):
             self.fail(f"{value!r} is neither a duration such as 30d nor a date", param, ctx)
@@ -45,12 +45,12 @@ class Expiry(click.ParamType[int]):
         return int(moment.timestamp())
 
 
-@click.group()
-def keys() -> None:
+@click.group("keys")
+def keys_command() -> None:
     """Create, list and revoke API keys. A running server notices at the next request."""
 
 
-@keys.command("create")
+@keys_command.command("create")
 @click.argument("name")
 @click.option("--expires", type=Expiry(), help="12h, 30d, 8w or a date; default: never")
 @click.option(
@@ -72,9 +72,11 @@ def keys() -> None:
 @click.option("--tokens-per-minute", type=click.IntRange(0), help="0: no limit")
 @click.option("--concurrent-requests", type=click.IntRange(0), help="0: no limit")
 @options.with_settings({"state_dir"})
-def create_key(name: str, config_file: Path | None, state_dir: str | None, **given: Any) -> None:
+def create_key_command(
+    name: str, config_file: Path | None, state_dir: str | None, **given: Any
+) -> None:
     """Create a key called NAME and print it to standard output. It is never shown again."""
-    store = _store(config_file, state_dir)
+    store = _opened_store(config_file, state_dir)
     body = {**given, "name": name, "scopes": list(given["scopes"])}
     body["models"] = list(given["models"]) or None
     try:
@@ -91,31 +93,26 @@ def create_key(name: str, config_file: Path | None, state_dir: str | None, **giv
     click.echo(text)
 
 
-@keys.command("list")
+@keys_command.command("list")
 @options.with_settings({"state_dir"})
-def list_keys(config_file: Path | None, state_dir: str | None) -> None:
+def list_keys_command(config_file: Path | None, state_dir: str | None) -> None:
     """List all keys, including those in the settings, as a table or, in a pipe, JSONL."""
     settings = options.load(config_file, {"state_dir": state_dir}).settings
     ring = ring_of(settings, Store(state_folder(settings)))
     ring.load()
     found = ring.keys
-    if not sys.stdout.isatty():
-        told = (msgspec.json.encode(management.key_reply_of(key)) for key in found)
-        sys.stdout.buffer.writelines(line + b"\n" for line in told)
-        return
-    names = [Column(name, no_wrap=True) for name in ("id", "key")]
-    grid = Table(names[0], "name", names[1], "scopes", "models", "limits", "last used", "standing")
-    for key in found:
-        grid.add_row(*_row(key))
-    Console().print(grid)
+    replies = map(management.key_reply_of, found)
+    output.print_results(replies, lambda console: _show_keys(found, console))
 
 
-@keys.command("revoke")
+@keys_command.command("revoke")
 @click.argument("ids", nargs=-1, required=True)
 @options.with_settings({"state_dir"})
-def revoke_keys(ids: tuple[str, ...], config_file: Path | None, state_dir: str | None) -> None:
+def revoke_keys_command(
+    ids: tuple[str, ...], config_file: Path | None, state_dir: str | None
+) -> None:
     """Revoke keys, given by id or by the beginning of the key."""
-    store = _store(config_file, state_dir)
+    store = _opened_store(config_file, state_dir)
     for named in ids:
         known = [one.id for one in store.api_keys() if named in {one.id, one.prefix}]
         if not known or not store.revoke_key(known[0], int(time.time())):
@@ -126,7 +123,7 @@ def revoke_keys(ids: tuple[str, ...], config_file: Path | None, state_dir: str |
         click.echo("no key is left: a server on loopback no longer requires one", err=True)
 
 
-def _store(config_file: Path | None, state_dir: str | None) -> Store:
+def _opened_store(config_file: Path | None, state_dir: str | None) -> Store:
     return Store(state_folder(options.load(config_file, {"state_dir": state_dir}).settings))
 
 
@@ -134,25 +131,33 @@ def _in_force(store: Store) -> bool:
     return any(key.revoked is None for key in store.api_keys())
 
 
-def _row(key: Key) -> tuple[Text | str, ...]:
-    standing = "active" if key.expires is None else f"until {_day(key.expires)}"
+def _show_keys(found: Sequence[Key], console: Console) -> None:
+    names = [Column(name, no_wrap=True) for name in ("id", "key")]
+    grid = Table(names[0], "name", names[1], "scopes", "models", "limits", "last used", "standing")
+    for key in found:
+        grid.add_row(*_key_cells(key))
+    console.print(grid)
+
+
+def _key_cells(key: Key) -> tuple[Text | str, ...]:
+    standing = "active" if key.expires is None else f"until {_local_time(key.expires)}"
     if key.expires is not None and key.expires <= time.time():
-        standing = f"expired {_day(key.expires)}"
+        standing = f"expired {_local_time(key.expires)}"
     if key.revoked is not None:
-        standing = f"revoked {_day(key.revoked)}"
+        standing = f"revoked {_local_time(key.revoked)}"
     return (
         key.id,
         Text(key.name),
         f"{key.prefix}…" if key.prefix else "",
         ", ".join(key.scopes),
         "all" if key.models is None else ", ".join(key.models),
-        _limits(key),
-        "never" if key.last_used is None else _day(key.last_used),
+        _limits_text(key),
+        "never" if key.last_used is None else _local_time(key.last_used),
         standing,
     )
 
 
-def _limits(key: Key) -> str:
+def _limits_text(key: Key) -> str:
     named = {
         "requests/min": key.requests_per_minute,
         "tokens/min": key.tokens_per_minute,
@@ -162,5 +167,5 @@ def _limits(key: Key) -> str:
     return ", ".join(own) or "the server's"
 
 
-def _day(moment: int) -> str:
+def _local_time(moment: int) -> str:
     return datetime.fromtimestamp(moment, UTC).astimezone().strftime("%Y-%m-%d %H:%M")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from rich.filesize import decimal
 from rich.table import Column, Table
 from rich.text import Text
 
-from rerankd.cli import options
+from rerankd.cli import options, output
 from rerankd.cli.completion import complete_model
 from rerankd.cli.remote import statuses
 from rerankd.errors import ModelNotFound
@@ -24,11 +23,11 @@ from rerankd.sources import resolve as sources
 from rerankd.sources.catalog import Entry, Installed, Manifest, Quality, Query
 
 LIST = "list"
-UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
-BINARY_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+DECIMAL_BYTES = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
+BINARY_BYTES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 
 
-class Bytes(click.ParamType[int]):
+class ByteCount(click.ParamType[int]):
     """A number of bytes such as 800M, 2.5G or 2GiB."""
 
     name = "bytes"
@@ -39,11 +38,11 @@ class Bytes(click.ParamType[int]):
         found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?) ?([kmgt]?)(i?)b?", str(value).lower())
         if found is None:
             self.fail(f"{value!r} is not a number of bytes such as 800M, 2.5G or 2GiB", param, ctx)
-        unit = (BINARY_UNITS if found[3] else UNITS)[found[2]]
+        unit = (BINARY_BYTES if found[3] else DECIMAL_BYTES)[found[2]]
         return round(float(found[1]) * unit)
 
 
-class Listing(click.Group):
+class ListingGroup(click.Group):
     """A group that lists when no command is named, so that search words can follow at once."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -58,18 +57,18 @@ class Details(Entry, frozen=True, kw_only=True):
     serve: tuple[str, ...]
 
 
-@click.group(cls=Listing)
-def models() -> None:
+@click.group("models", cls=ListingGroup)
+def models_command() -> None:
     """Show models from the catalog: all, those that match WORDS, or one in detail."""
 
 
-@models.command(LIST)
+@models_command.command(LIST)
 @click.argument("words", nargs=-1)
 @click.option("--language", default="", help="only models for this language code, e.g. de")
 @click.option("--license", "license_id", default="", help="only models with this licence, e.g. MIT")
 @click.option(
     "--max-memory",
-    type=Bytes(),
+    type=ByteCount(),
     help="only models that need at most this much memory, e.g. 2.5G or 800MiB",
 )
 @click.option("--fits", "fitting", is_flag=True, help="only models that fit the free memory")
@@ -78,7 +77,7 @@ def models() -> None:
 )
 @click.option("--api-key", envvar="RERANKD_API_KEY", help="for --url [env: RERANKD_API_KEY]")
 @options.with_settings({"catalog_dir"})
-def list_models(  # noqa: PLR0913 - one parameter an option
+def list_models_command(  # noqa: PLR0913 - one parameter an option
     words: Sequence[str],
     language: str,
     license_id: str,
@@ -103,16 +102,13 @@ def list_models(  # noqa: PLR0913 - one parameter an option
     if url:
         states = {one.model: one.state for one in statuses(url, api_key)}
         found = tuple(msgspec.structs.replace(one, state=states.get(one.id)) for one in found)
-    if sys.stdout.isatty():
-        Console().print(as_table(found))
-    else:
-        sys.stdout.buffer.writelines(msgspec.json.encode(entry) + b"\n" for entry in found)
+    output.print_results(found, lambda console: console.print(models_table(found)))
 
 
-@models.command()
+@models_command.command("show")
 @click.argument("model", shell_complete=complete_model)
 @options.with_settings({"catalog_dir"})
-def show(model: str, config_file: Path | None, **flags: Any) -> None:
+def show_model_command(model: str, config_file: Path | None, **flags: Any) -> None:
     """Print everything about one MODEL: an id, an alias, or ID:VARIANT.
 
     Prints text in a terminal and one JSON object into a pipe.
@@ -123,24 +119,21 @@ def show(model: str, config_file: Path | None, **flags: Any) -> None:
         raise ModelNotFound(
             f"no model {model!r} in the catalog; `rerankd models` lists them", param="model"
         )
-    found = details(manifest, catalog.available_memory(), sources.is_installed)
-    if sys.stdout.isatty():
-        show_details(found, Console())
-    else:
-        click.echo(msgspec.json.encode(found))
+    found = details_of(manifest, catalog.available_memory(), sources.is_installed)
+    output.print_results([found], lambda console: show_details(found, console))
 
 
-def details(manifest: Manifest, available: int | None, installed: Installed) -> Details:
+def details_of(manifest: Manifest, available: int | None, installed: Installed) -> Details:
     """Return all there is to tell of a model on a machine with `available` bytes of memory."""
     entry = catalog.entry_of(manifest, available, installed)
     return Details(
         **msgspec.structs.asdict(entry),
         overrides=manifest.overrides,
-        serve=serving(entry),
+        serve=serve_commands(entry),
     )
 
 
-def serving(entry: Entry) -> tuple[str, ...]:
+def serve_commands(entry: Entry) -> tuple[str, ...]:
     """Return the commands that serve a model's chosen variant, in their order."""
     chosen = next(one for one in entry.variants if one.name == entry.default)
     accept = " --accept-license" if entry.needs_acceptance else ""
@@ -149,7 +142,7 @@ def serving(entry: Entry) -> tuple[str, ...]:
     return (serve,) if chosen.installed else (f"rerankd pull {model}{accept}", serve)
 
 
-def as_table(found: Iterable[Entry]) -> Table:
+def models_table(found: Iterable[Entry]) -> Table:
     """Return the list for a terminal."""
     model = Column("model", no_wrap=True)
     grid = Table(model, "size", "memory", "fits", "licence", "languages", "quality", "here", "runs")
@@ -161,7 +154,7 @@ def as_table(found: Iterable[Entry]) -> Table:
             _yes_or_no(entry.fits),
             Text(f"{entry.license}{' (accept)' if entry.needs_acceptance else ''}"),
             " ".join(entry.languages),
-            Text(_short(entry.quality[0]) if entry.quality else ""),
+            Text(_short_quality(entry.quality[0]) if entry.quality else ""),
             _yes_or_no(entry.installed),
             entry.state or "",
         )
@@ -172,11 +165,11 @@ def _yes_or_no(answer: bool | None) -> str:
     return "?" if answer is None else "yes" if answer else "no"
 
 
-def _short(quality: Quality) -> str:
+def _short_quality(quality: Quality) -> str:
     return f"{quality.value:g} {quality.metric.split(',')[0]}"
 
 
-def _published(quality: Quality) -> str:
+def _full_quality(quality: Quality) -> str:
     return f"{quality.value:g} {quality.metric}, {quality.benchmark}"
 
 
@@ -185,20 +178,20 @@ def show_details(found: Details, console: Console) -> None:
     console.print(Text.assemble((found.title, "bold"), f" ({found.id})"))
     console.print(Text(found.description))
     facts = Table.grid(padding=(0, 2))
-    for name, value in _facts(found):
+    for name, value in _detail_rows(found):
         facts.add_row(Text(name, "dim"), Text(value))
     console.print(facts)
-    console.print(_variants(found))
+    console.print(_variants_table(found))
     for quality in found.quality:
         note = f"; {quality.note}" if quality.note else ""
-        console.print(Text(f"{_published(quality)} ({quality.source}{note})"))
+        console.print(Text(f"{_full_quality(quality)} ({quality.source}{note})"))
     for warning in found.warnings:
         console.print(Text(f"warning: {warning}", "yellow"))
     for command in found.serve:
         console.print(Text(f"$ {command}"), soft_wrap=True)
 
 
-def _facts(found: Details) -> tuple[tuple[str, str], ...]:
+def _detail_rows(found: Details) -> tuple[tuple[str, str], ...]:
     accept = "; needs --accept-license" if found.needs_acceptance else ""
     unsure = ", ".join(found.unverified)
     rows = (
@@ -215,7 +208,7 @@ def _facts(found: Details) -> tuple[tuple[str, str], ...]:
     return tuple(row for row in rows if row[1])
 
 
-def _variants(found: Details) -> Table:
+def _variants_table(found: Details) -> Table:
     file = Column("file", overflow="fold")
     grid = Table("variant", "size", "memory", "fits", "here", file, "not verified")
     for one in found.variants:

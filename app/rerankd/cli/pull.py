@@ -27,15 +27,16 @@ from rerankd.sources.hub.reference import parse_reference
 PROGRESS_LINES = 10
 """Lines of progress that a log gets for each stage of a file."""
 
+with_models = click.argument(
+    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_model
+)
 with_catalog = options.with_settings({"catalog_dir", "accept_license", "log_level"})
 
 
-@click.command()
-@click.argument(
-    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_model
-)
+@click.command("pull")
+@with_models
 @with_catalog
-def pull(models: tuple[str, ...], config_file: Path | None, **flags: Any) -> None:
+def pull_command(models: tuple[str, ...], config_file: Path | None, **flags: Any) -> None:
     """Download and verify models; print the path of each.
 
     MODEL is a catalog id (id:VARIANT for a variant other than the default),
@@ -46,12 +47,10 @@ def pull(models: tuple[str, ...], config_file: Path | None, **flags: Any) -> Non
         click.echo(_pull(model, settings))
 
 
-@click.command()
-@click.argument(
-    "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_model
-)
+@click.command("rm")
+@with_models
 @with_catalog
-def rm(models: tuple[str, ...], config_file: Path | None, **flags: Any) -> None:
+def rm_command(models: tuple[str, ...], config_file: Path | None, **flags: Any) -> None:
     """Delete downloaded models and print how much space that freed.
 
     A catalog id deletes all its variants, id:VARIANT only one.
@@ -115,7 +114,7 @@ def _progress_shown(model: str) -> Iterator[OnProgress]:
 
         def on_progress(now: FileProgress) -> None:
             total = now.amount.total or None
-            bars.update(task, completed=now.amount.done, total=total, detail=detail(now))
+            bars.update(task, completed=now.amount.done, total=total, detail=progress_text(now))
 
         yield on_progress
 
@@ -135,10 +134,10 @@ class ProgressLines:
         mark = (now.stage, now.file, PROGRESS_LINES * done // total)
         if mark != self._written:
             self._written = mark
-            click.echo(f"{self._model}: {detail(now)}", err=True)
+            click.echo(f"{self._model}: {progress_text(now)}", err=True)
 
 
-def detail(now: FileProgress) -> str:
+def progress_text(now: FileProgress) -> str:
     """Return stage, bytes, rate and time left in words, as far as they are known."""
     amount = now.amount
     parts = [f"{now.stage} {decimal(amount.done)} of {decimal(amount.total)}"]

@@ -16,21 +16,21 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from rerankd.cli import options
+from rerankd.cli import options, output
 from rerankd.domain import RankRequest
 from rerankd.errors import InvalidRequest
 from rerankd.ranking.collector import sigmoid
 from rerankd.service import Service, build, preflight
 from rerankd.settings import Settings
 
-Format = Literal["auto", "lines", "jsonl"]
+InputFormat = Literal["auto", "lines", "jsonl"]
 
-CHUNK = 64
+PROGRESS_DOCUMENTS = 64
 """Documents scored between two steps of the progress bar."""
-LONG_WORK = 2 * CHUNK
+LONG_WORK = 2 * PROGRESS_DOCUMENTS
 
 
-class Line(Struct, frozen=True):
+class InputLine(Struct, frozen=True):
     """A document and where it stood, 1-based."""
 
     text: str
@@ -38,7 +38,7 @@ class Line(Struct, frozen=True):
     line: int
 
 
-class Row(Struct, frozen=True):
+class RankedLine(Struct, frozen=True):
     """One line of the output."""
 
     rank: int
@@ -52,7 +52,7 @@ class _JsonDocument(Struct):
     text: str
 
 
-class _Rank(click.Command):
+class RankCommand(click.Command):
     """Hands `rank --ray` to `ray rank`, which takes pairs and no query."""
 
     def make_context(
@@ -64,12 +64,12 @@ class _Rank(click.Command):
     ) -> click.Context:
         if "--ray" not in args:
             return super().make_context(info_name, args, parent, **given)
-        pairs: click.Command = importlib.import_module("rerankd.cli.ray").rank
+        pairs: click.Command = importlib.import_module("rerankd.cli.ray").rank_pairs_command
         left = [one for one in args if one != "--ray"]
         return pairs.make_context(f"{info_name} --ray", left, parent, **given)
 
 
-@click.command(cls=_Rank)
+@click.command("rank", cls=RankCommand)
 @click.argument("query")
 @click.argument("files", nargs=-1, type=click.File(encoding="utf-8", errors="replace"))
 @click.option(
@@ -92,13 +92,13 @@ class _Rank(click.Command):
 )
 @options.with_settings(options.MODEL_OPTIONS)
 @click.option("--log-level", default="warning", help="debug, info, warning or error")
-def rank(  # noqa: PLR0913 - one parameter an option
+def rank_command(  # noqa: PLR0913 - one parameter an option
     query: str,
     files: Sequence[TextIO],
     top_n: int,
     raw_scores: bool,
     instruction: str | None,
-    form: Format,
+    form: InputFormat,
     config_file: Path | None,
     **flags: Any,
 ) -> None:
@@ -109,15 +109,12 @@ def rank(  # noqa: PLR0913 - one parameter an option
     settings = options.load(config_file, flags).settings
     lines = [line for file in files or (sys.stdin,) for line in read_lines(file, form)]
     request = RankRequest(query=query, documents=(), raw_scores=True, instruction=instruction)
-    logits = asyncio.run(_score(settings, request, [line.text for line in lines]))
-    rows = to_rows(lines, logits, top_n=top_n, raw_scores=raw_scores)
-    if sys.stdout.isatty():
-        Console().print(_as_table(rows))
-    else:
-        sys.stdout.buffer.writelines(msgspec.json.encode(row) + b"\n" for row in rows)
+    logits = asyncio.run(_score_texts(settings, request, [line.text for line in lines]))
+    rows = ranked_lines(lines, logits, top_n=top_n, raw_scores=raw_scores)
+    output.print_results(rows, lambda console: console.print(_ranking_table(rows)))
 
 
-def read_lines(file: TextIO, form: Format) -> list[Line]:
+def read_lines(file: TextIO, form: InputFormat) -> list[InputLine]:
     """Read a file's documents, blank lines left out.
 
     Raises InvalidRequest that names file and line where JSONL is not what it should be.
@@ -129,8 +126,8 @@ def read_lines(file: TextIO, form: Format) -> list[Line]:
     if form == "auto":
         form = "jsonl" if numbered and _is_json_document(numbered[0][1]) else "lines"
     if form == "lines":
-        return [Line(text, name, number) for number, text in numbered]
-    return [Line(_json_text(text, name, number), name, number) for number, text in numbered]
+        return [InputLine(text, name, number) for number, text in numbered]
+    return [InputLine(_json_text(text, name, number), name, number) for number, text in numbered]
 
 
 def _is_json_document(text: str) -> bool:
@@ -149,7 +146,9 @@ def _json_text(text: str, file: str, number: int) -> str:
     return document if isinstance(document, str) else document.text
 
 
-async def _score(settings: Settings, request: RankRequest, texts: Sequence[str]) -> list[float]:
+async def _score_texts(
+    settings: Settings, request: RankRequest, texts: Sequence[str]
+) -> list[float]:
     """Return each text's logit, scored in chunks: a score never depends on its neighbours."""
     if not texts:
         return []
@@ -162,7 +161,10 @@ async def _score(settings: Settings, request: RankRequest, texts: Sequence[str])
             transient=True,
             disable=len(texts) < LONG_WORK or not sys.stderr.isatty(),
         ) as progress:
-            chunks = [texts[start : start + CHUNK] for start in range(0, len(texts), CHUNK)]
+            chunks = [
+                texts[start : start + PROGRESS_DOCUMENTS]
+                for start in range(0, len(texts), PROGRESS_DOCUMENTS)
+            ]
             logits: list[float] = []
             for chunk in progress.track(chunks, description="ranking"):
                 logits += await _score_chunk(service, request, chunk)
@@ -181,13 +183,13 @@ async def _score_chunk(
     return [ranked.score for ranked in sorted(result.results, key=lambda one: one.index)]
 
 
-def to_rows(
-    lines: Sequence[Line], logits: Sequence[float], *, top_n: int, raw_scores: bool
-) -> list[Row]:
+def ranked_lines(
+    lines: Sequence[InputLine], logits: Sequence[float], *, top_n: int, raw_scores: bool
+) -> list[RankedLine]:
     """Return the output, best first, ties in input order."""
     order = sorted(range(len(lines)), key=lambda index: (-logits[index], index))
     return [
-        Row(
+        RankedLine(
             place,
             logits[index] if raw_scores else sigmoid(logits[index]),
             lines[index].text,
@@ -198,7 +200,7 @@ def to_rows(
     ]
 
 
-def _as_table(rows: Sequence[Row]) -> Table:
+def _ranking_table(rows: Sequence[RankedLine]) -> Table:
     grid = Table("#", "score", "document", "line")
     for row in rows:
         grid.add_row(

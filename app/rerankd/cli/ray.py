@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from rerankd import distributed
 from rerankd.auth.keys import ring_of
 from rerankd.cli import options
+from rerankd.cli.output import print_json
 from rerankd.http.guard import require_safe_binding
 from rerankd.service import preflight
 from rerankd.settings import Settings, allows_colours, state_folder
@@ -23,14 +23,14 @@ from rerankd.telemetry import log_format
 ADDRESS = frozenset({"ray_address"})
 
 
-@click.group()
-def ray() -> None:
+@click.group("ray")
+def ray_command() -> None:
     """Serve from a Ray cluster. Needs the extra `ray`: pip install 'rerankd[ray]'."""
 
 
-@ray.command()
+@ray_command.command("serve")
 @options.with_settings()
-def serve(config_file: Path | None, **flags: Any) -> None:
+def serve_on_ray_command(config_file: Path | None, **flags: Any) -> None:
     """Start replicas on the cluster, or update those running, and return once they serve.
 
     Old replicas serve until the new ones are ready. Every node listens on --host and --port.
@@ -47,22 +47,22 @@ def serve(config_file: Path | None, **flags: Any) -> None:
     click.echo(f"serving on port {settings.port} of {len(there.nodes)} nodes", err=True)
 
 
-@ray.command()
+@ray_command.command("status")
 @options.with_settings(ADDRESS)
-def status(config_file: Path | None, **flags: Any) -> None:
+def ray_status_command(config_file: Path | None, **flags: Any) -> None:
     """Print the cluster's state as JSON lines; exit with 1 unless everything is healthy."""
     settings = options.load(config_file, flags).settings
     cluster = _cluster(settings)
     cluster.connect(settings)
     found = cluster.status()
-    sys.stdout.buffer.writelines(msgspec.json.encode(one) + b"\n" for one in found)
+    print_json(*found)
     if not found or any(one.state != "RUNNING" for one in found):
         sys.exit(1)
 
 
-@ray.command()
+@ray_command.command("stop")
 @options.with_settings(ADDRESS)
-def stop(config_file: Path | None, **flags: Any) -> None:
+def stop_on_ray_command(config_file: Path | None, **flags: Any) -> None:
     """Remove the replicas from the cluster after running requests finish."""
     settings = options.load(config_file, flags).settings
     cluster = _cluster(settings)
@@ -70,7 +70,7 @@ def stop(config_file: Path | None, **flags: Any) -> None:
     cluster.stop()
 
 
-@ray.command()
+@ray_command.command("rank")
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--output",
@@ -94,7 +94,7 @@ def stop(config_file: Path | None, **flags: Any) -> None:
 )
 @options.with_settings(options.MODEL_OPTIONS | ADDRESS | {"replica_gpus"})
 @click.option("--log-level", default="warning", help="debug, info, warning or error")
-def rank(  # noqa: PLR0913 - one parameter an option
+def rank_pairs_command(  # noqa: PLR0913 - one parameter an option
     inputs: tuple[Path, ...],
     output: Path,
     query_column: str,
@@ -128,7 +128,7 @@ def rank(  # noqa: PLR0913 - one parameter an option
         click.echo(f"{done} of {every} parts, {speed:.1f} rows/s", err=True)
 
     found = batch.rank_pairs(inputs, output, settings, wanted, tell)
-    sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+    print_json(found)
     if found.failed:
         sys.exit(1)
 

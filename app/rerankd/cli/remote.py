@@ -9,9 +9,9 @@ from typing import Any
 import click
 import httpx
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
+from rerankd.cli import output
 from rerankd.cli.completion import complete_model
 from rerankd.deployments import Status
 from rerankd.dialects.error_format import ErrorReply
@@ -19,13 +19,13 @@ from rerankd.dialects.management import DeploymentList
 from rerankd.errors import ServerRefused
 from rerankd.settings import MODEL_SETTINGS
 
-PATIENCE = 60.0
+SERVER_SECONDS = 60.0
 SETTLED = frozenset({"ready", "failed", "absent"})
 
-Command = Callable[..., Any]
+ClickCommand = Callable[..., Any]
 
 
-def with_server(command: Command) -> Command:
+def with_server(command: ClickCommand) -> ClickCommand:
     """Add `--url` and `--api-key` to a command."""
     url = click.option(
         "--url",
@@ -38,7 +38,7 @@ def with_server(command: Command) -> Command:
     return url(key(command))
 
 
-@click.command()
+@click.command("deploy")
 @click.argument("model", shell_complete=complete_model)
 @click.option("--id", "deployment_id", help="name for requests; default: the model's id")
 @click.option("--pin", is_flag=True, help="never unload it when idle or to free memory")
@@ -47,7 +47,7 @@ def with_server(command: Command) -> Command:
 )
 @click.option("--wait/--no-wait", default=True, help="wait until it is ready")
 @with_server
-def deploy(  # noqa: PLR0913 - one parameter an option
+def deploy_command(  # noqa: PLR0913 - one parameter an option
     model: str,
     deployment_id: str | None,
     pin: bool,
@@ -57,27 +57,27 @@ def deploy(  # noqa: PLR0913 - one parameter an option
     api_key: str | None,
 ) -> None:
     """Add MODEL to a running server: a catalog id, a path there, or hf:owner/repo:file.gguf."""
-    body = {"model": model, "id": deployment_id, "pinned": pin, "options": _options(options)}
+    body = {"model": model, "id": deployment_id, "pinned": pin, "options": _parse_options(options)}
     with _client(url, api_key) as client:
         found = msgspec.json.decode(_ask(client, "POST", "/v1/deployments", body), type=Status)
         if wait:
             found = _follow(client, found)
-    _print([found])
+    _print_statuses([found])
     if found.state == "failed":
         sys.exit(1)
 
 
-@click.command()
+@click.command("ps")
 @with_server
-def ps(url: str, api_key: str | None) -> None:
+def ps_command(url: str, api_key: str | None) -> None:
     """List a running server's deployments, as a table in a terminal or JSONL in a pipe."""
-    _print(statuses(url, api_key))
+    _print_statuses(statuses(url, api_key))
 
 
-@click.command()
+@click.command("stop")
 @click.argument("ids", nargs=-1, required=True)
 @with_server
-def stop(ids: tuple[str, ...], url: str, api_key: str | None) -> None:
+def stop_command(ids: tuple[str, ...], url: str, api_key: str | None) -> None:
     """Drain, unload and remove deployments of a running server."""
     with _client(url, api_key) as client:
         for one in ids:
@@ -92,7 +92,7 @@ def statuses(url: str, api_key: str | None) -> list[Status]:
     return msgspec.json.decode(answer, type=DeploymentList).data
 
 
-def _options(pairs: tuple[str, ...]) -> dict[str, str]:
+def _parse_options(pairs: tuple[str, ...]) -> dict[str, str]:
     found: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -106,7 +106,7 @@ def _options(pairs: tuple[str, ...]) -> dict[str, str]:
 
 def _client(url: str, api_key: str | None) -> httpx.Client:
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    return httpx.Client(base_url=url, headers=headers, timeout=PATIENCE)
+    return httpx.Client(base_url=url, headers=headers, timeout=SERVER_SECONDS)
 
 
 def _ask(client: httpx.Client, method: str, path: str, body: Any = None) -> bytes:
@@ -126,7 +126,7 @@ def _ask(client: httpx.Client, method: str, path: str, body: Any = None) -> byte
 
 def _follow(client: httpx.Client, found: Status) -> Status:
     """Tell each change on standard error until the deployment is ready or failed."""
-    timeout = httpx.Timeout(PATIENCE, read=None)
+    timeout = httpx.Timeout(SERVER_SECONDS, read=None)
     with client.stream("GET", "/v1/deployments/events", timeout=timeout) as events:
         for line in events.iter_lines():
             if not line.startswith("data:"):
@@ -134,26 +134,29 @@ def _follow(client: httpx.Client, found: Status) -> Status:
             status = msgspec.json.decode(line.removeprefix("data:").strip(), type=Status)
             if status.id != found.id:
                 continue
-            click.echo(f"{status.id} {status.state}: {_told(status)}", err=True)
+            click.echo(f"{status.id} {status.state}: {_state_text(status)}", err=True)
             found = status
             if status.state in SETTLED:
                 break
     return found
 
 
-def _told(status: Status) -> str:
+def _state_text(status: Status) -> str:
     progress = status.progress
     if progress is None or not progress.total:
         return status.message
     return f"{status.message} {progress.done / progress.total:.0%} of {progress.total} bytes"
 
 
-def _print(found: list[Status]) -> None:
-    if not sys.stdout.isatty():
-        sys.stdout.buffer.writelines(msgspec.json.encode(one) + b"\n" for one in found)
-        return
+def _print_statuses(found: list[Status]) -> None:
+    output.print_results(found, lambda console: console.print(_statuses_table(found)))
+
+
+def _statuses_table(found: list[Status]) -> Table:
     grid = Table("id", "state", "message", "memory MB", "requests", "source")
     for one in found:
         memory = f"{one.memory_bytes / 1e6:.0f}"
-        grid.add_row(one.id, one.state, _told(one), memory, str(one.load.requests), one.source)
-    Console().print(grid)
+        grid.add_row(
+            one.id, one.state, _state_text(one), memory, str(one.load.requests), one.source
+        )
+    return grid

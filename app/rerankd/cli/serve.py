@@ -31,9 +31,9 @@ ANSWER_SECONDS = 5
 """What the answers to ended requests have to go out after the drain limit."""
 
 
-@click.command()
+@click.command("serve")
 @options.with_settings()
-def serve(config_file: Path | None, **flags: Any) -> None:
+def serve_command(config_file: Path | None, **flags: Any) -> None:
     """Serve a reranker over HTTP until SIGTERM or Ctrl-C."""
     settings = options.load(config_file, flags).settings
     log_format.configure(settings.log_level, settings.log_format, colours=allows_colours())

@@ -15,7 +15,7 @@ from msgspec import Struct
 from rerankd.errors import SettingsError, StateError
 
 UNIT = "rerankd.service"
-MARK = "# Written by `rerankd service install`."
+UNIT_MARK = "# Written by `rerankd service install`."
 TEMPLATES = Path(__file__).parent / "systemd"
 ENVIRONMENT = """\
 # Settings of the rerankd service: see `rerankd config` and docs/settings.md.
@@ -36,8 +36,8 @@ class Place(Struct, frozen=True):
     flags: tuple[str, ...]
 
 
-@click.group()
-def service() -> None:
+@click.group("service")
+def service_command() -> None:
     """Install, remove or show the systemd service."""
 
 
@@ -53,10 +53,10 @@ def _with_place(command: click.decorators.FC) -> click.decorators.FC:
     return user(root(command))
 
 
-@service.command()
+@service_command.command("install")
 @_with_place
 @click.option("--now", is_flag=True, help="also enable and start it")
-def install(*, user: bool, root: Path | None, now: bool) -> None:
+def install_command(*, user: bool, root: Path | None, now: bool) -> None:
     """Write a unit for this command and a settings file; print the next steps.
 
     Existing settings are kept. A unit that rerankd did not write is never overwritten.
@@ -70,7 +70,7 @@ def install(*, user: bool, root: Path | None, now: bool) -> None:
     text = unit_of(command, user=user)
     _require_ours(place.unit)
     try:
-        _write(place, text)
+        _write_files(place, text)
     except OSError as error:
         hint = "" if user else "; run as root, or use --user"
         raise StateError(f"can't write {error.filename}: {error.strerror}{hint}") from error
@@ -85,9 +85,9 @@ def install(*, user: bool, root: Path | None, now: bool) -> None:
         click.echo("  " + " ".join(("systemctl", *place.flags, *words)), err=True)
 
 
-@service.command()
+@service_command.command("uninstall")
 @_with_place
-def uninstall(*, user: bool, root: Path | None) -> None:
+def uninstall_command(*, user: bool, root: Path | None) -> None:
     """Stop the service and remove its unit. Settings, keys, state and models stay."""
     place = place_of(user=user, root=root)
     _require_ours(place.unit)
@@ -104,9 +104,9 @@ def uninstall(*, user: bool, root: Path | None) -> None:
     click.echo(f"removed {place.unit}; kept {place.environment} and the state", err=True)
 
 
-@service.command()
+@service_command.command("show")
 @click.option("--user", is_flag=True, help="print the unit of a user's service")
-def show(*, user: bool) -> None:
+def show_unit_command(*, user: bool) -> None:
     """Print the unit that `install` would write."""
     click.echo(unit_of(own_command(), user=user), nl=False)
 
@@ -139,7 +139,7 @@ def unit_of(command: Sequence[str], *, user: bool = False) -> str:
     name = "user.service" if user else "system.service"
     template = (TEMPLATES / name).read_text("utf-8")
     words = " ".join((*map(_quoted, command), "serve"))
-    return f"{MARK}\n" + template.replace("@COMMAND@", words)
+    return f"{UNIT_MARK}\n" + template.replace("@COMMAND@", words)
 
 
 def require_reachable(command: Sequence[str]) -> None:
@@ -173,14 +173,14 @@ def _quoted(word: str) -> str:
 
 def _require_ours(unit: Path) -> None:
     try:
-        ours = not unit.exists() or unit.read_text("utf-8", "replace").startswith(MARK)
+        ours = not unit.exists() or unit.read_text("utf-8", "replace").startswith(UNIT_MARK)
     except OSError as error:
         raise StateError(f"can't read {unit}: {error.strerror}") from error
     if not ours or unit.is_symlink():
         raise StateError(f"{unit} was not written by rerankd and was left unchanged")
 
 
-def _write(place: Place, text: str) -> None:
+def _write_files(place: Place, text: str) -> None:
     """Write the unit, and the file for settings unless it is there; its owner alone reads it."""
     for path in (place.unit, place.environment):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from rerankd import logs, settings
-from rerankd.cli import options
+from rerankd.cli import options, output
 from rerankd.cli.completion import complete_model
 from rerankd.deployments import runtime
 from rerankd.deployments.applied_tuning import AppliedTuning, forget_tuning, keep_tuning
 from rerankd.engine.llama.requantize import FILE_TYPES, LOSSLESS
 from rerankd.measuring.tuning.candidates import TuningTrial
 from rerankd.measuring.tuning.search import find_fastest
-from rerankd.settings import Settings
 from rerankd.sources import gguf as gguf_file
 from rerankd.sources import resolve as sources
 
@@ -28,7 +25,7 @@ TAKEN = (options.MODEL_OPTIONS | {"state_dir"}) - MEASURED - {"model", "model_id
 ACCEPTABLE = sorted(FILE_TYPES.keys() - LOSSLESS)
 
 
-@click.command()
+@click.command("tune")
 @click.argument("model", required=False, shell_complete=complete_model)
 @click.option("--seconds", default=110.0, show_default=True, help="approximate time to spend")
 @click.option(
@@ -43,7 +40,7 @@ ACCEPTABLE = sorted(FILE_TYPES.keys() - LOSSLESS)
 )
 @click.option("--dry-run", is_flag=True, help="measure without storing the result")
 @options.with_settings(TAKEN)
-def tune(  # noqa: PLR0913 - one parameter an option
+def tune_command(  # noqa: PLR0913 - one parameter an option
     model: str | None,
     seconds: float,
     accept: tuple[str, ...],
@@ -77,14 +74,15 @@ def tune(  # noqa: PLR0913 - one parameter an option
     result = find_fastest(target, own, seconds=seconds, accept=accept, on_trial=on_trial)
     if not dry_run:
         keep_tuning(target.header, own, result)
-    _print(trials, result, own, kept=not dry_run)
+    where = "not kept" if dry_run else f"kept in {settings.state_folder(own)}"
+    output.print_results(
+        (*trials, result), lambda console: _show_tuning(trials, result, where, console)
+    )
 
 
-def _print(trials: list[TuningTrial], result: AppliedTuning, own: Settings, *, kept: bool) -> None:
-    if not sys.stdout.isatty():
-        lines = [msgspec.json.encode(one) for one in (*trials, result)]
-        sys.stdout.buffer.writelines(line + b"\n" for line in lines)
-        return
+def _show_tuning(
+    trials: list[TuningTrial], result: AppliedTuning, where: str, console: Console
+) -> None:
     table = Table("knob", "candidate", "tokens/s", "ratio", "error", "chosen")
     for trial in trials:
         table.add_row(
@@ -95,7 +93,5 @@ def _print(trials: list[TuningTrial], result: AppliedTuning, own: Settings, *, k
             "" if trial.error is None else f"{trial.error:.4f}",
             "yes" if trial.chosen else "",
         )
-    console = Console()
     console.print(table)
-    where = f"kept in {settings.state_folder(own)}" if kept else "not kept"
     console.print(f"{result.ratio:.2f} times as fast as the defaults; {where}")

@@ -22,8 +22,9 @@ from pathlib import Path
 
 import httpx
 
-from rerankd.cli.bench import Line, compare
-from rerankd.measuring.bench.workload import Load, Server
+from rerankd.measuring.bench.rounds import BenchLine, compare_servers
+from rerankd.measuring.bench.workload import Workload
+from rerankd.measuring.client import RerankServer
 
 from support.places import DATA
 
@@ -33,14 +34,14 @@ CROSS_ENCODER = DATA / "models" / "cross-mini-en-q8_0.gguf"
 PATIENCE = 300
 CORES = "2"
 
-ONE_20 = Load(clients=1, documents=20, words=80, requests=12)
-ONE_200 = Load(clients=1, documents=200, words=80, requests=2)
-MANY_20 = Load(clients=8, documents=20, words=80, requests=24)
-MANY_200 = Load(clients=8, documents=200, words=80, requests=8)
-HALF = Load(clients=1, documents=20, words=80, requests=24, repeated=0.5)
-CAUSAL_60 = Load(clients=1, documents=8, words=60, requests=1)
-CAUSAL_400 = Load(clients=1, documents=3, words=400, requests=1)
-CAUSAL_LONG_QUERY = Load(clients=1, documents=8, words=60, requests=1, query_words=400)
+ONE_20 = Workload(clients=1, documents=20, words=80, requests=12)
+ONE_200 = Workload(clients=1, documents=200, words=80, requests=2)
+MANY_20 = Workload(clients=8, documents=20, words=80, requests=24)
+MANY_200 = Workload(clients=8, documents=200, words=80, requests=8)
+HALF = Workload(clients=1, documents=20, words=80, requests=24, repeated=0.5)
+CAUSAL_60 = Workload(clients=1, documents=8, words=60, requests=1)
+CAUSAL_400 = Workload(clients=1, documents=3, words=400, requests=1)
+CAUSAL_LONG_QUERY = Workload(clients=1, documents=8, words=60, requests=1, query_words=400)
 
 
 def rerankd(model: Path | str, port: int, *options: str) -> list[str]:
@@ -59,14 +60,16 @@ def llama_server(program: str, model: Path, port: int, slots: int, batch: int) -
 
 
 @contextmanager
-def running(command: Sequence[str], port: int, folder: Path | None = None) -> Iterator[Server]:
+def running(
+    command: Sequence[str], port: int, folder: Path | None = None
+) -> Iterator[RerankServer]:
     """Start a server, wait until it ranks, and stop it."""
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder)
         try:
             url = f"http://127.0.0.1:{port}"
             await_answer(process, url)
-            yield Server(url=url, pid=process.pid)
+            yield RerankServer(url=url, pid=process.pid)
         finally:
             process.terminate()
             process.wait(PATIENCE)
@@ -93,9 +96,9 @@ def rows_for(
     ours: Sequence[str],
     peer: Sequence[str],
     ports: tuple[int, int],
-    loads: Sequence[Load],
+    loads: Sequence[Workload],
     rounds: int,
-) -> Iterator[tuple[str, Line, Line]]:
+) -> Iterator[tuple[str, BenchLine, BenchLine]]:
     """Yield our line and the peer's for each load."""
     with ExitStack() as stack:
         servers = [
@@ -104,7 +107,7 @@ def rows_for(
         ]
         for load in loads:
             seed = time.time_ns() % 1_000_000
-            own, other = compare(servers, load, rounds, seed)
+            own, other = compare_servers(servers, load, rounds, seed)
             yield name, own, other
 
 
@@ -116,7 +119,7 @@ def free_port() -> int:
 
 def plan(
     arguments: argparse.Namespace, one: int, two: int
-) -> Iterator[tuple[str, list[str], list[str], list[Load]]]:
+) -> Iterator[tuple[str, list[str], list[str], list[Workload]]]:
     """Yield (peer, our command, its command, loads) for servers at two ports."""
     arguments.options = ["--accept-degraded", *arguments.options]  # no manifest vouches for a path
     tuned = ("--cache-bytes", "0", *arguments.options)
@@ -171,7 +174,7 @@ def main() -> None:
                         file.write(json.dumps({"peer": label, **told}) + "\n")
 
 
-def print_row(name: str, own: Line, other: Line) -> None:
+def print_row(name: str, own: BenchLine, other: BenchLine) -> None:
     """Print a row of the table."""
     low, high = own.ratio_range or (0.0, 0.0)
     cells = [

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter, PoolingType
 
-from rerankd.measuring.bench.workload import WORDS
+from rerankd.measuring.bench.workload import BENCH_WORDS
 
 from support.tiny_models import (
     CROSSING,
@@ -95,7 +95,7 @@ def add_vocabulary(writer: GGUFWriter) -> list[str]:
     """Add a byte-level vocabulary of the real size; return its tokens."""
     letters = _byte_letters()
     template = RERANK_TEMPLATE.replace("\n", " ").split()
-    words = ["yes", "no", *CROSSING, *(f" {word}" for word in (*WORDS, *template))]
+    words = ["yes", "no", *CROSSING, *(f" {word}" for word in (*BENCH_WORDS, *template))]
     merges: dict[str, None] = {}
     tokens = dict.fromkeys(letters)
     for word in words:

@@ -18,10 +18,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rerankd import cli, settings
-from rerankd.cli.bench import compare
-from rerankd.cli.rank import Line, to_rows
-from rerankd.measuring.bench.workload import Load, Measured, Server, bodies
-from rerankd.measuring.evaluation.rankers import resident
+from rerankd.cli.rank import InputLine, ranked_lines
+from rerankd.measuring.bench.rounds import compare_servers
+from rerankd.measuring.bench.workload import Measured, Workload, bodies
+from rerankd.measuring.client import RerankServer
+from rerankd.measuring.figures import resident_memory
 
 from support.fakes import LIMITS
 from support.places import ROOT
@@ -138,9 +139,9 @@ def test_rank_shows_a_table_to_a_person() -> None:
 
 def test_ties_keep_the_input_order() -> None:
     """Equal logits are ranked by line."""
-    lines = [Line(text, "f", number) for number, text in enumerate("abc", start=1)]
+    lines = [InputLine(text, "f", number) for number, text in enumerate("abc", start=1)]
 
-    ranked = to_rows(lines, [0.0, 1.0, 0.0], top_n=0, raw_scores=True)
+    ranked = ranked_lines(lines, [0.0, 1.0, 0.0], top_n=0, raw_scores=True)
 
     assert [row.text for row in ranked] == ["b", "a", "c"]
 
@@ -197,7 +198,7 @@ def test_bad_settings_end_in_one_line() -> None:
 
 def test_workload_is_reproducible_and_never_repeats() -> None:
     """The same seed gives the same bytes; no document comes twice."""
-    load = Load(clients=1, documents=20, words=30, requests=5)
+    load = Workload(clients=1, documents=20, words=30, requests=5)
 
     first, again, other = (bodies(load, seed) for seed in (1, 1, 2))
 
@@ -211,7 +212,7 @@ def test_workload_is_reproducible_and_never_repeats() -> None:
 @pytest.mark.parametrize(("share", "again"), [(0.5, 10), (1.0, 20), (0.0, 0)])
 def test_a_workload_may_repeat_documents(share: float, again: int) -> None:
     """Each request has so many documents of the one before, for the same query."""
-    load = Load(clients=1, documents=20, words=9, requests=4, query_words=30, repeated=share)
+    load = Workload(clients=1, documents=20, words=9, requests=4, query_words=30, repeated=share)
     asked = [json.loads(body) for body in bodies(load, 1)]
 
     for one, other in itertools.pairwise(asked):
@@ -274,9 +275,9 @@ def test_bench_compares_two_servers_in_turn() -> None:
         server_of(service_of(FakeEngine(limits=LARGE))) as one,
         server_of(service_of(FakeEngine(limits=LARGE))) as two,
     ):
-        load = Load(clients=2, documents=3, words=10, requests=4)
-        servers = [Server(url=one, pid=os.getpid()), Server(url=two)]
-        lines = compare(servers, load, rounds=3, seed=1)
+        load = Workload(clients=2, documents=3, words=10, requests=4)
+        servers = [RerankServer(url=one, pid=os.getpid()), RerankServer(url=two)]
+        lines = compare_servers(servers, load, rounds=3, seed=1)
 
     assert [one, two] == [line.url for line in lines]
     assert lines[0].ratio is not None
@@ -326,8 +327,8 @@ def test_percentiles_are_by_nearest_rank() -> None:
 
 def test_memory_of_a_process_is_read() -> None:
     """Our own process has memory, one that isn't has none."""
-    assert (resident(os.getpid()) or 0) > 1_000_000
-    assert resident(2**22 + 1) is None
+    assert (resident_memory(os.getpid()) or 0) > 1_000_000
+    assert resident_memory(2**22 + 1) is None
 
 
 # help

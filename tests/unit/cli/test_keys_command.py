@@ -133,7 +133,7 @@ def test_a_person_gets_each_key_in_words(tmp_path: Path) -> None:
     run(tmp_path, "create", "dead", "--expires", "1h")
     keys = {key.name: key for key in Store(tmp_path).api_keys()}
     Store(tmp_path).revoke_key(keys["dead"].id, int(time.time()))
-    rows = {key.name: command._row(key) for key in Store(tmp_path).api_keys()}
+    rows = {key.name: command._key_cells(key) for key in Store(tmp_path).api_keys()}
 
     console = Console(width=200)
     with console.capture() as shown:

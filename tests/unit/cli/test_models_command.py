@@ -14,7 +14,14 @@ from click.testing import CliRunner, Result
 from rich.console import Console, RenderableType
 
 from rerankd.cli import models as command
-from rerankd.cli.models import Bytes, as_table, details, models, serving, show_details
+from rerankd.cli.models import (
+    ByteCount,
+    details_of,
+    models_command,
+    models_table,
+    serve_commands,
+    show_details,
+)
 from rerankd.errors import ModelNotFound, SettingsError
 from rerankd.sources import catalog
 from rerankd.sources.catalog import Manifest, Query, Variant
@@ -37,7 +44,7 @@ shape = { layers = 1, width = 4, heads = 2 }
 
 def invoke(*arguments: str) -> Result:
     """Run the command in this process, with its output in a pipe."""
-    return CliRunner().invoke(models, arguments)
+    return CliRunner().invoke(models_command, arguments)
 
 
 def rows(*arguments: str) -> list[dict[str, Any]]:
@@ -113,7 +120,7 @@ def test_a_wrong_folder_is_an_error() -> None:
 def test_a_person_gets_a_table() -> None:
     """The table has sizes, memory, licence, languages and what is published, and marks licences."""
     found = catalog.entries(catalog.manifests(), Query(), 2 * 10**9, everything_here)
-    text = printed(as_table(found))
+    text = printed(models_table(found))
     for expected in ("bge-reranker-v2-m3", "438.4 MB", "zh en ja ko", "0.5526 nDCG@10"):
         assert expected in text
     assert "CC-BY-NC-4.0 (accept)" in text
@@ -124,7 +131,7 @@ def test_names_are_whole_on_a_narrow_terminal() -> None:
     """A long id is folded, not cut, where the terminal is narrow."""
     wanted = "jina-reranker-v2-base-multilingual"
     found = catalog.entries(catalog.manifests(), Query(search=wanted), None, everything_here)
-    lines = printed(as_table(found), width=80).splitlines()
+    lines = printed(models_table(found), width=80).splitlines()
     cells = [line.split("│")[1].strip() for line in lines if line.startswith("│")]
     assert "".join(cells).startswith(wanted)
 
@@ -132,7 +139,7 @@ def test_names_are_whole_on_a_narrow_terminal() -> None:
 def test_what_is_not_known_is_a_question_mark() -> None:
     """Where the machine doesn't tell its free memory the table doesn't either."""
     found = catalog.entries(catalog.manifests(), Query(search="lamar"), None, everything_here)
-    row = next(line for line in printed(as_table(found)).splitlines() if "lamar-600m" in line)
+    row = next(line for line in printed(models_table(found)).splitlines() if "lamar-600m" in line)
     assert [cell.strip() for cell in row.split("│")[4:5]] == ["?"]
     assert row.rstrip(" │").endswith("yes")
 
@@ -142,7 +149,7 @@ def test_texts_are_not_markup(own: str) -> None:
     manifest = catalog.find("own", Path(own))
     assert manifest
     console = Console(file=io.StringIO(), width=120)
-    show_details(details(manifest, 2 * 10**9, catalog.is_beside), console)
+    show_details(details_of(manifest, 2 * 10**9, catalog.is_beside), console)
     assert "[bold]Mine[/bold]" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -164,15 +171,15 @@ def test_texts_are_not_markup(own: str) -> None:
 )
 def test_a_size_takes_powers_of_1000_or_1024(text: str, expected: int) -> None:
     """Letters are powers of 1000, with an i powers of 1024."""
-    assert expected == Bytes().convert(text, None, None)
-    assert expected == Bytes().convert(expected, None, None)
+    assert expected == ByteCount().convert(text, None, None)
+    assert expected == ByteCount().convert(expected, None, None)
 
 
 @pytest.mark.parametrize("text", ["", "M", "-1", "1e9", "2 gold", "1.2.3", "9" * 20])
 def test_other_texts_are_no_bytes(text: str) -> None:
     """Anything else is refused with an example."""
     with pytest.raises(click.BadParameter, match="such as 800M"):
-        Bytes().convert(text, None, None)
+        ByteCount().convert(text, None, None)
     assert invoke("--max-memory", text).exit_code == 2
 
 
@@ -213,7 +220,7 @@ def shown(model: str) -> str:
     found = catalog.find(model)
     assert found is not None
     console = Console(file=io.StringIO(), width=160)
-    show_details(details(found, 2 * 10**9, catalog.is_beside), console)
+    show_details(details_of(found, 2 * 10**9, catalog.is_beside), console)
     return str(console.file.getvalue())  # type: ignore[attr-defined]
 
 
@@ -247,11 +254,11 @@ def test_what_is_here_needs_no_download() -> None:
     embedded, remote = (catalog.find(name) for name in (catalog.DEFAULT, "bge-reranker-base"))
     assert embedded is not None
     assert remote is not None
-    assert serving(catalog.entry_of(embedded, None, catalog.is_beside)) == (
+    assert serve_commands(catalog.entry_of(embedded, None, catalog.is_beside)) == (
         "rerankd serve --model rerank-mini-en:Q8_0",
     )
-    assert len(serving(catalog.entry_of(remote, None, catalog.is_beside))) == 2
-    assert len(serving(catalog.entry_of(remote, None, everything_here))) == 1
+    assert len(serve_commands(catalog.entry_of(remote, None, catalog.is_beside))) == 2
+    assert len(serve_commands(catalog.entry_of(remote, None, everything_here))) == 1
 
 
 def test_the_command_asks_what_it_is_wired_to(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from rerankd.errors import SettingsError
 @click.command()
 @click.option("--many", type=int, default=2, show_default=True, help="how many to count")
 @options.with_settings({"log_level"})
-def toy(many, config_file, log_level):
+def toy_command(many, config_file, log_level):
     """Count toys."""
     del config_file, log_level
     if many > 9:
@@ -33,13 +33,13 @@ def toy(many, config_file, log_level):
 @pytest.fixture(autouse=True)
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Add the command."""
-    (tmp_path / "toy_command.py").write_text(TOY)
+    (tmp_path / "toy_module.py").write_text(TOY)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setitem(cli.COMMANDS, "toy", "toy_command")
+    monkeypatch.setitem(cli.COMMANDS, "toy", "toy_module")
 
 
 def test_it_runs_with_its_own_options_and_those_of_settings() -> None:
-    """The name in COMMANDS is the function's name in the module."""
+    """In the module that COMMANDS names, the command's function is `toy_command`."""
     done = CliRunner().invoke(cli.main, ["toy", "--many", "3", "--log-level", "error"])
 
     assert (done.exit_code, done.output) == (0, "3\n")

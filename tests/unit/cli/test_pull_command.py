@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 from huggingface_hub import constants
 
-from rerankd.cli.pull import ProgressLines, detail, pull, rm
+from rerankd.cli.pull import ProgressLines, progress_text, pull_command, rm_command
 from rerankd.errors import DownloadError, ModelNotFound, RerankdError, SettingsError
 from rerankd.sources import catalog
 from rerankd.sources.hub.meter import DownloadProgress, FileProgress, Stage
@@ -113,11 +113,11 @@ def all_of(terminal: int) -> str:
 
 
 def run_pull(*arguments: str) -> Result:
-    return CliRunner().invoke(pull, arguments)
+    return CliRunner().invoke(pull_command, arguments)
 
 
 def run_rm(*arguments: str) -> Result:
-    return CliRunner().invoke(rm, arguments)
+    return CliRunner().invoke(rm_command, arguments)
 
 
 # pull
@@ -169,7 +169,7 @@ def test_pull_shows_a_person_a_bar(
     """On a terminal a bar with bytes is drawn; the path still goes to standard output."""
     terminal, end = pty.openpty()
     child = subprocess.Popen(
-        [sys.executable, "-c", "from rerankd.cli.pull import pull; pull()", "tiny"],
+        [sys.executable, "-c", "from rerankd.cli.pull import pull_command; pull_command()", "tiny"],
         stdout=subprocess.PIPE,
         stderr=end,
         cwd=ROOT,
@@ -288,7 +288,7 @@ def _progress(
 )
 def test_details_are_what_is_known(now: FileProgress, expected: str) -> None:
     """Bytes always, rate and time left once there are some."""
-    assert expected in detail(now)
+    assert expected in progress_text(now)
 
 
 def test_a_log_gets_a_line_for_each_tenth(capsys: pytest.CaptureFixture[str]) -> None:

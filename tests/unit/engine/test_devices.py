@@ -408,7 +408,7 @@ def test_a_type_of_device_nobody_knows_is_an_error(
 
 def test_the_command_prints_jsonl_to_a_pipe() -> None:
     """The build's line comes first, then one a device, the processor among them."""
-    result = CliRunner().invoke(command.devices)
+    result = CliRunner().invoke(command.devices_command)
 
     build, *devices = [json.loads(line) for line in result.stdout.splitlines()]
     assert result.exit_code == 0
@@ -423,7 +423,9 @@ def test_the_lines_tell_where_layers_go(monkeypatch: pytest.MonkeyPatch) -> None
     """Of several devices, those that would take layers are marked."""
     monkeypatch.setattr(ggml, "survey", lambda: seen(CUDA0, VULKAN0, CPU, backends=("CUDA", "CPU")))
 
-    lines = [json.loads(line) for line in CliRunner().invoke(command.devices).stdout.splitlines()]
+    lines = [
+        json.loads(line) for line in CliRunner().invoke(command.devices_command).stdout.splitlines()
+    ]
 
     assert [line["offload"] for line in lines[1:]] == [True, False, False]
     assert lines[1]["name"] == "CUDA0"
@@ -434,7 +436,7 @@ def test_the_lines_tell_where_layers_go(monkeypatch: pytest.MonkeyPatch) -> None
 def shown(survey: Survey) -> str:
     """Return what a person sees."""
     console = Console(file=io.StringIO(), width=160)
-    command.show(survey, console)
+    command.show_devices(survey, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

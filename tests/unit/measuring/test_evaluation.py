@@ -21,16 +21,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rerankd.errors import EngineFailure, InvalidRequest, RerankdError, SettingsError, Unavailable
+from rerankd.measuring.client import RerankClient, RerankServer
 from rerankd.measuring.evaluation import bootstrap, data, plots, rankers, report, trec
 from rerankd.measuring.evaluation.bootstrap import intervals
-from rerankd.measuring.evaluation.comparison import Comparison, Task, compare
+from rerankd.measuring.evaluation.comparison import Comparison, Task, compare_contenders
 from rerankd.measuring.evaluation.data import Candidate, JsonlData, JudgedQuery
 from rerankd.measuring.evaluation.metrics import Measures
 from rerankd.measuring.evaluation.plots import Point
 from rerankd.measuring.evaluation.rankers import Contender, ScoredPairs
-from rerankd.measuring.evaluation.survey import survey
-from rerankd.measuring.evaluation.trec import TrecFiles
-from rerankd.measuring.evaluation.trial import CHUNK, WARM_UP, Trial
+from rerankd.measuring.evaluation.survey import survey_data
+from rerankd.measuring.evaluation.trec import TrecFiles, read_trec
+from rerankd.measuring.evaluation.trial import REQUEST_DOCUMENTS, WARM_UP_DOCUMENTS, Trial
 
 MEASURES = Measures(recall_at=2)
 
@@ -165,7 +166,7 @@ def ids(query: JudgedQuery) -> list[str]:
 
 def test_a_run_is_ordered_by_score(tmp_path: Path) -> None:
     """Higher scores first, equal ones as they stand in the file; texts come from the documents."""
-    first, second = trec.read(files(tmp_path, run=RUN), 9)
+    first, second = read_trec(files(tmp_path, run=RUN), 9)
 
     assert (first.id, first.text) == ("q1", "first")
     assert list(first.candidates) == [
@@ -179,7 +180,7 @@ def test_a_run_is_ordered_by_score(tmp_path: Path) -> None:
 
 def test_a_run_is_cut_to_its_best(tmp_path: Path) -> None:
     """The depth keeps the best scores wherever they stand, and marks the query."""
-    first, second = trec.read(files(tmp_path, run=RUN), 2)
+    first, second = read_trec(files(tmp_path, run=RUN), 2)
 
     assert (ids(first), first.cut) == (["d3", "d1"], True)
     assert (ids(second), second.cut) == (["d1"], False)
@@ -187,14 +188,14 @@ def test_a_run_is_cut_to_its_best(tmp_path: Path) -> None:
 
 def test_without_a_run_the_judged_documents_are_ranked(tmp_path: Path) -> None:
     """They come in the order of the qrels."""
-    first, second = trec.read(files(tmp_path), 9)
+    first, second = read_trec(files(tmp_path), 9)
 
     assert (ids(first), ids(second)) == (["d2", "d1"], ["d3"])
 
 
 def test_the_files_of_beir_are_read(tmp_path: Path) -> None:
     """JSONL with _id and title, and qrels of three columns under a header."""
-    found = trec.read(
+    found = read_trec(
         files(
             tmp_path,
             queries='{"_id": "1", "text": "first"}\n',
@@ -212,7 +213,7 @@ def test_the_files_of_beir_are_read(tmp_path: Path) -> None:
 
 def test_documents_stay_in_their_file(tmp_path: Path) -> None:
     """Memory holds where the wanted documents are, not what they say."""
-    found = trec.read(files(tmp_path, run=RUN), 9)
+    found = read_trec(files(tmp_path, run=RUN), 9)
 
     assert {key: line.number for key, line in found.places.items()} == {"d1": 1, "d2": 2, "d3": 3}
     assert {line.content for line in found.places.values()} == {b""}
@@ -220,7 +221,7 @@ def test_documents_stay_in_their_file(tmp_path: Path) -> None:
 
 def test_byte_order_marks_do_not_move_documents(tmp_path: Path) -> None:
     """The first document is found behind the mark, and so are those after it."""
-    found = trec.read(
+    found = read_trec(
         files(tmp_path, queries="\ufeffq1\tfirst\n", documents="\ufeff" + DOCUMENTS), 9
     )
 
@@ -230,7 +231,7 @@ def test_byte_order_marks_do_not_move_documents(tmp_path: Path) -> None:
 
 def test_queries_without_relevant_documents_are_not_ranked(tmp_path: Path) -> None:
     """They are yielded, to be reported, without looking for their documents."""
-    found = trec.read(files(tmp_path, qrels="q1 0 d1 1\nq2 0 nowhere 0\n", run=RUN), 9)
+    found = read_trec(files(tmp_path, qrels="q1 0 d1 1\nq2 0 nowhere 0\n", run=RUN), 9)
 
     assert [(query.answerable, len(query.candidates)) for query in found] == [(True, 3), (False, 0)]
 
@@ -260,7 +261,7 @@ def test_bad_lines_of_trec_files_are_named(
 ) -> None:
     """The error says file, line and what is wrong."""
     with pytest.raises(InvalidRequest) as caught:
-        trec.read(files(tmp_path, **{part: text}), 9)
+        read_trec(files(tmp_path, **{part: text}), 9)
 
     assert caught.value.message.startswith(f"{tmp_path / part}:{place}: ")
     assert reason in caught.value.message
@@ -271,12 +272,12 @@ def test_the_number_of_pairs_is_bounded(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(trec, "MAX_PAIRS", 2)
 
     with pytest.raises(InvalidRequest, match="qrels:3: more than 2 entries"):
-        trec.read(files(tmp_path), 9)
+        read_trec(files(tmp_path), 9)
 
 
 def test_documents_that_change_meanwhile_are_noticed(tmp_path: Path) -> None:
     """A line that no longer holds the document it held is an error, not another text."""
-    found = trec.read(files(tmp_path), 9)
+    found = read_trec(files(tmp_path), 9)
     (tmp_path / "documents").write_text("d9\tone\n" + DOCUMENTS, "utf-8")
 
     with pytest.raises(InvalidRequest, match="changed while being read"):
@@ -444,9 +445,9 @@ def failing(text: str) -> float:
 
 
 def compared(judged_data: data.Data, *contenders: Contender) -> Comparison:
-    known = survey(judged_data, MEASURES)
+    known = survey_data(judged_data, MEASURES)
     task = Task(data=judged_data, measures=MEASURES, known=known, depth=100, seed=1)
-    return asyncio.run(compare(task, contenders, lambda _name: lambda _documents: None))
+    return asyncio.run(compare_contenders(task, contenders, lambda _name: lambda _documents: None))
 
 
 @pytest.fixture
@@ -542,7 +543,12 @@ def test_many_candidates_are_ranked_as_one_list(tmp_path: Path) -> None:
 
     found = compared(JsonlData(tmp_path / "d", 1000), ranker.contender("a"))
 
-    assert ranker.sizes == [WARM_UP, CHUNK, CHUNK, 300 - 2 * CHUNK]
+    assert ranker.sizes == [
+        WARM_UP_DOCUMENTS,
+        REQUEST_DOCUMENTS,
+        REQUEST_DOCUMENTS,
+        300 - 2 * REQUEST_DOCUMENTS,
+    ]
     assert found.contenders[0].quality[1].mean == 1.0
 
 
@@ -579,7 +585,7 @@ def test_data_that_changes_meanwhile_is_noticed(after: list[str]) -> None:
 def test_queries_without_candidates_count_as_zero(tmp_path: Path) -> None:
     """What the first stage did not find, nobody ranks, and it is said."""
     found = compared(
-        trec.read(files(tmp_path, run="q1 Q0 d2 1 1 t\n"), 9),
+        read_trec(files(tmp_path, run="q1 Q0 d2 1 1 t\n"), 9),
         FakeRanker(lambda _text: 0.0).contender("a"),
     )
 
@@ -592,7 +598,7 @@ def test_queries_without_candidates_count_as_zero(tmp_path: Path) -> None:
 def test_data_with_nothing_to_measure_is_refused(tmp_path: Path) -> None:
     """All queries without relevant documents make no comparison."""
     with pytest.raises(InvalidRequest, match="nothing to rank: 2 queries without a relevant"):
-        survey(jsonl(tmp_path / "d", judged("x", 0), judged("y", 0)), MEASURES)
+        survey_data(jsonl(tmp_path / "d", judged("x", 0), judged("y", 0)), MEASURES)
 
 
 # Servers
@@ -602,8 +608,9 @@ def asked(handler: Callable[[httpx.Request], httpx.Response]) -> ScoredPairs:
     """Ask a server that is a function for the scores of two documents."""
 
     async def ask() -> ScoredPairs:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
-            ranker = rankers._ServerRanker(client, "http://server/v1/rerank", "m", None)
+        server = RerankServer(url="http://server/", model="m")
+        async with RerankClient(server, httpx.MockTransport(handler)) as client:
+            ranker = rankers._ServerRanker(client, server)
             assert ranker.memory() is None
             return await ranker.score("q", ["a", "b"])
 

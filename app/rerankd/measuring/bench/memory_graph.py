@@ -7,10 +7,10 @@ from html import escape
 from pathlib import Path
 
 from rerankd.measuring.evaluation.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis
+from rerankd.measuring.figures import MEGABYTE
 
-MEGABYTE = 1_000_000
 MOST_SAMPLES = 200
-"""Points of the line; more would not be seen."""
+"""Points of the line; more would not show."""
 
 _STYLE = (
     "text{font:12px sans-serif;fill:#555}.grid{stroke:#ddd}.line{fill:none;stroke:#2a6fdb;"
@@ -18,8 +18,8 @@ _STYLE = (
 )
 
 
-def every(requests: int) -> int:
-    """Return after how many requests of a run memory is looked at."""
+def sample_interval(requests: int) -> int:
+    """Return after how many of a run's requests memory is sampled."""
     return max(1, requests // MOST_SAMPLES)
 
 
@@ -36,8 +36,8 @@ def draw(samples: Sequence[tuple[int, int]], title: str) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
         f"<title>{escape(title)}</title><style>{_STYLE}</style>",
-        *(_row(up, value) for value in up.ticks),
-        *(_column(across, value) for value in across.ticks),
+        *(_y_tick(up, value) for value in up.ticks),
+        *(_x_tick(across, value) for value in across.ticks),
         f'<polyline class="line" points="{points}"/>',
         f'<text class="title" x="{LEFT}" y="{TOP - 4}">{escape(title)}, MB</text>',
         f'<text x="{middle}" y="{HEIGHT - 10}" text-anchor="middle">requests</text></svg>',
@@ -45,13 +45,13 @@ def draw(samples: Sequence[tuple[int, int]], title: str) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _row(up: Axis, value: float) -> str:
+def _y_tick(up: Axis, value: float) -> str:
     y = up.at(value)
     line = f'<line class="grid" x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}"/>'
     return f'{line}<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>'
 
 
-def _column(across: Axis, value: float) -> str:
+def _x_tick(across: Axis, value: float) -> str:
     x, y = across.at(value), HEIGHT - BOTTOM + 18
     return f'<text x="{x:.1f}" y="{y}" text-anchor="middle">{value:g}</text>'
 

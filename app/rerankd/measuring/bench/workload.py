@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 import time
 from collections.abc import Sequence
 
-import httpx
-import msgspec
 from msgspec import Struct
 
-from rerankd.measuring.bench.memory_graph import every
-from rerankd.measuring.evaluation.rankers import resident
+from rerankd.errors import RerankdError
+from rerankd.measuring.bench.memory_graph import sample_interval
+from rerankd.measuring.client import RerankClient, RerankReply, RerankServer, rerank_body
+from rerankd.measuring.figures import nearest_rank, resident_memory
 
 _WORD_LIST = """
 time year people way day man thing woman life child world school state family student
@@ -24,14 +23,13 @@ line end member law car city name team minute idea body back parent face others 
 office door health person art war history party result change morning reason research girl
 guy moment air teacher force
 """
-WORDS = tuple(_WORD_LIST.split())
+BENCH_WORDS = tuple(_WORD_LIST.split())
 
-PATIENCE = 600.0
 QUERY_WORDS = 6
 
 
-class Load(Struct, frozen=True, kw_only=True):
-    """The shape of a workload: `requests` of `documents` of `words` words by `clients` at once."""
+class Workload(Struct, frozen=True, kw_only=True):
+    """`requests` of `documents` of `words` words each, by `clients` at once."""
 
     clients: int
     documents: int
@@ -42,17 +40,8 @@ class Load(Struct, frozen=True, kw_only=True):
     """Share of a request's documents that the one before it had, for the same query."""
 
 
-class Server(Struct, frozen=True, kw_only=True):
-    """A server to measure: its base URL, and its process for memory where it is known."""
-
-    url: str
-    key: str | None = None
-    model: str | None = None
-    pid: int | None = None
-
-
 class Measured(Struct, frozen=True, kw_only=True):
-    """What one run of a workload came to; latencies in seconds, memory in bytes."""
+    """The figures of one run of a workload; latencies in seconds, memory in bytes."""
 
     documents: int
     tokens: int
@@ -62,7 +51,7 @@ class Measured(Struct, frozen=True, kw_only=True):
     memory: int | None = None
     cached: int = 0
     samples: tuple[tuple[int, int], ...] = ()
-    """(requests done, bytes resident) along the way."""
+    """(requests done, bytes resident) during the run."""
 
     @property
     def documents_per_second(self) -> float:
@@ -74,31 +63,10 @@ class Measured(Struct, frozen=True, kw_only=True):
 
     def percentile(self, share: float) -> float:
         """Return the latency that `share` of the requests kept, by nearest rank."""
-        if not self.latencies:
-            return math.nan
-        ordered = sorted(self.latencies)
-        return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+        return nearest_rank(self.latencies, share)
 
 
-class _Usage(Struct, frozen=True):
-    total_tokens: int = 0
-
-
-class _Result(Struct):
-    index: int
-
-
-class _Meta(Struct, frozen=True):
-    cached: int = 0
-
-
-class _Reply(Struct):
-    results: list[_Result]
-    usage: _Usage = _Usage()
-    meta: _Meta = _Meta()
-
-
-def bodies(load: Load, seed: int, model: str | None = None) -> list[bytes]:
+def bodies(load: Workload, seed: int, model: str | None = None) -> list[bytes]:
     """Return the requests' JSON, the same for the same seed.
 
     No document comes twice, unless `load.repeated` says so: then all requests have one query.
@@ -106,65 +74,66 @@ def bodies(load: Load, seed: int, model: str | None = None) -> list[bytes]:
     rng = random.Random(seed)  # noqa: S311 - a workload, not a secret
 
     def text(words: int) -> str:
-        return " ".join(rng.choices(WORDS, k=words))
+        return " ".join(rng.choices(BENCH_WORDS, k=words))
 
-    named = {"model": model} if model else {}
     query, documents = text(load.query_words), list[str]()
     made: list[bytes] = []
     for _ in range(load.requests):
         kept = documents[: round(load.repeated * load.documents)]
         documents = [text(load.words) for _ in range(load.documents - len(kept))] + kept
-        made.append(msgspec.json.encode({**named, "query": query, "documents": documents}))
+        made.append(rerank_body(model, query, documents))
         if not load.repeated:
             query = text(load.query_words)
     return made
 
 
-async def run(server: Server, load: Load, requests: Sequence[bytes]) -> Measured:
+async def run_workload(server: RerankServer, load: Workload, requests: Sequence[bytes]) -> Measured:
     """Send all requests, `load.clients` at a time, and measure."""
-    waiting = iter(requests)
-    latencies: list[float] = []
-    errors: list[str] = []
-    replies: list[_Reply] = []
-    samples: list[tuple[int, int]] = []
-    async with httpx.AsyncClient(timeout=PATIENCE, headers=_headers(server)) as client:
-
-        async def one_client() -> None:
-            for body in waiting:
-                begun = time.monotonic()
-                try:
-                    replies.append(await _send(client, server, body, load.documents))
-                except (httpx.HTTPError, msgspec.DecodeError, ValueError) as error:
-                    errors.append(f"{type(error).__name__}: {error}")
-                else:
-                    latencies.append(time.monotonic() - begun)
-                    if server.pid and len(latencies) % every(len(requests)) == 0:
-                        samples.append((len(latencies), resident(server.pid) or 0))
-
+    run = _Run(server, load, requests)
+    async with RerankClient(server) as client:
         begun = time.monotonic()
-        await asyncio.gather(*(one_client() for _ in range(load.clients)))
+        await asyncio.gather(*(run.one_client(client) for _ in range(load.clients)))
         seconds = time.monotonic() - begun
-    return Measured(
-        documents=len(replies) * load.documents,
-        tokens=sum(reply.usage.total_tokens for reply in replies),
-        cached=sum(reply.meta.cached for reply in replies),
-        seconds=seconds,
-        latencies=tuple(latencies),
-        errors=tuple(errors),
-        memory=resident(server.pid) if server.pid else None,
-        samples=tuple(samples),
-    )
+    return run.measured(seconds)
 
 
-def _headers(server: Server) -> dict[str, str]:
-    headers = {"Content-Type": "application/json"}
-    return headers | ({"Authorization": f"Bearer {server.key}"} if server.key else {})
+class _Run:
+    """A workload that is being sent, and what has come of it so far."""
 
+    def __init__(self, server: RerankServer, load: Workload, requests: Sequence[bytes]) -> None:
+        self._pid = server.pid
+        self._load = load
+        self._waiting = iter(requests)
+        self._interval = sample_interval(len(requests))
+        self._replies: list[RerankReply] = []
+        self._latencies: list[float] = []
+        self._errors: list[str] = []
+        self._samples: list[tuple[int, int]] = []
 
-async def _send(client: httpx.AsyncClient, server: Server, body: bytes, documents: int) -> _Reply:
-    response = await client.post(f"{server.url.rstrip('/')}/v1/rerank", content=body)
-    response.raise_for_status()
-    reply = msgspec.json.decode(response.content, type=_Reply)
-    if len(reply.results) != documents:
-        raise ValueError(f"{len(reply.results)} results for {documents} documents")
-    return reply
+    async def one_client(self, client: RerankClient) -> None:
+        """Send one request after another until none is left."""
+        for body in self._waiting:
+            begun = time.monotonic()
+            try:
+                reply = await client.rerank(body)
+                reply.scores(self._load.documents)
+            except RerankdError as error:
+                self._errors.append(error.message)
+                continue
+            self._latencies.append(time.monotonic() - begun)
+            self._replies.append(reply)
+            if self._pid and len(self._latencies) % self._interval == 0:
+                self._samples.append((len(self._latencies), resident_memory(self._pid) or 0))
+
+    def measured(self, seconds: float) -> Measured:
+        """Return the figures of all that was sent, within so many seconds."""
+        return Measured(
+            documents=len(self._replies) * self._load.documents,
+            tokens=sum(reply.usage.total_tokens for reply in self._replies),
+            cached=sum(reply.meta.cached for reply in self._replies),
+            seconds=seconds,
+            latencies=tuple(self._latencies),
+            errors=tuple(self._errors),
+            memory=resident_memory(self._pid) if self._pid else None,
+            samples=tuple(self._samples),
+        )

@@ -7,22 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from rerankd.errors import RerankdError
-from rerankd.measuring.evaluation import trial
 from rerankd.measuring.evaluation.bootstrap import RESAMPLES, Interval, Values, intervals
 from rerankd.measuring.evaluation.data import Data
 from rerankd.measuring.evaluation.metrics import Measures
 from rerankd.measuring.evaluation.rankers import Contender
-from rerankd.measuring.evaluation.survey import Listed, Survey
-from rerankd.measuring.evaluation.trial import Trial
+from rerankd.measuring.evaluation.survey import DataSurvey, Listed
+from rerankd.measuring.evaluation.trial import Tick, Trial, rank_all
+from rerankd.measuring.figures import MEGABYTE
 
 FIRST_STAGE = "first stage"
-MEGABYTE = 1_000_000
 FEW = 30
 """With fewer queries than this, percentiles of a bootstrap are too narrow."""
 P95 = 0.95
 
-Begun = Callable[[str], trial.Tick]
-"""Told which contender has its turn, returns who is told how far it is."""
+Begun = Callable[[str], Tick]
+"""Called with the name of each contender in its turn; returns what its progress goes to."""
 
 
 class Task(Struct, frozen=True, kw_only=True, eq=False):
@@ -30,12 +29,12 @@ class Task(Struct, frozen=True, kw_only=True, eq=False):
 
     data: Data
     measures: Measures
-    known: Survey
+    known: DataSurvey
     depth: int
     seed: int
 
 
-class Quality(Struct, frozen=True, kw_only=True):
+class QualityFigures(Struct, frozen=True, kw_only=True):
     """A measure's mean over the queries, its difference to the first stage, and by query."""
 
     measure: str
@@ -72,7 +71,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     """How one order of the candidates did; the first stage has no cost."""
 
     name: str
-    quality: tuple[Quality, ...]
+    quality: tuple[QualityFigures, ...]
     cost: Cost | None = None
     gap: Gap | None = None
     """None for the best contender as well."""
@@ -108,7 +107,9 @@ class Comparison(Struct, frozen=True, kw_only=True):
         return [*_data_notes(self), *_contender_notes(self)]
 
 
-async def compare(task: Task, contenders: Sequence[Contender], begun: Begun) -> Comparison:
+async def compare_contenders(
+    task: Task, contenders: Sequence[Contender], begun: Begun
+) -> Comparison:
     """Let each contender rank all queries, one loaded at a time.
 
     A contender that fails is reported with its reason, and the others go on.
@@ -119,7 +120,7 @@ async def compare(task: Task, contenders: Sequence[Contender], begun: Begun) -> 
         try:
             async with contender.open() as ranker:
                 tick = begun(contender.name)
-                trials[contender.name] = await trial.run(
+                trials[contender.name] = await rank_all(
                     task.data, task.measures, task.known, ranker, tick
                 )
         except RerankdError as error:
@@ -138,17 +139,17 @@ def _compared(task: Task, trials: Mapping[str, Trial], failed: Sequence[Failure]
         cut=known.cut,
         seed=task.seed,
         resamples=RESAMPLES,
-        first_stage=Standing(name=FIRST_STAGE, quality=_quality(task, known.values, None)),
-        contenders=tuple(_standing(name, trials, task) for name in trials),
+        first_stage=Standing(name=FIRST_STAGE, quality=_quality_figures(task, known.values, None)),
+        contenders=tuple(_standing_of(name, trials, task) for name in trials),
         failed=tuple(failed),
     )
 
 
-def _standing(name: str, trials: Mapping[str, Trial], task: Task) -> Standing:
+def _standing_of(name: str, trials: Mapping[str, Trial], task: Task) -> Standing:
     run = trials[name]
     return Standing(
         name=name,
-        quality=_quality(task, run.values, task.known.values),
+        quality=_quality_figures(task, run.values, task.known.values),
         cost=Cost(
             documents_per_second=task.known.documents / sum(run.seconds),
             p95_ms=1000 * run.percentile(P95),
@@ -171,7 +172,9 @@ def _gap(name: str, trials: Mapping[str, Trial], task: Task) -> Gap | None:
     )
 
 
-def _quality(task: Task, values: Values, baseline: Values | None) -> tuple[Quality, ...]:
+def _quality_figures(
+    task: Task, values: Values, baseline: Values | None
+) -> tuple[QualityFigures, ...]:
     """Return each measure's figures; without a baseline there is no difference."""
     names = task.measures.names
     differences: Sequence[float | None] = [None] * len(names)
@@ -180,7 +183,7 @@ def _quality(task: Task, values: Values, baseline: Values | None) -> tuple[Quali
         differences = (values - baseline).mean(axis=0).tolist()
         bounds = intervals(values - baseline, seed=task.seed) or bounds
     return tuple(
-        Quality(
+        QualityFigures(
             measure=name,
             mean=float(values[:, at].mean()),
             difference=differences[at],

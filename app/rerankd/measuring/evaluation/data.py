@@ -20,7 +20,7 @@ MAX_GRADE = 1000
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-Decoded = TypeVar("Decoded")
+LineForm = TypeVar("LineForm")
 Grade = Annotated[int, Meta(ge=0, le=MAX_GRADE)]
 
 
@@ -58,15 +58,15 @@ class Data(Protocol):
         ...
 
 
-class Line(Struct, frozen=True):
-    """A line of a file: its 1-based number, and where its content starts, in bytes."""
+class FileLine(Struct, frozen=True):
+    """A line of a file: its 1-based number, and the byte at which its content starts."""
 
     number: int
     offset: int
     content: bytes
 
 
-def lines_of(path: Path) -> Iterator[Line]:
+def lines_of(path: Path) -> Iterator[FileLine]:
     """Yield a file's lines that are not blank.
 
     Raises InvalidRequest for a file that can't be read and for a line over `MAX_LINE`.
@@ -82,13 +82,13 @@ def lines_of(path: Path) -> Iterator[Line]:
                     return
                 text = content.removeprefix(BYTE_ORDER_MARK) if number == 1 else content
                 if text.strip():
-                    yield Line(number, offset + len(content) - len(text), text)
+                    yield FileLine(number, offset + len(content) - len(text), text)
                 offset += len(content)
     except OSError as error:
         raise InvalidRequest(f"{path}: {error.strerror}") from error
 
 
-def decode(path: Path, line: Line, form: type[Decoded]) -> Decoded:
+def decode_line(path: Path, line: FileLine, form: type[LineForm]) -> LineForm:
     """Return a line's JSON as a struct. Raises InvalidRequest that names file and line."""
     try:
         return msgspec.json.decode(line.content, type=form)
@@ -118,14 +118,14 @@ class JsonlData(Struct, frozen=True):
         """See `Data`; a query without id is named by its line, a document by its place."""
         seen: set[str] = set()
         for line in lines_of(self.path):
-            wire = decode(self.path, line, _Query)
+            wire = decode_line(self.path, line, _Query)
             name = f"line {line.number}" if wire.id is None else str(wire.id)
             if name in seen:
                 raise InvalidRequest(f"{self.path}:{line.number}: duplicate query id")
             seen.add(name)
             yield self._judged(name, wire, line)
 
-    def _judged(self, name: str, wire: _Query, line: Line) -> JudgedQuery:
+    def _judged(self, name: str, wire: _Query, line: FileLine) -> JudgedQuery:
         ids = [
             f"#{place}" if document.id is None else str(document.id)
             for place, document in enumerate(wire.documents)

@@ -9,7 +9,7 @@ from typing import Any
 from rerankd.errors import SettingsError
 
 CUTOFF = 10
-INSTALL = "pip install pytrec-eval-terrier"
+INSTALL_PYTREC_EVAL = "pip install pytrec-eval-terrier"
 """Names the package and not our extra, which no index has."""
 
 _QUERY = "q"
@@ -53,4 +53,6 @@ def _library() -> Any:
         # Imported here because only this command needs it, and it is an extra.
         return importlib.import_module("pytrec_eval")
     except ModuleNotFoundError as error:
-        raise SettingsError(f"`rerankd eval` needs one more package: {INSTALL}") from error
+        raise SettingsError(
+            f"`rerankd eval` needs one more package: {INSTALL_PYTREC_EVAL}"
+        ) from error

@@ -62,10 +62,10 @@ def quality_against_speed(points: Sequence[Point], baseline: float, measure: str
     parts = [
         *_grid(up),
         *(_speed_tick(across, value) for value in _decades(across)),
-        _line("base", LEFT, up.at(baseline), WIDTH - RIGHT, up.at(baseline)),
-        _text(WIDTH - RIGHT, up.at(baseline) - 6, "first stage", "end"),
+        _svg_line("base", LEFT, up.at(baseline), WIDTH - RIGHT, up.at(baseline)),
+        _svg_text(WIDTH - RIGHT, up.at(baseline) - 6, "first stage", "end"),
         *marks,
-        _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, "documents/s", "middle"),
+        _svg_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, "documents/s", "middle"),
     ]
     return _svg(f"{measure} by speed", "Best is the upper right: good and fast.", parts)
 
@@ -84,8 +84,10 @@ def differences(number: int, name: str, values: Iterable[float], measure: str) -
     parts = [
         *_grid(up),
         f'<g class="c{number % COLOURS}">{"".join(bars)}</g>',
-        _line("base", LEFT, zero, WIDTH - RIGHT, zero),
-        _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, "queries, sorted by difference", "middle"),
+        _svg_line("base", LEFT, zero, WIDTH - RIGHT, zero),
+        _svg_text(
+            (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, "queries, sorted by difference", "middle"
+        ),
     ]
     about = "Bars above the line are queries that improved, bars below are queries that got worse."
     return _svg(f"{name}: {measure} by query, minus the first stage", about, parts)
@@ -116,14 +118,14 @@ def _decades(across: Axis) -> list[float]:
 def _grid(up: Axis) -> list[str]:
     parts = []
     for value in up.ticks:
-        parts.append(_line("grid", LEFT, up.at(value), WIDTH - RIGHT, up.at(value)))
-        parts.append(_text(LEFT - 8, up.at(value) + 4, f"{value:.2f}", "end"))
+        parts.append(_svg_line("grid", LEFT, up.at(value), WIDTH - RIGHT, up.at(value)))
+        parts.append(_svg_text(LEFT - 8, up.at(value) + 4, f"{value:.2f}", "end"))
     return parts
 
 
 def _speed_tick(across: Axis, value: float) -> str:
     x = across.at(math.log10(value))
-    return _line("grid", x, TOP, x, HEIGHT - BOTTOM) + _text(
+    return _svg_line("grid", x, TOP, x, HEIGHT - BOTTOM) + _svg_text(
         x, HEIGHT - BOTTOM + 18, f"{value:g}", "middle"
     )
 
@@ -132,21 +134,22 @@ def _mark(number: int, point: Point, across: Axis, up: Axis) -> str:
     x, y = across.at(math.log10(point.speed)), up.at(point.quality)
     # Names on the right half stand left of their mark, so that none leaves the plot.
     left = x > (LEFT + WIDTH - RIGHT) / 2
+    beside_x, anchor = (x - 10, "end") if left else (x + 10, "start")
     # Above and below in turn: contenders of equal quality and speed would cover each other.
     beside = y - 8 if number % 2 == 0 else y + 16
     return (
         f'<g class="c{number % COLOURS}">'
-        f"{_line('bar', x, up.at(point.low), x, up.at(point.high))}"
+        f"{_svg_line('bar', x, up.at(point.low), x, up.at(point.high))}"
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6"/>'
-        f"{_text(x - 10 if left else x + 10, beside, point.name, 'end' if left else 'start')}</g>"
+        f"{_svg_text(beside_x, beside, point.name, anchor)}</g>"
     )
 
 
-def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
+def _svg_line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
     return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
-def _text(x: float, y: float, text: str, anchor: str) -> str:
+def _svg_text(x: float, y: float, text: str, anchor: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from html import escape
 
 from rerankd.measuring.evaluation import plots
-from rerankd.measuring.evaluation.comparison import Comparison, Cost, Gap, Quality, Standing
+from rerankd.measuring.evaluation.comparison import Comparison, Cost, Gap, QualityFigures, Standing
 from rerankd.measuring.evaluation.plots import Point
 
 COSTS = ("documents/s", "p95 ms", "memory MB")
@@ -80,7 +80,7 @@ def _notes(found: Comparison) -> str:
 def _table(found: Comparison) -> str:
     names = [quality.measure for quality in found.first_stage.quality]
     head = ["model", *names, f"{names[0]} vs best", *COSTS]
-    rows = "".join(_row(one) for one in (found.first_stage, *found.contenders))
+    rows = "".join(_standing_row(one) for one in (found.first_stage, *found.contenders))
     columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     return (
         '<div class="wide"><table><caption>Means over all queries; below each, the difference to '
@@ -89,14 +89,14 @@ def _table(found: Comparison) -> str:
     )
 
 
-def _row(one: Standing) -> str:
+def _standing_row(one: Standing) -> str:
     gap = "<br>".join(map(_small, difference_texts(one.gap)))
     cells = [*map(_quality_cell, one.quality), gap or "–", *_cost_cells(one.cost)]
     shown = "".join(f"<td>{cell}</td>" for cell in cells)
     return f'<tr><th scope="row">{escape(one.name)}</th>{shown}</tr>'
 
 
-def _quality_cell(quality: Quality) -> str:
+def _quality_cell(quality: QualityFigures) -> str:
     return "<br>".join([f"{quality.mean:.4f}", *map(_small, difference_texts(quality))])
 
 
@@ -104,7 +104,7 @@ def _small(text: str) -> str:
     return f"<small>{escape(text)}</small>"
 
 
-def difference_texts(measured: Quality | Gap | None) -> list[str]:
+def difference_texts(measured: QualityFigures | Gap | None) -> list[str]:
     """Return a difference and its interval as text, those of both that there are."""
     if measured is None or measured.difference is None:
         return []
@@ -136,7 +136,7 @@ def _scatter(found: Comparison) -> str:
     return plots.quality_against_speed(points, baseline.mean, baseline.measure)
 
 
-def _point(one: Standing, quality: Quality, cost: Cost) -> Point:
+def _point(one: Standing, quality: QualityFigures, cost: Cost) -> Point:
     low = high = quality.mean
     if quality.interval is not None and quality.difference is not None:
         # The bounds of the difference, drawn around the mean that they belong to.

@@ -23,8 +23,8 @@ class Listed(Struct, frozen=True):
     ids: tuple[str, ...]
 
 
-class Survey(Struct, frozen=True, kw_only=True, eq=False):
-    """What the data holds."""
+class DataSurvey(Struct, frozen=True, kw_only=True, eq=False):
+    """What the data holds: ids, counts, and the first stage's figures."""
 
     queries: tuple[str, ...]
     """Those measured: all with a relevant document."""
@@ -40,7 +40,7 @@ class Survey(Struct, frozen=True, kw_only=True, eq=False):
     """With more candidates than the depth."""
 
 
-def survey(data: Data, measures: Measures) -> Survey:
+def survey_data(data: Data, measures: Measures) -> DataSurvey:
     """Read all data once, so that faults show before any model is loaded.
 
     Raises InvalidRequest that names file and line, or when there is nothing to measure.
@@ -53,13 +53,13 @@ def survey(data: Data, measures: Measures) -> Survey:
             f"nothing to rank: {len(seen.barren)} queries without a relevant document, "
             f"{len(seen.empty)} without candidates"
         )
-    return Survey(
+    return DataSurvey(
         queries=tuple(seen.names),
         values=np.array(seen.values, dtype=np.float64),
         documents=seen.documents,
-        without_relevant=_listed(seen.barren),
-        without_candidates=_listed(seen.empty),
-        cut=_listed(seen.cut),
+        without_relevant=_listed_ids(seen.barren),
+        without_candidates=_listed_ids(seen.empty),
+        cut=_listed_ids(seen.cut),
     )
 
 
@@ -87,5 +87,5 @@ class _Seen:
             self.cut.append(query.id)
 
 
-def _listed(ids: Sequence[str]) -> Listed:
+def _listed_ids(ids: Sequence[str]) -> Listed:
     return Listed(len(ids), tuple(ids[:LISTED]))

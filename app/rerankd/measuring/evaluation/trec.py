@@ -19,9 +19,9 @@ from rerankd.measuring.evaluation.data import (
     MAX_GRADE,
     MAX_LINE,
     Candidate,
+    FileLine,
     JudgedQuery,
-    Line,
-    decode,
+    decode_line,
     lines_of,
 )
 
@@ -70,7 +70,7 @@ class TrecData(Struct, frozen=True, kw_only=True):
     candidates: Mapping[str, tuple[str, ...]]
     cut: frozenset[str]
     """Queries with more candidates than the depth."""
-    places: Mapping[str, Line]
+    places: Mapping[str, FileLine]
     """Each candidate's line in `documents`, without its content."""
 
     def __iter__(self) -> Iterator[JudgedQuery]:
@@ -91,14 +91,14 @@ class TrecData(Struct, frozen=True, kw_only=True):
     def _candidate(self, file: BinaryIO, key: str) -> Candidate:
         place = self.places[key]
         file.seek(place.offset)
-        line = Line(place.number, place.offset, file.readline(MAX_LINE))
+        line = FileLine(place.number, place.offset, file.readline(MAX_LINE))
         name, text = _named_text(self.documents, line)
         if name != key:
             raise InvalidRequest(f"{self.documents}:{line.number}: changed while being read")
         return Candidate(key, text)
 
 
-def read(files: TrecFiles, depth: int) -> TrecData:
+def read_trec(files: TrecFiles, depth: int) -> TrecData:
     """Read all but the documents' texts; judgements and runs of other queries are passed over.
 
     Raises InvalidRequest that names file and line.
@@ -107,7 +107,7 @@ def read(files: TrecFiles, depth: int) -> TrecData:
     grades, judged = _qrels(files.qrels, topics)
     source, found = (files.qrels, judged)
     if files.run is not None:
-        source, found = files.run, _run(files.run, topics, depth)
+        source, found = files.run, _read_run(files.run, topics, depth)
     answerable = {name for name, own in grades.items() if any(own.values())}
     # What can't be measured is not ranked, and so its documents are not looked for.
     found = {name: own for name, own in found.items() if name in answerable}
@@ -133,10 +133,10 @@ def _topics(path: Path) -> dict[str, str]:
     return topics
 
 
-def _named_text(path: Path, line: Line) -> tuple[str, str]:
+def _named_text(path: Path, line: FileLine) -> tuple[str, str]:
     """Return id and text of a line of JSON or TSV."""
     if line.content.lstrip().startswith(b"{"):
-        wire = decode(path, line, _Text)
+        wire = decode_line(path, line, _Text)
         if not wire.name:
             raise InvalidRequest(f"{path}:{line.number}: no id")
         return wire.name, f"{wire.title} {wire.text}" if wire.title else wire.text
@@ -146,14 +146,14 @@ def _named_text(path: Path, line: Line) -> tuple[str, str]:
     return name.strip(), text
 
 
-def _text_of(path: Path, line: Line) -> str:
+def _text_of(path: Path, line: FileLine) -> str:
     try:
         return line.content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"{path}:{line.number}: not UTF-8") from error
 
 
-def _bounded(path: Path, line: Line, count: int) -> None:
+def _bounded(path: Path, line: FileLine, count: int) -> None:
     if count > MAX_PAIRS:
         raise InvalidRequest(f"{path}:{line.number}: more than {MAX_PAIRS} entries")
 
@@ -185,7 +185,7 @@ def _qrels(
     return grades, judged
 
 
-def _grade(path: Path, line: Line, text: str) -> int:
+def _grade(path: Path, line: FileLine, text: str) -> int:
     """Return a grade; TREC's negative ones, for junk, are not relevant and so 0."""
     try:
         grade = int(text)
@@ -196,7 +196,7 @@ def _grade(path: Path, line: Line, text: str) -> int:
     return max(0, grade)
 
 
-def _run(path: Path, topics: Mapping[str, str], depth: int) -> dict[str, list[_Found]]:
+def _read_run(path: Path, topics: Mapping[str, str], depth: int) -> dict[str, list[_Found]]:
     """Return each query's best documents, one more than `depth` where there are more."""
     best: dict[str, list[_Found]] = {}
     count = 0
@@ -208,7 +208,7 @@ def _run(path: Path, topics: Mapping[str, str], depth: int) -> dict[str, list[_F
             )
         if columns[0] not in topics:
             continue
-        found = _Found(_score(path, line, columns[4]), -line.number, columns[2])
+        found = _Found(_parse_score(path, line, columns[4]), -line.number, columns[2])
         own = best.setdefault(columns[0], [])
         if len(own) <= depth:
             heapq.heappush(own, found)
@@ -219,7 +219,7 @@ def _run(path: Path, topics: Mapping[str, str], depth: int) -> dict[str, list[_F
     return {query: _ordered(path, own) for query, own in best.items()}
 
 
-def _score(path: Path, line: Line, text: str) -> float:
+def _parse_score(path: Path, line: FileLine, text: str) -> float:
     try:
         score = float(text)
     except ValueError as error:
@@ -239,16 +239,16 @@ def _ordered(path: Path, found: list[_Found]) -> list[_Found]:
     return ordered
 
 
-def _places(path: Path, source: Path, found: Mapping[str, list[_Found]]) -> dict[str, Line]:
+def _places(path: Path, source: Path, found: Mapping[str, list[_Found]]) -> dict[str, FileLine]:
     """Return where each candidate's line is; every one must be there, once."""
     wanted = {one.document for own in found.values() for one in own}
-    places: dict[str, Line] = {}
+    places: dict[str, FileLine] = {}
     for line in lines_of(path):
         name, _ = _named_text(path, line)
         if name in places:
             raise InvalidRequest(f"{path}:{line.number}: duplicate document id")
         if name in wanted:
-            places[name] = Line(line.number, line.offset, b"")
+            places[name] = FileLine(line.number, line.offset, b"")
     for own in found.values():
         for one in own:
             if one.document not in places:

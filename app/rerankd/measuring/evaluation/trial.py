@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 
@@ -14,19 +13,20 @@ from rerankd.measuring.evaluation.bootstrap import Values
 from rerankd.measuring.evaluation.data import Data, JudgedQuery
 from rerankd.measuring.evaluation.metrics import Measures
 from rerankd.measuring.evaluation.rankers import Ranker
-from rerankd.measuring.evaluation.survey import Survey
+from rerankd.measuring.evaluation.survey import DataSurvey
+from rerankd.measuring.figures import nearest_rank
 
-CHUNK = 128
+REQUEST_DOCUMENTS = 128
 """Documents of one request; a score never depends on its neighbours."""
-WARM_UP = 8
+WARM_UP_DOCUMENTS = 8
 """Documents ranked before the clock starts: the first request of a model allocates."""
 
 Tick = Callable[[int], None]
-"""Told how many documents have just been ranked."""
+"""Called with the number of documents that have just been ranked."""
 
 
 class Trial(Struct, frozen=True, kw_only=True, eq=False):
-    """What a contender came to."""
+    """A contender's figures."""
 
     values: Values
     """(queries, measures)."""
@@ -39,16 +39,17 @@ class Trial(Struct, frozen=True, kw_only=True, eq=False):
 
     def percentile(self, share: float) -> float:
         """Return the seconds that `share` of the queries kept, by nearest rank."""
-        ordered = sorted(self.seconds)
-        return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+        return nearest_rank(self.seconds, share)
 
 
-async def run(data: Data, measures: Measures, known: Survey, ranker: Ranker, tick: Tick) -> Trial:
+async def rank_all(
+    data: Data, measures: Measures, known: DataSurvey, ranker: Ranker, tick: Tick
+) -> Trial:
     """Rank every query of the survey, one after the other.
 
     Raises what the ranker raises, and InvalidRequest when the data is not what was surveyed.
     """
-    pass_ = _Pass(ranker, tick)
+    pass_ = _RankingPass(ranker, tick)
     await pass_.warm_up(data)
     values = [
         measures.of(query.grades, await pass_.rank(query)) for query in _surveyed(data, known)
@@ -62,7 +63,7 @@ async def run(data: Data, measures: Measures, known: Survey, ranker: Ranker, tic
     )
 
 
-def _surveyed(data: Data, known: Survey) -> Iterator[JudgedQuery]:
+def _surveyed(data: Data, known: DataSurvey) -> Iterator[JudgedQuery]:
     """Yield the queries that are measured, and see that they still are the same."""
     expected = iter(known.queries)
     for query in data:
@@ -74,7 +75,7 @@ def _surveyed(data: Data, known: Survey) -> Iterator[JudgedQuery]:
         raise InvalidRequest("the data changed while being read")
 
 
-class _Pass:
+class _RankingPass:
     """A ranker at work, and what it has cost so far."""
 
     def __init__(self, ranker: Ranker, tick: Tick) -> None:
@@ -88,7 +89,7 @@ class _Pass:
     async def warm_up(self, data: Data) -> None:
         for query in data:
             if query.answerable and query.candidates:
-                texts = [one.text for one in query.candidates[:WARM_UP]]
+                texts = [one.text for one in query.candidates[:WARM_UP_DOCUMENTS]]
                 await self._ranker.score(query.text, texts)
                 return
 
@@ -98,7 +99,7 @@ class _Pass:
             return []
         scores: list[float] = []
         begun = time.monotonic()
-        for start in range(0, len(query.candidates), CHUNK):
+        for start in range(0, len(query.candidates), REQUEST_DOCUMENTS):
             scores += await self._score(query, start)
         self.seconds.append(time.monotonic() - begun)
         self._remember_memory()
@@ -106,7 +107,7 @@ class _Pass:
         return [query.candidates[index].id for index in order]
 
     async def _score(self, query: JudgedQuery, start: int) -> tuple[float, ...]:
-        texts = [one.text for one in query.candidates[start : start + CHUNK]]
+        texts = [one.text for one in query.candidates[start : start + REQUEST_DOCUMENTS]]
         scored = await self._ranker.score(query.text, texts)
         self.truncated += scored.truncated
         self.warnings |= dict.fromkeys(scored.warnings)

@@ -20,7 +20,7 @@ from rerankd.settings import Settings
 
 CLIENTS = 4
 """Requests that wait at once while something is measured."""
-WORDS = (15, 40, 80, 80, 120)
+DOCUMENT_WORDS = (15, 40, 80, 80, 120)
 """Words of the documents of a request that is measured with."""
 SYLLABLES = ("ta", "re", "mo", "li", "sun", "ker", "va", "do", "nim", "est")
 
@@ -38,13 +38,15 @@ def workload(target: Target, settings: Settings) -> tuple[tuple[Prompt, ...], Si
         prompter = PromptBuilder(layout, engine.sizes.limits.pair_tokens)
         rng = random.Random(1)  # noqa: S311 - a workload, not a secret
         prompts = tuple(
-            prompter.build(_text(rng, 8), tuple(_text(rng, words) for words in WORDS)).prompt
+            prompter.build(
+                _random_text(rng, 8), tuple(_random_text(rng, words) for words in DOCUMENT_WORDS)
+            ).prompt
             for _ in range(CLIENTS)
         )
         return prompts, engine.sizes
 
 
-def _text(rng: random.Random, words: int) -> str:
+def _random_text(rng: random.Random, words: int) -> str:
     return " ".join("".join(rng.choices(SYLLABLES, k=rng.randint(1, 3))) for _ in range(words))
 
 
