@@ -14,6 +14,7 @@ from rich.filesize import decimal
 from rich.table import Column, Table
 from rich.text import Text
 
+from rerankd import machine
 from rerankd.cli import options, output
 from rerankd.cli.completion import complete_model
 from rerankd.cli.remote import statuses
@@ -98,7 +99,7 @@ def list_models_command(  # noqa: PLR0913 - one parameter an option
         fits=True if fitting else None,
     )
     known = catalog.manifests(catalog.own_folder(settings.catalog_dir))
-    found = catalog.entries(known, query, catalog.available_memory(), sources.is_installed)
+    found = catalog.entries(known, query, machine.available_memory(), sources.is_installed)
     if url:
         states = {one.model: one.state for one in statuses(url, api_key)}
         found = tuple(msgspec.structs.replace(one, state=states.get(one.id)) for one in found)
@@ -119,7 +120,7 @@ def show_model_command(model: str, config_file: Path | None, **flags: Any) -> No
         raise ModelNotFound(
             f"no model {model!r} in the catalog; `rerankd models` lists them", param="model"
         )
-    found = details_of(manifest, catalog.available_memory(), sources.is_installed)
+    found = details_of(manifest, machine.available_memory(), sources.is_installed)
     output.print_results([found], lambda console: show_details(found, console))
 
 

@@ -17,9 +17,9 @@ import msgspec
 from msgspec import Struct
 
 from rerankd.engine.llama.requantize import requantize
-from rerankd.engine.planning.sizing import available_cores
 from rerankd.errors import ModelFileError, StateError
 from rerankd.lru import digest_of
+from rerankd.machine import available_cores
 from rerankd.settings import Settings, state_folder
 from rerankd.sources.gguf import Header
 

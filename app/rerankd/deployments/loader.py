@@ -12,8 +12,9 @@ from rerankd.deployments import load_check
 from rerankd.deployments.runtime import Opener, Runtime, Target, examine, fastest, open_runtime
 from rerankd.domain import Observer, StepLimits
 from rerankd.engine import open_engine
-from rerankd.engine.planning.sizing import Sizes, available_cores, plan
+from rerankd.engine.planning.sizing import Sizes, plan
 from rerankd.errors import ModelFileError, StateError
+from rerankd.machine import available_cores
 from rerankd.settings import Settings
 from rerankd.sources import resolve as sources
 from rerankd.sources.gguf import Header

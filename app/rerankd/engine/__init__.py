@@ -16,9 +16,10 @@ from rerankd.engine.backends.encoder import EncoderBackend
 from rerankd.engine.backends.vectors import MEAN, RELATED, Cosine, LateInteraction, Similarity
 from rerankd.engine.llama import binding, ggml
 from rerankd.engine.planning.devices import Offload, decide
-from rerankd.engine.planning.sizing import CAUSAL, Sizes, available_cores, plan
+from rerankd.engine.planning.sizing import CAUSAL, Sizes, plan
 from rerankd.engine.token_types import TokenTypeEmbedder, repeats_output
 from rerankd.errors import ModelFileError, SettingsError
+from rerankd.machine import available_cores
 from rerankd.prompts import layout_for
 from rerankd.settings import Settings
 from rerankd.sources.gguf import Header, Readout, Verdict

@@ -12,6 +12,7 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 from msgspec import Struct
 
+from rerankd import machine
 from rerankd.errors import InvalidRequest, ModelFileError, SettingsError
 from rerankd.http.openapi.operation import BodySchema
 from rerankd.http.openapi.route_doc import RouteDoc
@@ -101,5 +102,5 @@ def list_catalog(
     own = catalog.own_folder(service.settings.catalog_dir)
     states = {one.model: one.state for one in service.deployments.statuses if one.model}
     return Encoded(
-        catalog_list(query, own, catalog.available_memory(), sources.is_installed, states)
+        catalog_list(query, own, machine.available_memory(), sources.is_installed, states)
     )

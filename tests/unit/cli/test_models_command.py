@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console, RenderableType
 
+from rerankd import machine
 from rerankd.cli import models as command
 from rerankd.cli.models import (
     ByteCount,
@@ -68,7 +69,7 @@ def everything_here(_manifest: Manifest, _variant: Variant) -> bool:
 @pytest.fixture(autouse=True)
 def two_gigabytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have 2 GB of memory free, on any machine."""
-    monkeypatch.setattr(catalog, "available_memory", lambda: 2 * 10**9)
+    monkeypatch.setattr(machine, "available_memory", lambda: 2 * 10**9)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from rerankd.engine import open_engine
 from rerankd.engine.llama import binding as llama
 from rerankd.engine.llama import ggml
 from rerankd.engine.planning.devices import Survey
-from rerankd.engine.planning.sizing import available_cores, plan
+from rerankd.engine.planning.sizing import plan
 from rerankd.errors import EngineFailure, ModelFileError, SettingsError
 from rerankd.settings import Settings
 from rerankd.sources.gguf import Header, TensorInfo, Verdict, judge, read
@@ -397,36 +397,6 @@ def test_a_context_beyond_the_model_is_refused(verdict: Verdict) -> None:
     with pytest.raises(SettingsError, match=r"513.*512") as caught:
         plan(made, verdict, Settings(context=513), cores=2)
     assert caught.value.param == "context"
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("max 100000\n", 8),
-        ("200000 100000\n", 2),
-        ("150000 100000\n", 2),
-        ("50000 100000\n", 1),
-        ("1000 100000\n", 1),
-        ("6400000 100000\n", 8),
-        ("", 8),
-        ("200000\n", 8),
-        ("what is this\n", 8),
-        ("-1 100000\n", 8),
-    ],
-)
-def test_cores_less_a_containers_quota(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: int
-) -> None:
-    """The quota is rounded to whole cores, at least one; what can't be read limits nothing."""
-    monkeypatch.setattr("os.sched_getaffinity", lambda _process: set(range(8)))
-    (tmp_path / "cpu.max").write_text(text)
-    assert expected == available_cores(tmp_path / "cpu.max")
-
-
-def test_cores_without_a_quota_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no quota, the cores are those of the process's affinity."""
-    monkeypatch.setattr("os.sched_getaffinity", lambda _process: {1, 3, 5})
-    assert available_cores(tmp_path / "cpu.max") == 3
 
 
 @pytest.mark.parametrize("cores", [1, 3])

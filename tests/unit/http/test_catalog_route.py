@@ -12,6 +12,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.testing import TestClient
 
+from rerankd import machine
 from rerankd.auth.keys import KeyStore
 from rerankd.errors import RerankdError
 from rerankd.http.catalog import CatalogList, list_catalog
@@ -29,7 +30,7 @@ OURS = catalog.manifests()
 def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient[Litestar]]:
     """Yield a client of the route alone, with a key, a person's folder and 1 GB free."""
     written(tmp_path)
-    monkeypatch.setattr(catalog, "available_memory", lambda: 10**9)
+    monkeypatch.setattr(machine, "available_memory", lambda: 10**9)
     service = service_of(start=False, catalog_dir=str(tmp_path))
     app = Litestar(
         [list_catalog],

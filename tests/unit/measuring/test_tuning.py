@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from rerankd import machine
 from rerankd.cli import main
 from rerankd.deployments import applied_tuning, load_check, runtime
 from rerankd.deployments.applied_tuning import AppliedTuning
@@ -151,7 +152,7 @@ def test_without_memory_no_weights_are_written(
     target: Target, own: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A type that would fill the memory is no candidate."""
-    monkeypatch.setattr(catalog, "available_memory", lambda: 1000)
+    monkeypatch.setattr(machine, "available_memory", lambda: 1000)
     measured = with_speeds(monkeypatch, lambda _: 100.0)
     find_fastest(target, own)
 
@@ -203,7 +204,7 @@ def test_memory_that_the_system_does_not_know_is_all_there_is(
     target: Target, own: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without /proc/meminfo a small model's weights are still tried in other types."""
-    monkeypatch.setattr(catalog, "available_memory", lambda: None)
+    monkeypatch.setattr(machine, "available_memory", lambda: None)
     measured = with_speeds(monkeypatch, lambda _: 100.0)
     find_fastest(target, own)
 

@@ -449,30 +449,6 @@ def test_fitting_leaves_room_for_the_process() -> None:
     assert not catalog.fits(10, 9 + memory.PROCESS_BYTES)
 
 
-MEMINFO = "MemTotal:       8000000 kB\nMemFree:  1 kB\nMemAvailable:    4000 kB\n"
-
-
-@pytest.mark.parametrize(
-    ("meminfo", "limit", "expected"),
-    [
-        (MEMINFO, "max\n", 4_096_000),
-        (MEMINFO, "1000000\n", 1_000_000),
-        (MEMINFO, "9000000\n", 4_096_000),
-        (MEMINFO, None, 4_096_000),
-        ("MemTotal: 1 kB\n", "max\n", None),
-        (None, "1000000\n", None),
-    ],
-)
-def test_free_memory_is_the_system_s_or_the_container_s(
-    tmp_path: Path, meminfo: str | None, limit: str | None, expected: int | None
-) -> None:
-    """MemAvailable counts, a container's lower limit instead, and without the file nothing."""
-    for name, content in (("meminfo", meminfo), ("limit", limit)):
-        if content is not None:
-            (tmp_path / name).write_text(content)
-    assert expected == catalog.available_memory(tmp_path / "meminfo", tmp_path / "limit")
-
-
 # looking for one
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from msgspec import Struct
 
 from rerankd.domain import StepLimits
@@ -33,18 +30,6 @@ class Sizes(Struct, frozen=True, kw_only=True):
     """Tokens that one decode may hold (n_batch = n_ubatch)."""
     sequences: int
     limits: StepLimits
-
-
-def available_cores(cpu_max: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Return the cores this process may use: its affinity, less a container's CPU quota."""
-    allowed = len(os.sched_getaffinity(0))
-    try:
-        quota, period = cpu_max.read_text().split()
-    except (OSError, ValueError):
-        return allowed
-    if not quota.isdigit() or not period.isdigit() or not int(period):
-        return allowed
-    return max(1, min(allowed, round(int(quota) / int(period))))
 
 
 def plan(

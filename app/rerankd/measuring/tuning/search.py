@@ -12,7 +12,8 @@ from collections.abc import Iterable
 
 from rerankd.deployments.applied_tuning import AppliedTuning
 from rerankd.deployments.runtime import Target
-from rerankd.engine.planning.sizing import CAUSAL, available_cores
+from rerankd.engine.planning.sizing import CAUSAL
+from rerankd.machine import available_cores
 from rerankd.measuring.tuning.candidates import TuningCandidate, varied
 from rerankd.measuring.tuning.trials import OnTrial, TuningBench
 from rerankd.settings import Settings

@@ -1,10 +1,9 @@
-"""Measuring candidates for one model, within a time and with weights re-encoded beside it."""
+"""Measuring candidates for one model, within a time and with weights requantized beside it."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +11,7 @@ from contextlib import closing
 
 import msgspec
 
+from rerankd import machine
 from rerankd.deployments.applied_tuning import weights_file
 from rerankd.deployments.runtime import Target
 from rerankd.engine import open_engine
@@ -20,7 +20,6 @@ from rerankd.errors import ModelFileError
 from rerankd.measuring.tuning.candidates import TuningCandidate, TuningTrial, varied
 from rerankd.measuring.tuning.running import logits_of, run_for, workload
 from rerankd.settings import Settings
-from rerankd.sources import catalog
 from rerankd.sources import gguf as gguf_file
 from rerankd.sources.gguf import Header
 
@@ -149,7 +148,7 @@ class TuningBench:
     def _write(self, kind: str) -> bool:
         """Write the weights in another type where there is memory and disk for them."""
         header = self._target.header
-        free = catalog.available_memory() or _physical_memory()
+        free = machine.available_memory() or machine.total_memory()
         if bytes_as(header, kind) > free // 2 or time.monotonic() > self._end:
             return False
         try:
@@ -179,7 +178,3 @@ def _median_ratio(rates: Sequence[float], others: Sequence[float]) -> float:
     return statistics.median(
         rate / max(other, 1e-9) for rate, other in zip(rates, others, strict=True)
     )
-
-
-def _physical_memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

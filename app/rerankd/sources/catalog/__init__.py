@@ -33,7 +33,7 @@ from rerankd.sources.catalog.manifest import (
     load,
     variant_of,
 )
-from rerankd.sources.catalog.memory import available_memory, fits, memory_bytes
+from rerankd.sources.catalog.memory import fits, memory_bytes
 
 __all__ = [
     "DEFAULT",
@@ -46,7 +46,6 @@ __all__ = [
     "Shape",
     "Variant",
     "VariantEntry",
-    "available_memory",
     "choose",
     "digest",
     "entries",

@@ -1,9 +1,6 @@
-"""What a model takes in memory, estimated from its manifest, and what the machine has free."""
+"""What a model takes in memory, estimated from its manifest."""
 
 from __future__ import annotations
-
-import re
-from pathlib import Path
 
 from rerankd.sources.catalog.manifest import Description, Family, Variant
 
@@ -55,24 +52,3 @@ def kv_bytes(manifest: Description, context: int) -> int:
 def fits(needed: int, available: int) -> bool:
     """Tell whether a model of `needed` bytes and a process around it fit in `available` bytes."""
     return needed + PROCESS_BYTES <= available
-
-
-def available_memory(
-    meminfo: Path = Path("/proc/meminfo"), limit: Path = Path("/sys/fs/cgroup/memory.max")
-) -> int | None:
-    """Return bytes that a new process can take, at most a container's limit; None if unknown."""
-    try:
-        free = available_of(meminfo.read_text("ascii"))
-    except (OSError, UnicodeDecodeError):
-        return None
-    try:
-        allowed = limit.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return free
-    return min(free, int(allowed)) if free is not None and allowed.isdecimal() else free
-
-
-def available_of(meminfo: str) -> int | None:
-    """Return the bytes of MemAvailable in the text of /proc/meminfo, None without such a line."""
-    found = re.search(r"^MemAvailable:\s+(\d{1,15}) kB$", meminfo, re.MULTILINE)
-    return int(found[1]) * 1024 if found else None

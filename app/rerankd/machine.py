@@ -1,0 +1,116 @@
+"""The cores and the memory of this machine that this process may use.
+
+Control groups limit both: those of a container, and each one above it that can be read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from msgspec import Struct
+
+PROC = Path("/proc")
+GROUPS = Path("/sys/fs/cgroup")
+
+
+class _Accounts(Struct, frozen=True):
+    """The files in which one version of control groups accounts for memory."""
+
+    limit: str
+    used: str
+    reclaimable: str
+    """A key of `memory.stat`: page cache that the system takes back before it refuses memory."""
+
+
+VERSION_2 = _Accounts("memory.max", "memory.current", "inactive_file")
+VERSION_1 = _Accounts("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+
+
+def available_cores(proc: Path = PROC, groups: Path = GROUPS) -> int:
+    """Return the cores this process may use: its affinity, less the CPU quota of its groups."""
+    allowed = len(os.sched_getaffinity(0))
+    for folder in _folders(proc, groups, "cpu"):
+        quota, period = _quota(folder)
+        if quota > 0 and period > 0:
+            allowed = min(allowed, round(quota / period))
+    return max(1, allowed)
+
+
+def available_memory(proc: Path = PROC, groups: Path = GROUPS) -> int | None:
+    """Return the bytes this process can take without swapping; None where nobody says.
+
+    That is what the system calls available, or less where a control group leaves less.
+    """
+    free = _meminfo(proc, "MemAvailable")
+    if free is None:
+        return None
+    return max(0, min((free, *_left_by_groups(proc, groups))))
+
+
+def total_memory() -> int:
+    """Return the bytes of memory this machine has, free or not."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _meminfo(proc: Path, key: str) -> int | None:
+    found = re.search(rf"^{key}:\s+(\d{{1,15}}) kB$", _content(proc / "meminfo"), re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
+def _left_by_groups(proc: Path, groups: Path) -> Iterator[int]:
+    for folder in _folders(proc, groups, "memory"):
+        for accounts in (VERSION_2, VERSION_1):
+            limit = _number(folder / accounts.limit)
+            if limit is not None:
+                used = _number(folder / accounts.used) or 0
+                yield limit - used + min(used, _reclaimable(folder, accounts))
+
+
+def _reclaimable(folder: Path, accounts: _Accounts) -> int:
+    pattern = rf"^{accounts.reclaimable} (\d{{1,19}})$"
+    found = re.search(pattern, _content(folder / "memory.stat"), re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def _quota(folder: Path) -> tuple[int, int]:
+    """Return a group's CPU quota and its period in microseconds, 0 where it has none."""
+    parts = _content(folder / "cpu.max").split() or [
+        _content(folder / "cpu.cfs_quota_us").strip(),
+        _content(folder / "cpu.cfs_period_us").strip(),
+    ]
+    if len(parts) != len(("quota", "period")) or not all(map(str.isdecimal, parts)):
+        return 0, 0
+    return int(parts[0]), int(parts[1])
+
+
+def _folders(proc: Path, groups: Path, controller: str) -> Iterator[Path]:
+    """Yield the folders of this process's groups and of all above them, both versions alike."""
+    for line in _content(proc / "self" / "cgroup").splitlines() or ["0::/"]:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if not controllers:
+            mount = groups
+        elif controller in controllers.split(","):
+            mount = groups / controller
+        else:
+            continue
+        # A container often sees its own group at the mount, where its path leads nowhere.
+        group = PurePosixPath(path.lstrip("/"))
+        for part in (group, *group.parents):
+            yield mount / part
+
+
+def _number(path: Path) -> int | None:
+    text = _content(path).strip()
+    return int(text) if text.isdecimal() else None
+
+
+def _content(path: Path) -> str:
+    """Return a file's text, empty where it can't be read."""
+    try:
+        return path.read_text("ascii")
+    except (OSError, UnicodeDecodeError):
+        return ""
