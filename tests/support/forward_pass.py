@@ -107,9 +107,14 @@ def qwen3_rank(weights: Weights, ids: Sequence[int] | NDArray[np.int32]) -> floa
 
 def qwen3_answer(weights: Weights, ids: Sequence[int] | NDArray[np.int32]) -> float:
     """Return yes − no of the next token's logits."""
+    return qwen3_logit(weights, ids, "yes") - qwen3_logit(weights, ids, "no")
+
+
+def qwen3_logit(weights: Weights, ids: Sequence[int] | NDArray[np.int32], token: str) -> float:
+    """Return the logit of a token as the next one."""
     name = "output" if weights.has("output.weight") else "token_embd"
     logits = weights.linear(name, _qwen3_last(weights, ids))
-    return float(logits[weights.tokens.index("yes")] - logits[weights.tokens.index("no")])
+    return float(logits[weights.tokens.index(token)])
 
 
 def _qwen3_last(weights: Weights, ids: Sequence[int] | NDArray[np.int32]) -> Array:

@@ -90,7 +90,7 @@ def _inspection(header: Header, verdict: Verdict, check: LoadCheckResult | None)
         parameters=header.parameters,
         context=header.integer("context_length"),
         kind=verdict.kind,
-        family=verdict.family,
+        family=verdict.family.name if verdict.family else None,
         readout=verdict.readout,
         exact=verdict.exact,
         reason=verdict.reason,

@@ -23,6 +23,7 @@ from rerankd.errors import LoadCheckFailed, RerankdError
 from rerankd.prompts import PromptBuilder, layout_for
 from rerankd.settings import Settings
 from rerankd.sources import resolve as sources
+from rerankd.sources.gguf import family_of
 
 PANDA_QUERY = "What is a panda?"
 RELEVANT = "The giant panda is a bear species endemic to China."
@@ -61,11 +62,10 @@ def check_load(target: Target, settings: Settings) -> LoadCheckResult:
 
     Raises LoadCheckFailed when the scores can't be right, and what `open_engine` raises.
     """
-    if target.verdict.family is None:
-        raise LoadCheckFailed(f"{target.header.path}: {target.verdict.reason}")
+    family = family_of(target.header, target.verdict)
     engine = open_engine(target.header, target.verdict, settings)
     try:
-        layout = layout_for(target.verdict.family, target.header, engine.tokenizer)
+        layout = layout_for(family, target.header, engine.tokenizer)
         prompts = PromptBuilder(layout, engine.sizes.limits.pair_tokens)
         return score_known_pair(engine.backends[0], prompts)
     finally:

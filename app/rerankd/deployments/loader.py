@@ -10,22 +10,16 @@ from importlib.metadata import version
 from rerankd import settings
 from rerankd.deployments import load_check
 from rerankd.deployments.runtime import Opener, Runtime, Target, examine, fastest, open_runtime
-from rerankd.domain import Observer, StepLimits
-from rerankd.engine import open_engine
-from rerankd.engine.planning.sizing import Sizes, plan
+from rerankd.domain import Observer
+from rerankd.engine import memory_needed, open_engine
 from rerankd.errors import ModelFileError, StateError
-from rerankd.machine import available_cores
 from rerankd.settings import Settings
 from rerankd.sources import resolve as sources
-from rerankd.sources.gguf import Header
 from rerankd.sources.hub.meter import DownloadProgress
 from rerankd.sources.resolve import OnDownload, ResolvedModel
 from rerankd.store import Spec, Store
 
 logger = logging.getLogger(__name__)
-
-HEAD_BYTES = 2
-"""Bytes of a KV cache entry: F16, the largest type but F32."""
 
 
 class FileLoader:
@@ -67,7 +61,8 @@ class FileLoader:
             await load_check.check_in_child(resolved.path, own, resolved.known_as)
             self._remember_check(resolved)
         target = await asyncio.to_thread(fastest, target)
-        return target, memory_needed(target, target.settings)
+        needed = memory_needed(target.header, target.verdict, target.settings)
+        return target, needed.total
 
     def _is_trusted(self, resolved: ResolvedModel) -> bool:
         """Tell whether a file is the embedded one or passed its load check here before."""
@@ -96,28 +91,6 @@ class FileLoader:
 def engine_version() -> str:
     """Return the version of the engine, for which a load check holds."""
     return version("llama-cpp-python")
-
-
-def memory_needed(target: Target, own: Settings) -> int:
-    """Return the bytes a model will take: weights, caches and buffers of all workers."""
-    sizes = plan(target.header, target.verdict, own, cores=own.cores or available_cores())
-    each = _cache_bytes(target.header, sizes.limits) + _buffer_bytes(target.header, sizes)
-    return target.header.file_bytes + sizes.workers * each
-
-
-def _cache_bytes(header: Header, limits: StepLimits) -> int:
-    """KV cache of a causal model: two vectors a layer, cell and KV head; encoders have none."""
-    if header.of_architecture("attention.causal") is False or not limits.cells:
-        return 0
-    heads = header.integer("attention.head_count_kv")
-    width = header.integer("attention.key_length")
-    return 2 * header.integer("block_count") * heads * width * limits.cells * HEAD_BYTES
-
-
-def _buffer_bytes(header: Header, sizes: Sizes) -> int:
-    """Activations of the largest batch (about 15 floats a token and channel) and its outputs."""
-    activations = 15 * 4 * header.integer("embedding_length") * sizes.batch
-    return activations + header.vocabulary * 4 * min(sizes.limits.step_tokens, sizes.batch)
 
 
 def require_known(spec: Spec, base: Settings) -> None:

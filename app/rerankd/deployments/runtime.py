@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from rerankd import __version__
 from rerankd.deployments.applied_tuning import apply_tuning, file_head, weights_file
-from rerankd.domain import Backend, ModelFacts, Observer, Prompt, Scoring, StepFacts
+from rerankd.domain import Backend, ModelFacts, Observer, Prompt, StepFacts
 from rerankd.engine import check, open_engine
 from rerankd.engine.planning.devices import Offload
 from rerankd.engine.planning.sizing import Sizes
@@ -34,7 +34,6 @@ from rerankd.sources.resolve import ResolvedModel, judge_file
 logger = logging.getLogger(__name__)
 
 TOKENIZER_THREADS = 2
-SCORING: dict[str, Scoring] = {"embedding": "cosine", "late-interaction": "late interaction"}
 TOKEN_CACHE_SHARE = 4
 """The token cache's bytes are the score cache's by this."""
 
@@ -98,13 +97,12 @@ class Runtime:
     ) -> None:
         """Take over an open engine, which is closed if its vocabulary doesn't do."""
         settings = target.settings
-        if target.verdict.family is None:
-            raise ModelFileError(f"{target.header.path}: {target.verdict.reason}")
+        family = gguf_file.family_of(target.header, target.verdict)
         try:
             vocabulary = TokenCache(engine.tokenizer, settings.cache_bytes // TOKEN_CACHE_SHARE)
-            layout = layout_for(target.verdict.family, target.header, vocabulary)
+            layout = layout_for(family, target.header, vocabulary)
             # Lengths that are only tried must not push documents out of the cache.
-            trial = layout_for(target.verdict.family, target.header, engine.tokenizer)
+            trial = layout_for(family, target.header, engine.tokenizer)
         except ModelFileError:
             engine.close()
             raise
@@ -187,10 +185,11 @@ def _identity(target: Target, facts: ModelFacts, settings: Settings) -> bytes:
 
 def _model_facts(target: Target, engine: OpenEngine, *, takes_instruction: bool) -> ModelFacts:
     header, manifest = target.header, target.manifest
+    family = gguf_file.family_of(header, target.verdict)
     return ModelFacts(
         id=target.id,
         architecture=header.architecture,
-        family=str(target.verdict.family),
+        family=family.name,
         parameters=header.parameters,
         file=header.path.name,
         file_bytes=header.file_bytes,
@@ -204,5 +203,5 @@ def _model_facts(target: Target, engine: OpenEngine, *, takes_instruction: bool)
         workers=engine.sizes.workers,
         threads=engine.sizes.threads,
         takes_instruction=takes_instruction,
-        scoring=SCORING.get(str(target.verdict.family), "cross-encoder"),
+        scoring=family.scoring,
     )

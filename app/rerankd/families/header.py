@@ -62,3 +62,9 @@ class Header(Struct, frozen=True):
         """Return an integer of the architecture, 0 where the file has none."""
         value = self.of_architecture(key, 0)
         return value if isinstance(value, int) else 0
+
+    def largest(self, key: str) -> int:
+        """Return an integer of the architecture, the largest where layers have one each."""
+        value = self.of_architecture(key, 0)
+        counts = value if isinstance(value, list) else [value]
+        return max((one for one in counts if isinstance(one, int)), default=0)

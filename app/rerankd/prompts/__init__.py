@@ -1,8 +1,6 @@
 """From texts to token ids: layouts of the families, long texts made to fit, whole requests."""
 
 from rerankd.prompts.layouts import (
-    QWEN3_INSTRUCTION,
-    QWEN3_TEMPLATE,
     Layout,
     PairLayout,
     TemplateLayout,
@@ -14,8 +12,6 @@ from rerankd.prompts.layouts import (
 from rerankd.prompts.prompt_builder import PromptBuilder, TokenizedRequest
 
 __all__ = [
-    "QWEN3_INSTRUCTION",
-    "QWEN3_TEMPLATE",
     "Layout",
     "PairLayout",
     "PromptBuilder",

@@ -1,4 +1,4 @@
-"""The parts of a pair in token ids, the way each model family was trained to see them.
+"""The parts of a pair in token ids, as each model family was trained to see them.
 
 Fixed parts are tokenised with control tokens on, everything a user sent with them off, and
 ids are joined, never strings: a document that contains `<|im_end|>` or `[SEP]` is only text.
@@ -16,14 +16,13 @@ from msgspec import Struct
 
 from rerankd.domain import NO_TOKENS, TokenIds, Tokenizer
 from rerankd.errors import ModelFileError
-from rerankd.sources.gguf import Family, Header
-
-QWEN3_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
-QWEN3_TEMPLATE = (
-    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query "
-    'and the Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n'
-    "<|im_start|>user\n<Instruct>: {instruction}\n<Query>: {query}\n<Document>: {document}"
-    "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+from rerankd.families.family import Family
+from rerankd.families.header import Header
+from rerankd.families.prompt_format import (
+    SpecialToken,
+    TemplateFormat,
+    TextFormat,
+    TextPrefixes,
 )
 
 
@@ -79,7 +78,7 @@ class PairLayout:
         return self.vocabulary.tokenize(text)
 
     def prefix(self, query: TokenIds, instruction: str | None) -> TokenIds:
-        """See Layout. These families know no instruction: the service warns of one."""
+        """See Layout. These families take no instruction: the service warns about one."""
         del instruction
         return np.concatenate((self._before, query, self._between))
 
@@ -88,22 +87,22 @@ class PairLayout:
 
 
 class TextLayout:
-    """Query and documents each a text of its own: `before text after`.
+    """Query and documents each in a text of its own: `before text after`.
 
-    Models that were trained with words before each kind of text get those; an instruction
-    stands in their place before the query.
+    Models get the words before each kind of text that they were trained with; an instruction
+    takes the place of those before the query.
     """
 
     takes_instruction = True
     shares_prefix = True
 
     def __init__(
-        self, vocabulary: Vocabulary, before: TokenIds, after: TokenIds, words: Words
+        self, vocabulary: Vocabulary, before: TokenIds, after: TokenIds, prefixes: TextPrefixes
     ) -> None:
         self.vocabulary = vocabulary
         self.document_prefix = before
         self.suffix = after
-        self._words = words
+        self._prefixes = prefixes
 
     def query(self, text: str) -> TokenIds:
         """See Layout. The words before it are tokenised apart: their end is a blank or a colon."""
@@ -111,37 +110,18 @@ class TextLayout:
 
     def prefix(self, query: TokenIds, instruction: str | None) -> TokenIds:
         """See Layout."""
-        words = self._words.query if instruction is None else f"{instruction.rstrip()} "
+        words = self._prefixes.query if instruction is None else f"{instruction.rstrip()} "
         return np.concatenate(
             (self.document_prefix, self.vocabulary.tokenize(words), query, self.suffix)
         )
 
     def document(self, text: str) -> TokenIds:
         """See Layout."""
-        return self.vocabulary.tokenize(self._words.document + text)
-
-
-class Words(Struct, frozen=True):
-    """What a model was trained to see before a query and before a document."""
-
-    query: str = ""
-    document: str = ""
-
-
-SEARCH_SENTENCE = Words("Represent this sentence for searching relevant passages: ")
-TRAINED_WORDS = (
-    (re.compile(r"nomic-embed-text"), Words("search_query: ", "search_document: ")),
-    (re.compile(r"(^|[^a-z])e5-(small|base|large)(?!.*instruct)"), Words("query: ", "passage: ")),
-    (re.compile(r"bge-(small|base|large)-en"), SEARCH_SENTENCE),
-    (re.compile(r"mxbai-embed-large"), SEARCH_SENTENCE),
-    (re.compile(r"arctic-embed-(xs|s|m|l)($|[^a-z0-9-]|-(?!v2))"), SEARCH_SENTENCE),
-    (re.compile(r"arctic-embed-.*v2"), Words("query: ")),
-)
-"""By the model's name, as their authors' cards have it; other models see texts as they are."""
+        return self.vocabulary.tokenize(self._prefixes.document + text)
 
 
 class _Slot(Struct, frozen=True):
-    """A place in a template for text, with the blank before it and line breaks after it."""
+    """A place for text in a template, with the blank before it and the line breaks after it."""
 
     name: str
     before: str
@@ -149,17 +129,17 @@ class _Slot(Struct, frozen=True):
 
 
 class TemplateLayout:
-    """A chat template with `{query}`, `{document}` and maybe `{instruction}`, in that spirit.
+    """A chat template with `{query}`, then `{document}`, and optionally `{instruction}`.
 
-    All before the document is the shared prefix.
+    Everything before the document is the shared prefix.
     """
 
     shares_prefix = True
     document_prefix = NO_TOKENS
 
     def __init__(self, vocabulary: Vocabulary, template: str, instruction: str) -> None:
-        """`instruction` is the default; in a template without a slot for it, it becomes one."""
-        if "{instruction}" not in template:
+        """`instruction` is the default; a template that spells it out gets a slot in its place."""
+        if instruction and "{instruction}" not in template:
             template = template.replace(instruction, "{instruction}", 1)
         before, slot, after = split_template(template)
         self.vocabulary = vocabulary
@@ -219,28 +199,27 @@ def split_template(template: str) -> tuple[list[str | _Slot], _Slot, str]:
 def layout_for(family: Family, header: Header, vocabulary: Vocabulary) -> Layout:
     """Return the layout a family was trained with.
 
-    Raises ModelFileError when the file's vocabulary lacks a special token it needs.
+    Raises ModelFileError when the file's vocabulary lacks a special token, or its own template
+    a slot.
     """
-    if family == "qwen3":
-        template = header.metadata.get("tokenizer.chat_template.rerank", QWEN3_TEMPLATE)
-        return TemplateLayout(vocabulary, str(template), QWEN3_INSTRUCTION)
-    if family in {"xlm-roberta", "jina-bert-v2"}:  # <s> query </s></s> document </s>
-        bos, eos = _specials(vocabulary, "bos", "eos")
-        return PairLayout(vocabulary, bos, np.concatenate((eos, eos)), eos)
-    if family in {"embedding", "late-interaction"}:
-        return _text_layout(header, vocabulary)
-    bos, sep = _specials(vocabulary, "bos", "sep")  # [CLS] query [SEP] document [SEP]
-    return PairLayout(vocabulary, bos, sep, sep)
+    prompt = family.prompt
+    if isinstance(prompt, TemplateFormat):
+        own = header.metadata.get(prompt.metadata_key)
+        text = prompt.text.replace("{system}", prompt.system) if own is None else str(own)
+        return TemplateLayout(vocabulary, text, prompt.instruction)
+    if isinstance(prompt, TextFormat):
+        return _text_layout(prompt, header, vocabulary)
+    fixed = (prompt.before, prompt.between, prompt.after)
+    return PairLayout(vocabulary, *(_specials(vocabulary, *names) for names in fixed))
 
 
-def _text_layout(header: Header, vocabulary: Vocabulary) -> TextLayout:
+def _text_layout(prompt: TextFormat, header: Header, vocabulary: Vocabulary) -> TextLayout:
     # WordPiece vocabularies end a text with [SEP], all others with their end of text.
-    end = "sep" if header.metadata.get("tokenizer.ggml.model") == "bert" else "eos"
-    (after,) = _specials(vocabulary, end)
-    (before,) = _specials(vocabulary, "bos") if _begins(header) else (NO_TOKENS,)
+    after = _specials(vocabulary, "sep" if header.tokenizer == "bert" else "eos")
+    before = _specials(vocabulary, "bos") if _begins(header) else NO_TOKENS
     name = f"{header.name} {header.path.name}".lower().replace("_", "-").replace(" ", "-")
-    words = (words for pattern, words in TRAINED_WORDS if pattern.search(name))
-    return TextLayout(vocabulary, before, after, next(words, Words()))
+    found = (prefixes for pattern, prefixes in prompt.prefixes if re.search(pattern, name))
+    return TextLayout(vocabulary, before, after, next(found, TextPrefixes()))
 
 
 def _begins(header: Header) -> bool:
@@ -250,9 +229,10 @@ def _begins(header: Header) -> bool:
     return bool(add_bos) if causal is not False and add_bos is not None else True
 
 
-def _specials(vocabulary: Vocabulary, *names: str) -> list[TokenIds]:
+def _specials(vocabulary: Vocabulary, *names: SpecialToken) -> TokenIds:
+    """Return the ids of special tokens, end to end."""
     ids = [vocabulary.special(name) for name in names]
-    missing = [name for name, token in zip(names, ids, strict=True) if token is None]
+    missing = dict.fromkeys(name for name, token in zip(names, ids, strict=True) if token is None)
     if missing:
         raise ModelFileError(f"its vocabulary names no {' or '.join(missing)} token")
-    return [np.array([token], dtype=np.int32) for token in ids]
+    return np.array(ids, dtype=np.int32)

@@ -28,6 +28,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers import optimizer
 
 from rerankd.engine.llama.binding import LlamaModel, LoadOptions
+from rerankd.families.bert import BERT
 from rerankd.prompts import PromptBuilder, layout_for
 from rerankd.sources import gguf as gguf_file
 
@@ -158,7 +159,7 @@ class Reranker:
     def __init__(self, path: Path, threads: int, kind: str, folder: Path) -> None:
         header = gguf_file.read(path)
         model = LlamaModel(path, LoadOptions())
-        self._prompter = PromptBuilder(layout_for("bert", header, model), 512)
+        self._prompter = PromptBuilder(layout_for(BERT, header, model), 512)
         self._session = session(path, threads, kind, folder)
 
     def rank(self, query: str, documents: list[str]) -> tuple[list[float], int]:

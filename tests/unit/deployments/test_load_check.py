@@ -16,6 +16,7 @@ from rerankd.deployments import load_check
 from rerankd.deployments.loader import FileLoader
 from rerankd.domain import TokenIds
 from rerankd.errors import LoadCheckFailed
+from rerankd.families.bert import BERT
 from rerankd.prompts import PairLayout, PromptBuilder
 from rerankd.settings import Settings
 from rerankd.sources import resolve as sources
@@ -217,7 +218,7 @@ def test_a_child_judges_as_the_manifest_does(tmp_path: Path) -> None:
 
     target, _ = asyncio.run(FileLoader(settings, None).verify(spec, resolved))
 
-    assert target.verdict.family == "bert"
+    assert target.verdict.family is BERT
     with pytest.raises(LoadCheckFailed, match="no rank head"):
         in_child(path)
 

@@ -14,6 +14,7 @@ from rerankd.engine import Engine
 from rerankd.engine.backends.embedding import KNOWN_COST, EmbeddingBackend, VectorStore, key_of
 from rerankd.engine.backends.vectors import MEAN, Cosine, LateInteraction
 from rerankd.errors import EngineFailure
+from rerankd.families.embedding import EMBEDDING
 from rerankd.prompts import PromptBuilder, TextLayout, layout_for
 from rerankd.sources import gguf as gguf_file
 
@@ -60,27 +61,27 @@ def test_scores_are_the_calibrated_cosines_of_a_reference(
     with opened(path) as engine:
         prompt = prompt_of(engine, path, *DOCUMENTS)
         (logits,) = engine.backends[0].run([prompt])
-        measure = engine.backends[0]._measure  # type: ignore[attr-defined]
-        assert isinstance(measure, Cosine)
+        similarity = engine.backends[0]._similarity  # type: ignore[attr-defined]
+        assert isinstance(similarity, Cosine)
         cosines = [float(vector(prompt.prefix) @ vector(row)) for row in prompt.rows]
-        expected = [measure._scale * cosine + measure._bias for cosine in cosines]
-        tolerance = measure._scale * ROUNDING
+        expected = [similarity._scale * cosine + similarity._bias for cosine in cosines]
+        tolerance = similarity._scale * ROUNDING
         assert expected == pytest.approx(logits, abs=tolerance)
 
 
 def test_late_interaction_scores_are_those_of_the_references_states(tmp_path: Path) -> None:
-    """The engine's hidden states, through the same measure, are the reference's."""
+    """The engine's hidden states, through the same similarity, are the reference's."""
     path = write_bert(tmp_path / "a.gguf", head=False, late=True)
     weights = forward_pass.Weights(path)
     with opened(path) as engine:
         prompt = prompt_of(engine, path, *DOCUMENTS)
         (logits,) = engine.backends[0].run([prompt])
-        measure = LateInteraction(gguf_file.read(path), WIDTH, frozenset({2, 3}))
+        similarity = LateInteraction(gguf_file.read(path), WIDTH, frozenset({2, 3}))
         vectors = [
-            measure.vectors(ids, forward_pass.bert_states(weights, ids).astype(np.float32))
+            similarity.vectors(ids, forward_pass.bert_states(weights, ids).astype(np.float32))
             for ids in (prompt.prefix, *prompt.rows)
         ]
-        expected = measure.logits(
+        expected = similarity.logits(
             prompt.prefix, vectors[0], list(zip(prompt.rows, vectors[1:], strict=True))
         )
         assert expected == pytest.approx(logits, abs=0.05)
@@ -182,7 +183,7 @@ def test_an_embedding_model_passes_the_load_check(tmp_path: Path) -> None:
     """The known pair alone and beside another gives one score."""
     path = write_bert(tmp_path / "a.gguf", head=False, pooling=MEAN)
     with opened(path) as engine:
-        layout = layout_for("embedding", gguf_file.read(path), engine.tokenizer)
+        layout = layout_for(EMBEDDING, gguf_file.read(path), engine.tokenizer)
         backend = engine.backends[0]
         assert isinstance(backend, EmbeddingBackend)
         assert score_known_pair(backend, PromptBuilder(layout, 64))
@@ -206,7 +207,7 @@ def test_models_see_the_words_they_were_trained_with(tmp_path: Path, name: str) 
     header = gguf_file.read(path)
     header.metadata["general.name"] = name
     with opened(path) as engine:
-        layout = layout_for("embedding", header, engine.tokenizer)
+        layout = layout_for(EMBEDDING, header, engine.tokenizer)
         assert isinstance(layout, TextLayout)
         query, document = NAMES[name]
         for words, text, found in (

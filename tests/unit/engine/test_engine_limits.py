@@ -18,13 +18,14 @@ from rerankd.engine.llama import ggml
 from rerankd.engine.planning.devices import Survey
 from rerankd.engine.planning.sizing import plan
 from rerankd.errors import EngineFailure, ModelFileError, SettingsError
+from rerankd.families import registry as families
 from rerankd.settings import Settings
 from rerankd.sources.gguf import Header, TensorInfo, Verdict, judge, read
 
 from support.tiny_models import BERT_CONTEXT, opened, write_bert, write_qwen3
 
-BERT = Verdict("reranker", "made up", "bert")
-QWEN3 = Verdict("reranker", "made up", "qwen3")
+BERT = Verdict("reranker", "made up", families.BERT)
+QWEN3 = Verdict("reranker", "made up", families.QWEN3)
 NO_GPU = Survey(devices=(), backends=("CPU",), features="")
 
 

@@ -14,6 +14,7 @@ from rerankd.domain import NO_TOKENS, Backend, Prompt, TokenIds
 from rerankd.engine import Engine, open_engine
 from rerankd.engine.backends.causal import CausalBackend
 from rerankd.errors import EngineFailure
+from rerankd.families.bert import BERT
 from rerankd.prompts import PromptBuilder, layout_for
 from rerankd.service import preflight
 from rerankd.settings import Settings
@@ -78,7 +79,7 @@ def cross_encoder() -> Iterator[Engine]:
 def pairs(cross_encoder: Engine) -> tuple[TokenIds, ...]:
     """The documents' pairs with one query, the longest cut to the model's context."""
     target = preflight(Settings(**CROSS_ENCODER))
-    layout = layout_for("bert", target.header, cross_encoder.tokenizer)
+    layout = layout_for(BERT, target.header, cross_encoder.tokenizer)
     prompter = PromptBuilder(layout, cross_encoder.sizes.limits.pair_tokens)
     return prompter.build("What is a panda?", _documents()).prompt.rows
 

@@ -89,7 +89,7 @@ def test_both_readouts_give_one_score(tiny_qwen3: Path, monkeypatch: pytest.Monk
     """A head made of the yes and no rows and the two logits themselves give the same score."""
     rows = rows_of(Weights(tiny_qwen3), LENGTHS)
     by_logits = scores_of(tiny_qwen3, rows, flash_attn="off")
-    monkeypatch.setattr("rerankd.engine.repeats_output", lambda *_arguments: False)
+    monkeypatch.setattr("rerankd.engine.readers.repeats_output", lambda *_arguments: False)
     with opened(tiny_qwen3) as engine:
         assert engine.readout == "rank"
     by_head = scores_of(tiny_qwen3, rows, flash_attn="off")
@@ -112,7 +112,7 @@ def test_a_head_is_read_where_its_words_are_no_tokens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without single tokens yes and no there are no logits to read, and the head still serves."""
-    monkeypatch.setattr("rerankd.engine.repeats_output", lambda *_arguments: True)
+    monkeypatch.setattr("rerankd.engine.readers.repeats_output", lambda *_arguments: True)
     path = write_qwen3(tmp_path / "qwen3.gguf", head="own", answers=False)
     with opened(path) as engine:
         assert engine.readout == "rank"
@@ -166,7 +166,7 @@ def test_texts_score_as_the_reference(
         actual = np.array(engine.backends[0].run([prompt])[0])
     weights = Weights(path)
     expected = [score(weights, np.concatenate((prompt.prefix, row))) for row in prompt.rows]
-    check(expected, actual, EXACT if family == "qwen3" else BERT["off"])
+    check(expected, actual, EXACT if family.causal else BERT["off"])
 
 
 @pytest.mark.parametrize("logit", [-5.0, -0.5, 0.0, 2.0, 7.0])
@@ -175,7 +175,7 @@ def test_atanh_undoes_the_tanh_of_a_head(logit: float) -> None:
     assert atanh_of(float(np.tanh(np.float32(logit)))) == pytest.approx(logit, abs=0.2)
 
 
-def test_unsqueeze_is_finite_and_monotonic_at_its_ends() -> None:
+def test_atanh_is_finite_and_monotonic_at_its_ends() -> None:
     """Scores that rounded to ±1 count as the float32 beside them, so order is kept."""
     ends = [-1.0, float(np.nextafter(np.float32(-1), np.float32(0))), 0.0, 1 - 2.0**-23, 1.0]
     found = [atanh_of(score) for score in ends]

@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from rerankd.engine.planning import offload
+from rerankd.engine.planning.memory import (
+    contexts_bytes,
+    is_causal_network,
+    require_dimensions,
+)
 from rerankd.engine.planning.offload import (
     AS_FITS,
-    ContextBytes,
     ModelBytes,
     Placement,
     Split,
-    context_bytes,
     model_bytes,
     place,
     plan_layers,
@@ -28,6 +31,9 @@ from rerankd.engine.planning.offload import (
 )
 from rerankd.engine.planning.sizing import Sizes, plan
 from rerankd.errors import ModelFileError, SettingsError
+from rerankd.families.memory import ContextBytes
+from rerankd.families.qwen3 import QWEN3
+from rerankd.families.xlm_roberta import XLM_ROBERTA
 from rerankd.settings import Settings
 from rerankd.sources import gguf as gguf_file
 from rerankd.sources.gguf import Header, TensorInfo, Verdict
@@ -149,8 +155,8 @@ MODELS = {
     "Qwen3-4B": qwen3(36, 2560, 9728, 32),
     "Qwen3-8B": qwen3(36, 4096, 12_288, 32),
 }
-CAUSAL = Verdict("reranker", "", "qwen3")
-ENCODER = Verdict("reranker", "", "xlm-roberta")
+CAUSAL = Verdict("reranker", "", QWEN3)
+ENCODER = Verdict("reranker", "", XLM_ROBERTA)
 
 
 def sized(name: str, **changes: Any) -> tuple[Header, Verdict, Sizes]:
@@ -161,10 +167,15 @@ def sized(name: str, **changes: Any) -> tuple[Header, Verdict, Sizes]:
     return header, verdict, plan(header, verdict, settings, cores=4, on_gpu=True)
 
 
+def weights_of(header: Header) -> ModelBytes:
+    """Return a file's weights by layer."""
+    return model_bytes(header, causal=is_causal_network(header))
+
+
 def parts(name: str, **changes: Any) -> tuple[ModelBytes, ContextBytes]:
     header, verdict, sizes = sized(name, **changes)
-    context = context_bytes(header, verdict, sizes, kv_type="f16", flash_attn="on")
-    return model_bytes(header), context
+    context = contexts_bytes(header, verdict, sizes, Settings())
+    return weights_of(header), context
 
 
 @pytest.mark.parametrize(
@@ -191,7 +202,7 @@ def test_encoder_buffers_are_those_measured(name: str, batch: int, mebibytes: fl
     header, verdict, sizes = sized(name)
     sizes = structs.replace(sizes, batch=batch)
 
-    found = context_bytes(header, verdict, sizes, kv_type="f16", flash_attn="on")
+    found = contexts_bytes(header, verdict, sizes, Settings())
 
     assert found.compute / MIB == pytest.approx(mebibytes, rel=0.06)
     assert found.kv == found.output == 0
@@ -204,7 +215,7 @@ def test_flash_attention_off_takes_the_heads_scores(name: str, mebibytes: int) -
     sizes = structs.replace(sizes, batch=4096)
 
     off, auto = (
-        context_bytes(header, verdict, sizes, kv_type="f16", flash_attn=one).compute
+        contexts_bytes(header, verdict, sizes, Settings(flash_attn=one)).compute
         for one in ("off", "auto")
     )
 
@@ -224,8 +235,8 @@ def test_qwen3_buffers_are_those_measured() -> None:
     header, verdict, sizes = sized("Qwen3-0.6B")
     by_logits = structs.replace(verdict, readout="logits")
 
-    rank = context_bytes(header, verdict, sizes, kv_type="f16", flash_attn="on")
-    logits = context_bytes(header, by_logits, sizes, kv_type="f16", flash_attn="on")
+    rank = contexts_bytes(header, verdict, sizes, Settings())
+    logits = contexts_bytes(header, by_logits, sizes, Settings())
 
     assert 302 <= (rank.compute + rank.output) / MIB <= 340
     assert 26 <= (logits.compute + logits.output) / MIB <= 60
@@ -238,7 +249,7 @@ def test_kv_cache_is_the_published_size(name: str, kibibytes: int) -> None:
     blocks = header.integer("block_count")
 
     half, small = (
-        context_bytes(header, verdict, sizes, kv_type=kind, flash_attn="on").kv
+        contexts_bytes(header, verdict, sizes, Settings(kv_type=kind)).kv
         for kind in ("f16", "q8_0")
     )
 
@@ -253,8 +264,7 @@ def test_cells_are_rounded_up_as_llama_cpp_does() -> None:
     rounded = structs.replace(sizes, limits=structs.replace(sizes.limits, cells=4608))
 
     found, expected = (
-        context_bytes(header, verdict, one, kv_type="f16", flash_attn="on").kv
-        for one in (shorter, rounded)
+        contexts_bytes(header, verdict, one, Settings()).kv for one in (shorter, rounded)
     )
 
     assert found == expected > 0
@@ -293,7 +303,7 @@ def test_the_docs_table_is_the_plan_s() -> None:
 
     found = [[int(cell) for cell in row.split("|")[2:-1]] for row in rows]
 
-    assert found == [[model_bytes(MODELS[name]).layers, *fits[1:]] for name, fits in FITS.items()]
+    assert found == [[weights_of(MODELS[name]).layers, *fits[1:]] for name, fits in FITS.items()]
 
 
 @pytest.mark.parametrize(
@@ -397,14 +407,14 @@ def test_tied_embeddings_are_copied_beside_the_output() -> None:
     matrix = tied.tensors["token_embd.weight"]
     untied = structs.replace(tied, tensors={**tied.tensors, "output.weight": matrix})
 
-    assert model_bytes(tied) == model_bytes(untied)
-    assert model_bytes(tied).output > matrix.bytes
-    assert model_bytes(tied).input == pytest.approx(matrix.bytes, abs=256)
+    assert weights_of(tied) == weights_of(untied)
+    assert weights_of(tied).output > matrix.bytes
+    assert weights_of(tied).input == pytest.approx(matrix.bytes, abs=256)
 
 
 def test_an_encoder_s_embeddings_stay_on_the_cpu() -> None:
     """Embeddings are no layer's, their norm is the first block's, cls is the output's."""
-    found = model_bytes(MODELS["bge-v2-m3"])
+    found = weights_of(MODELS["bge-v2-m3"])
 
     assert found.input > 250_002 * 1024
     assert found.output == pytest.approx(1024 * 1024 * 34 / 32, rel=0.01)
@@ -418,17 +428,17 @@ def test_blocks_that_are_not_there_are_refused(count: int) -> None:
     wrong = structs.replace(header, metadata={**header.metadata, "bert.block_count": count})
 
     with pytest.raises(ModelFileError, match=f"24 blocks where its header says {count}"):
-        model_bytes(wrong)
+        weights_of(wrong)
 
 
 @pytest.mark.parametrize("value", [0, -1, "many"])
 def test_sizes_that_make_no_sense_are_refused(value: Any) -> None:
     """A width that isn't a positive number is refused by its key."""
-    header, verdict, sizes = sized("bge-v2-m3")
+    header = MODELS["bge-v2-m3"]
     wrong = structs.replace(header, metadata={**header.metadata, "bert.embedding_length": value})
 
     with pytest.raises(ModelFileError, match=r"bert\.embedding_length"):
-        context_bytes(wrong, verdict, sizes, kv_type="f16", flash_attn="on")
+        require_dimensions(wrong)
 
 
 def test_a_real_file_can_be_planned(tiny_bert: Path, tiny_qwen3: Path) -> None:
@@ -437,9 +447,9 @@ def test_a_real_file_can_be_planned(tiny_bert: Path, tiny_qwen3: Path) -> None:
         header = gguf_file.read(path)
         verdict = gguf_file.judge(header)
         sizes = plan(header, verdict, Settings(), cores=2, on_gpu=True)
-        context = context_bytes(header, verdict, sizes, kv_type="f16", flash_attn="on")
+        context = contexts_bytes(header, verdict, sizes, Settings())
 
-        assert plan_layers(model_bytes(header), context, [GIB]).layers == layers
+        assert plan_layers(weights_of(header), context, [GIB]).layers == layers
 
 
 SIZES = st.integers(0, 4 * GIB)

@@ -14,10 +14,12 @@ from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, dequantize, quant
 from numpy.typing import NDArray
 
 from rerankd.domain import NO_TOKENS, Backend, Prompt, TokenIds
-from rerankd.engine import token_types
+from rerankd.engine import tensor_rows
 from rerankd.engine.llama import binding as llama
-from rerankd.engine.token_types import TensorRows, TokenTypeEmbedder, repeats_output
+from rerankd.engine.tensor_rows import TensorRows, repeats_output
+from rerankd.engine.token_types import TokenTypeEmbedder
 from rerankd.errors import EngineFailure, ModelFileError
+from rerankd.families import bert
 from rerankd.prompts import PromptBuilder, layout_for
 from rerankd.sources import gguf as gguf_file
 from rerankd.sources.gguf import Header
@@ -118,7 +120,7 @@ def test_texts_score_with_their_token_types(two_token_types: Path) -> None:
     header = gguf_file.read(two_token_types)
     query, documents = "what is [SEP] a panda?", ("hi", "it is [SEP] the [CLS] bear.", "")
     with opened(two_token_types, flash_attn="off") as engine:
-        layout = layout_for("bert", header, engine.tokenizer)
+        layout = layout_for(bert.BERT, header, engine.tokenizer)
         prompt = (
             PromptBuilder(layout, engine.sizes.limits.pair_tokens).build(query, documents).prompt
         )
@@ -186,7 +188,7 @@ def test_an_overrun_is_refused_before_it_is_embedded(
 ) -> None:
     """Tokens beyond the batch cost no embeddings, and never reach llama.cpp."""
     assert sum(map(len, rows)) > BERT_CONTEXT
-    monkeypatch.setattr(token_types, "dequantize", _reached)
+    monkeypatch.setattr(tensor_rows, "dequantize", _reached)
     monkeypatch.setattr("rerankd.engine.llama.binding.lib.llama_decode", _reached)
     with pytest.raises(EngineFailure, match="for a batch of"):
         backend.run([Prompt(NO_TOKENS, tuple(rows))])
@@ -365,7 +367,7 @@ def test_a_head_that_repeats_the_output(
     head = make(matrix(9)[[7, 2]])
     matrices = {"cls__output__weight": (head, Q8_0), output: (matrix(9), F16)}
     path = write_matrices(tmp_path / "a.gguf", **matrices)
-    assert expected == repeats_output(gguf_file.read(path), 7, 2)
+    assert expected == repeats_output(gguf_file.read(path), ids(7, 2))
 
 
 def test_an_output_matrix_of_its_own_counts(tmp_path: Path) -> None:
@@ -375,13 +377,17 @@ def test_an_output_matrix_of_its_own_counts(tmp_path: Path) -> None:
         "token_embd__weight": (matrix(9), F32),
         "output__weight": (matrix(9, seed=5), F32),
     }
-    assert not repeats_output(gguf_file.read(write_matrices(tmp_path / "a.gguf", **matrices)), 7, 2)
+    assert not repeats_output(
+        gguf_file.read(write_matrices(tmp_path / "a.gguf", **matrices)), ids(7, 2)
+    )
 
 
 def test_a_head_that_cannot_be_compared_is_its_own(tmp_path: Path) -> None:
     """Without an output matrix, or with one of another width, the head is read as it is."""
     head = {"cls__output__weight": (matrix(2), F32)}
-    assert not repeats_output(gguf_file.read(write_matrices(tmp_path / "a.gguf", **head)), 0, 1)
+    assert not repeats_output(
+        gguf_file.read(write_matrices(tmp_path / "a.gguf", **head)), ids(0, 1)
+    )
     narrow = {"token_embd__weight": (matrix(4)[:, :32], F32)}
     path = write_matrices(tmp_path / "b.gguf", **head, **narrow)
-    assert not repeats_output(gguf_file.read(path), 0, 1)
+    assert not repeats_output(gguf_file.read(path), ids(0, 1))

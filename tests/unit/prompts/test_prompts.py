@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from rerankd.domain import Overflow, TokenIds, Truncation, TruncationSide
 from rerankd.engine.llama.binding import LlamaModel, LoadOptions
 from rerankd.errors import InvalidRequest, ModelFileError, PairTooLong, TooManyTokens
+from rerankd.families.prompt_format import TemplateFormat
+from rerankd.families.qwen3 import QWEN3
+from rerankd.families.registry import family_named
 from rerankd.prompts import (
-    QWEN3_INSTRUCTION,
-    QWEN3_TEMPLATE,
     PairLayout,
     PromptBuilder,
     TemplateLayout,
@@ -26,9 +27,12 @@ from rerankd.prompts import (
 )
 from rerankd.prompts.prompt_builder import LEAST
 from rerankd.sources import gguf as gguf_file
-from rerankd.sources.gguf import Family
 
 from support.tiny_models import BERT_CONTROL, QWEN3_CONTROL, RERANK_TEMPLATE, T5_CONTROL
+
+assert isinstance(QWEN3.prompt, TemplateFormat)
+QWEN3_INSTRUCTION = QWEN3.prompt.instruction
+QWEN3_TEMPLATE = QWEN3.prompt.text.replace("{system}", QWEN3.prompt.system)
 
 PLAIN = st.text(alphabet=st.sampled_from("ab yesno?.!:,\n\t\r \u00a0é漢🐼'0-<>{}"), max_size=24)
 """Text of letters, blanks and marks whose merges could cross a joint, without control tokens."""
@@ -59,8 +63,8 @@ class Vocabulary:
         # What can't be spelt is [UNK]: not a control token, though listed as one.
         self.control = {self.tokens.index(text) for text in control if "unk" not in text.lower()}
 
-    def prompter(self, family: Family, tokens: int = 1000) -> PromptBuilder:
-        return PromptBuilder(layout_for(family, self.header, self.model), tokens)
+    def prompter(self, family: str, tokens: int = 1000) -> PromptBuilder:
+        return PromptBuilder(layout_for(family_named(family), self.header, self.model), tokens)
 
     def whole(self, text: str) -> list[int]:
         """Return the ids of a text with control tokens spelt out, tokenised at once."""
@@ -176,17 +180,19 @@ class Letters:
 
 
 @pytest.mark.parametrize("family", ["xlm-roberta", "jina-bert-v2"])
-def test_the_roberta_layout_needs_no_sep(tiny_bert: Path, family: Family) -> None:
+def test_the_roberta_layout_needs_no_sep(tiny_bert: Path, family: str) -> None:
     """RoBERTa's families are laid out from BOS and EOS alone, whatever flags the file has."""
-    prompter = PromptBuilder(layout_for(family, gguf_file.read(tiny_bert), Letters()), 64)
+    prompter = PromptBuilder(
+        layout_for(family_named(family), gguf_file.read(tiny_bert), Letters()), 64
+    )
     assert pairs_of(prompter.build("a", ("b",))) == [[0, 197, 2, 2, 198, 2]]
 
 
 @pytest.mark.parametrize("family", ["bert", "modern-bert", "neo-bert"])
-def test_a_vocabulary_without_its_separator_is_refused(tiny_bert: Path, family: Family) -> None:
+def test_a_vocabulary_without_its_separator_is_refused(tiny_bert: Path, family: str) -> None:
     """A family that needs a separator says which token the vocabulary lacks."""
     with pytest.raises(ModelFileError, match="sep"):
-        layout_for(family, gguf_file.read(tiny_bert), Letters())
+        layout_for(family_named(family), gguf_file.read(tiny_bert), Letters())
 
 
 # What users send is only text
@@ -266,7 +272,7 @@ def test_a_template_without_an_instruction_takes_none() -> None:
 
 
 @pytest.mark.parametrize("family", ["bert", "xlm-roberta"])
-def test_encoders_take_no_instruction(bert: Vocabulary, xlmr: Vocabulary, family: Family) -> None:
+def test_encoders_take_no_instruction(bert: Vocabulary, xlmr: Vocabulary, family: str) -> None:
     """Families without a place for an instruction say so."""
     vocabulary = bert if family == "bert" else xlmr
     assert not vocabulary.prompter(family).takes_instruction

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from msgspec import Struct
@@ -17,8 +16,6 @@ from msgspec import Struct
 from rerankd.domain import NO_TOKENS, Prompt, StepLimits, TokenIds
 from rerankd.engine.llama.binding import LlamaContext
 from rerankd.errors import EngineFailure
-
-Readout = Literal["rank", "logits"]
 
 
 class _Row(Struct, frozen=True, eq=False):
@@ -30,7 +27,7 @@ class _Row(Struct, frozen=True, eq=False):
 
 
 class CausalBackend:
-    """Scores prompts by the yes/no answer at their last token."""
+    """Scores prompts by the answer at their last token."""
 
     def __init__(
         self,
@@ -38,15 +35,20 @@ class CausalBackend:
         limits: StepLimits,
         *,
         batch: int,
-        readout: Readout,
-        answers: tuple[int, int] = (0, 0),
+        answers: tuple[int, ...] = (),
+        scale: float = 1.0,
     ) -> None:
-        """`batch` is the context's tokens a decode; `answers` the ids of yes and no."""
+        """Run steps in a context that decodes up to `batch` tokens at once.
+
+        `answers` are the ids of one or two answers, the positive one first, whose logits are
+        read; without them the outputs of the file's head are, a probability for each of two. A
+        score is the logit, or the difference of both, times `scale`.
+        """
         self._context = context
         self._limits = limits
         self._batch = batch
-        self._readout = readout
         self._answers = answers
+        self._scale = scale
         self._kept: list[TokenIds] = [NO_TOKENS] * limits.step_prefixes
         self._order: list[int] = list(range(limits.step_prefixes))  # least recently used first
         context.give_embeddings(False)
@@ -143,7 +145,7 @@ class CausalBackend:
     # Rows
 
     def _score(self, rows: Sequence[_Row]) -> list[float]:
-        if self._readout == "logits":
+        if self._answers:
             return self._decode(rows, outputs=True)
         # Rank pooling computes the vocabulary's logits for every token it is given: give it
         # the last tokens only.
@@ -161,10 +163,10 @@ class CausalBackend:
         )
         pairs = [self._context.rank(row.sequence) for row in rows]
         self._context.give_embeddings(False)
-        return [log_odds(yes, no) for yes, no in pairs]
+        return [self._scale * log_odds(yes, no) for yes, no in pairs]
 
     def _decode(self, rows: Sequence[_Row], *, outputs: bool) -> list[float]:
-        """Decode rows end to end in batches; with `outputs` return yes − no of each last token."""
+        """Decode rows end to end in batches; with `outputs` return the score of each last token."""
         lengths = [len(row.tokens) for row in rows]
         tokens = np.concatenate([row.tokens for row in rows])
         positions = np.concatenate(
@@ -179,8 +181,8 @@ class CausalBackend:
             part = slice(start, start + self._batch)
             self._context.decode(tokens[part], positions[part], sequences[part], marks[part])
             for row in np.flatnonzero(marks[part]):
-                yes, no = self._context.logits(int(row), self._answers)
-                scores.append(yes - no)
+                positive, *negative = self._context.logits(int(row), self._answers)
+                scores.append(self._scale * (positive - sum(negative)))
         return scores
 
 

@@ -58,12 +58,12 @@ class EmbeddingBackend:
     """Scores documents by their vectors and the query's."""
 
     def __init__(
-        self, context: LlamaContext, limits: StepLimits, measure: Similarity, store: VectorStore
+        self, context: LlamaContext, limits: StepLimits, similarity: Similarity, store: VectorStore
     ) -> None:
         """`context` gives hidden states; `store` may be shared with other backends."""
         self._context = context
         self._limits = limits
-        self._measure = measure
+        self._similarity = similarity
         self._store = store
         self._pages = OutputPages(context)
 
@@ -76,7 +76,7 @@ class EmbeddingBackend:
         texts = {key_of(ids): ids for prompt in step for ids in (prompt.prefix, *prompt.rows)}
         known = self._vectors(texts)
         return [
-            self._measure.logits(
+            self._similarity.logits(
                 prompt.prefix,
                 known[key_of(prompt.prefix)],
                 [(row, known[key_of(row)]) for row in prompt.rows],
@@ -133,6 +133,6 @@ class EmbeddingBackend:
         self._pages.release(total)
         ends = np.cumsum(lengths)
         return {
-            key: self._measure.vectors(ids, states[end - len(ids) : end])
+            key: self._similarity.vectors(ids, states[end - len(ids) : end])
             for (key, ids), end in zip(texts.items(), ends, strict=True)
         }

@@ -69,7 +69,7 @@ class Cosine:
         self._scale, self._bias = scale, bias
 
     def vectors(self, ids: TokenIds, states: Floats) -> bytes:
-        """See Measure."""
+        """See Similarity."""
         del ids
         if self._pooling == CLS:
             pooled = states[0]
@@ -82,11 +82,13 @@ class Cosine:
     def logits(
         self, query: TokenIds, vectors: bytes, documents: Sequence[tuple[TokenIds, bytes]]
     ) -> list[float]:
-        """See Measure."""
+        """See Similarity."""
         del query
-        asked = np.frombuffer(vectors, np.float32)
-        told = np.stack([np.frombuffer(one, np.float32) for _, one in documents])
-        return [float(cosine) * self._scale + self._bias for cosine in told @ asked]
+        query_vector = np.frombuffer(vectors, np.float32)
+        document_vectors = np.stack([np.frombuffer(one, np.float32) for _, one in documents])
+        return [
+            float(cosine) * self._scale + self._bias for cosine in document_vectors @ query_vector
+        ]
 
     def calibrate(self, cosines: Floats) -> None:
         """Choose scale and bias by the `[queries, documents]` cosines of RELATED.
@@ -141,7 +143,7 @@ class LateInteraction:
         self._width = width
 
     def vectors(self, ids: TokenIds, states: Floats) -> bytes:
-        """See Measure: the mean as F16, then TOKEN_DIM signed bytes for each token that counts."""
+        """See Similarity: the mean as F16, then TOKEN_DIM signed bytes for each token of text."""
         mean = normalized(states.mean(axis=0)).astype(np.float16)
         words = states[self._counts(ids)]
         off_centre = normalized(words) - self._centre
@@ -154,10 +156,10 @@ class LateInteraction:
     def logits(
         self, query: TokenIds, vectors: bytes, documents: Sequence[tuple[TokenIds, bytes]]
     ) -> list[float]:
-        """See Measure."""
-        asked = query[self._counts(query)]
+        """See Similarity."""
+        query_words = query[self._counts(query)]
         mean, tokens = self._unpack(vectors)
-        weights = self._idf[asked]
+        weights = self._idf[query_words]
         shares = weights / max(float(weights.sum()), 1e-6)
         found: list[float] = []
         for ids, one in documents:
@@ -166,15 +168,15 @@ class LateInteraction:
             parts = (
                 float(mean @ other_mean),
                 _best_matches(tokens, other_tokens, shares),
-                float(shares @ np.isin(asked, words)),
+                float(shares @ np.isin(query_words, words)),
             )
             found.append(self._logit(*parts))
         return found
 
     def _logit(self, cosine: float, match: float, lexical: float) -> float:
-        told = self._weights
-        parts = told.cosine * cosine + told.match * match + told.lexical * lexical
-        return told.scale * parts + told.bias
+        weights = self._weights
+        parts = weights.cosine * cosine + weights.match * match + weights.lexical * lexical
+        return weights.scale * parts + weights.bias
 
     def _counts(self, ids: TokenIds) -> NDArray[np.bool_]:
         return ~np.isin(ids, self._special)

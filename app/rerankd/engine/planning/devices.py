@@ -8,11 +8,18 @@ from typing import Literal
 from msgspec import Struct
 
 from rerankd.engine.planning import offload
-from rerankd.engine.planning.offload import ContextBytes, ModelBytes, Placement, SplitMode
+from rerankd.engine.planning.memory import (
+    contexts_bytes,
+    is_causal_network,
+    require_dimensions,
+)
+from rerankd.engine.planning.offload import ModelBytes, Placement, SplitMode
 from rerankd.engine.planning.sizing import Sizes
 from rerankd.errors import SettingsError
+from rerankd.families.header import Header
+from rerankd.families.memory import ContextBytes
 from rerankd.settings import Settings
-from rerankd.sources.gguf import Header, Verdict
+from rerankd.sources.gguf import Verdict
 
 DeviceType = Literal["CPU", "GPU", "iGPU", "accelerator", "meta"]
 
@@ -149,10 +156,9 @@ def decide(
         return Offload(layers=0, of=of, reason=f"{missing}: on the CPU")
     targets = offload_targets(survey)
     free = [free_bytes(one, survey) for one in targets]
-    model = offload.model_bytes(header)
-    context = offload.context_bytes(
-        header, verdict, sizes, kv_type=settings.kv_type, flash_attn=settings.flash_attn
-    )
+    require_dimensions(header)
+    model = offload.model_bytes(header, causal=is_causal_network(header))
+    context = contexts_bytes(header, verdict, sizes, settings)
     placement = _placed(model, context, free, settings)
     return _explained(placement, of, targets, free, settings.split_mode)
 

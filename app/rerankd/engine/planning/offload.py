@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct, structs
 
-from rerankd.engine.planning.sizing import CAUSAL, Sizes
 from rerankd.errors import ModelFileError, SettingsError
-from rerankd.sources.gguf import Header, Verdict
+from rerankd.families.header import Header
+from rerankd.families.memory import ContextBytes
 
 SplitMode = Literal["none", "layer", "row"]
 
@@ -26,23 +26,13 @@ INPUT = frozenset({"token_embd.weight", "position_embd.weight", "token_types.wei
 MOST_BLOCKS = 512  # LLAMA_MAX_LAYERS
 ALIGNMENT = 256
 """What a tensor's size is rounded up to on a device; the most that backends ask for."""
-CELLS = 256
-"""llama.cpp rounds a context up to so many cells."""
-
 MARGIN = 256 * 1024**2
 MARGIN_SHARE = 0.05
 """What stays free on a device: the larger of the two, for the driver's own buffers and others."""
 
-KV_VALUE = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32}
-"""Bytes of a value by KV cache type; q8_0 keeps a 2-byte scale for every 32."""
 PIPELINE = 4
 """Copies of what crosses when all layers are on several devices: llama.cpp then works on so many
 steps at once (GGML_SCHED_MAX_COPIES)."""
-ENCODER_WIDTHS, ENCODER_MASK = 7.0, 2
-"""Rows of the model's width that a token of an encoder needs in float32, and bytes of a cell of
-its attention mask; both measured (docs/gpu.md)."""
-WIDTHS = {"jina-bert-v2": 15.0, "modern-bert": 7.5}
-MASKS = {"modern-bert": 4}
 
 
 class ModelBytes(Struct, frozen=True):
@@ -59,18 +49,6 @@ class ModelBytes(Struct, frozen=True):
     def between(self, first: int, end: int) -> int:
         """Return the weights of the layers from `first` up to `end`; the last is the output."""
         return sum(self.blocks[first:end]) + (self.output if end == self.layers else 0)
-
-
-class ContextBytes(Struct, frozen=True):
-    """What all contexts together take: a block's KV, and a device's compute buffers."""
-
-    kv: int = 0
-    compute: int = 0
-    """On every device that holds a layer."""
-    output: int = 0
-    """On the device that holds the output layer, besides `compute`."""
-    crossing: int = 0
-    """On a device whose input comes from another one or from the CPU, or goes there in turns."""
 
 
 class Placement(Struct, frozen=True):
@@ -96,15 +74,15 @@ class Split(Struct, frozen=True):
 AS_FITS = Split()
 
 
-def model_bytes(header: Header) -> ModelBytes:
-    """Add up a header's tensors by layer.
+def model_bytes(header: Header, *, causal: bool) -> ModelBytes:
+    """Add up the tensors of a causal or another network by layer.
 
     Raises ModelFileError where the blocks are not those the header speaks of.
     """
     blocks: dict[int, int] = {}
     output = kept = 0
     for name, tensor in header.tensors.items():
-        size = _rounded(tensor.bytes, ALIGNMENT)
+        size = _aligned(tensor.bytes)
         block = re.match(r"blk\.(\d{1,9})\.", name)
         if block or name.startswith("token_embd_norm."):  # the norm goes with the first block
             at = int(block[1]) if block else 0
@@ -113,64 +91,18 @@ def model_bytes(header: Header) -> ModelBytes:
             kept += size
         else:
             output += size
-    if header.architecture in CAUSAL and "output.weight" not in header.tensors:
+    if causal and "output.weight" not in header.tensors:
         # Tied weights: llama.cpp makes a second copy of the embeddings beside the output.
         embedding = header.tensors.get("token_embd.weight")
-        output += _rounded(embedding.bytes, ALIGNMENT) if embedding else 0
+        output += _aligned(embedding.bytes) if embedding else 0
     count = header.integer("block_count")
     if count > MOST_BLOCKS or len(blocks) != count or max(blocks, default=0) >= count:
         raise ModelFileError(f"{header.path}: {len(blocks)} blocks where its header says {count}")
     return ModelBytes(tuple(blocks[at] for at in range(count)), output, kept)
 
 
-def context_bytes(
-    header: Header, verdict: Verdict, sizes: Sizes, *, kv_type: str, flash_attn: str
-) -> ContextBytes:
-    """Estimate what the contexts of all workers take on devices.
-
-    Source: buffers that llama.cpp reported (docs/gpu.md). `flash_attn` "auto" counts as off,
-    which takes more.
-    """
-    causal = verdict.family in CAUSAL
-    batch, width = sizes.batch, _positive(header, "embedding_length")
-    cells = _rounded(sizes.limits.cells, CELLS) if causal else batch
-    if causal:
-        widths = 7.0 + 2.0 * _positive(header, "feed_forward_length") / width
-    else:
-        widths = WIDTHS.get(header.architecture, ENCODER_WIDTHS)
-    mask = batch * cells * MASKS.get(header.architecture, ENCODER_MASK)
-    compute = int(batch * widths * width * 4) + mask
-    if flash_attn != "on":
-        compute += _positive(header, "attention.head_count") * batch * cells * 4
-    # Rank pooling computes the vocabulary's logits of every token, logits only those read.
-    outputs = batch if verdict.readout == "rank" else sizes.sequences
-    return ContextBytes(
-        kv=_kv_bytes(header, cells, kv_type) * sizes.workers if causal else 0,
-        compute=compute * sizes.workers,
-        output=outputs * header.vocabulary * 4 * sizes.workers if causal else 0,
-        crossing=(2 * batch * width * 4 + mask) * sizes.workers,
-    )
-
-
-def _kv_bytes(header: Header, cells: int, kv_type: str) -> int:
-    heads = _positive(header, "attention.head_count")
-    kv_heads = header.integer("attention.head_count_kv") or heads
-    each = _positive(header, "embedding_length") // heads
-    values = (header.integer("attention.key_length") or each) + (
-        header.integer("attention.value_length") or each
-    )
-    return int(cells * kv_heads * values * KV_VALUE[kv_type])
-
-
-def _positive(header: Header, key: str) -> int:
-    found = header.integer(key)
-    if found <= 0:
-        raise ModelFileError(f"{header.path}: no {header.architecture}.{key} to plan with")
-    return found
-
-
-def _rounded(size: int, step: int) -> int:
-    return -(-size // step) * step
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def usable(free: int) -> int:

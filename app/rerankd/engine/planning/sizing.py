@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from rerankd.domain import StepLimits
 from rerankd.errors import SettingsError
+from rerankd.families.family import StepSizes
+from rerankd.families.header import Header
 from rerankd.settings import Settings
-from rerankd.sources.gguf import Header, Verdict
-
-CAUSAL = frozenset({"qwen3"})
+from rerankd.sources.gguf import Verdict, family_of
 
 OUTPUT_BUDGET = 2 * 1024**3
 """Bytes that the pooled output buffers of all workers may come to, if nothing else is set."""
-ENCODER_PAIR = 2048
-CAUSAL_PAIR = 4096
 SMALL_MODEL = 100_000_000
 """Parameters below which one thread a worker beats several (docs/performance.md)."""
 MOST_WORKERS = 16
@@ -42,22 +40,25 @@ def plan(
             f"context {settings.context} is more than the {trained} tokens of {header.path.name}",
             param="context",
         )
-    if verdict.family in CAUSAL:
-        return _plan_causal(settings, trained, cores)
-    return _plan_encoder(header, settings, trained, cores, on_gpu=on_gpu)
+    family = family_of(header, verdict)
+    usual = structs.replace(family.steps, pair=min(trained, family.steps.pair))
+    if family.causal:
+        return _plan_causal(usual, settings, cores)
+    return _plan_encoder(usual, header, settings, cores, on_gpu=on_gpu)
 
 
 def _plan_encoder(
-    header: Header, settings: Settings, trained: int, cores: int, *, on_gpu: bool
+    usual: StepSizes, header: Header, settings: Settings, cores: int, *, on_gpu: bool
 ) -> Sizes:
     row_bytes = max(header.vocabulary, 1) * 4
     affordable = max(512, OUTPUT_BUDGET // 2 // row_bytes // 64 * 64)
-    pair = settings.context or min(trained, ENCODER_PAIR, affordable)
+    pair = settings.context or min(usual.pair, affordable)
     workers, threads = _share_cores(header, settings, cores, on_gpu=on_gpu)
     if not settings.workers:
         workers = max(1, min(workers, OUTPUT_BUDGET // (row_bytes * pair)))
         threads = settings.threads or max(1, cores // workers)
-    step = min(settings.step_tokens or (2048 if on_gpu else 128), max(pair, 1))
+    step = settings.step_tokens or (usual.gpu_step if on_gpu else usual.step)
+    step = min(step, max(pair, 1))
     rows = 16 if header.vocabulary > LARGE_VOCABULARY else 32
     limits = StepLimits(
         pair_tokens=pair, step_tokens=step, step_rows=rows, step_prefixes=rows, cells=pair
@@ -81,12 +82,12 @@ def _share_cores(
     return workers, max(1, cores // workers)
 
 
-def _plan_causal(settings: Settings, trained: int, cores: int) -> Sizes:
+def _plan_causal(usual: StepSizes, settings: Settings, cores: int) -> Sizes:
     # One worker: a second one would decode every prefix again and hold a second KV cache.
     workers = settings.workers or 1
     threads = settings.threads or max(1, cores // workers)
-    pair = settings.context or min(trained, CAUSAL_PAIR)
-    step = min(settings.step_tokens or 512, pair)
+    pair = settings.context or usual.pair
+    step = min(settings.step_tokens or usual.step, pair)
     limits = StepLimits(
         pair_tokens=pair, step_tokens=step, step_rows=32, step_prefixes=4, cells=pair + step
     )

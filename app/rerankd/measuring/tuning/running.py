@@ -13,10 +13,10 @@ from rerankd.deployments.runtime import Target
 from rerankd.domain import Backend, Prompt, StepFacts
 from rerankd.engine import open_engine
 from rerankd.engine.planning.sizing import Sizes
-from rerankd.errors import ModelFileError
 from rerankd.prompts import PromptBuilder, layout_for
 from rerankd.scheduling.scheduler import Scheduler
 from rerankd.settings import Settings
+from rerankd.sources.gguf import family_of
 
 CLIENTS = 4
 """Requests that wait at once while something is measured."""
@@ -30,11 +30,10 @@ def workload(target: Target, settings: Settings) -> tuple[tuple[Prompt, ...], Si
 
     Raises what opening the model raises.
     """
-    if target.verdict.family is None:
-        raise ModelFileError(f"{target.header.path}: {target.verdict.reason}")
+    family = family_of(target.header, target.verdict)
     engine = open_engine(target.header, target.verdict, settings)
     with closing(engine):
-        layout = layout_for(target.verdict.family, target.header, engine.tokenizer)
+        layout = layout_for(family, target.header, engine.tokenizer)
         prompter = PromptBuilder(layout, engine.sizes.limits.pair_tokens)
         rng = random.Random(1)  # noqa: S311 - a workload, not a secret
         prompts = tuple(

@@ -12,14 +12,11 @@ from collections.abc import Iterable
 
 from rerankd.deployments.applied_tuning import AppliedTuning
 from rerankd.deployments.runtime import Target
-from rerankd.engine.planning.sizing import CAUSAL
 from rerankd.machine import available_cores
 from rerankd.measuring.tuning.candidates import TuningCandidate, varied
 from rerankd.measuring.tuning.trials import OnTrial, TuningBench
 from rerankd.settings import Settings
-
-STEP_TOKENS = {True: (256, 512, 1024), False: (64, 96, 128, 192, 256)}
-"""Candidates for the tokens of a step, of causal models and of encoders."""
+from rerankd.sources.gguf import family_of
 
 
 def find_fastest(
@@ -38,7 +35,7 @@ def find_fastest(
     bench = TuningBench(target, settings, seconds, frozenset(accept), on_trial)
     first = best = bench.default()
     best = bench.choose("workers", best, _shares_of_cores(best))
-    steps = STEP_TOKENS[target.verdict.family in CAUSAL]
+    steps = family_of(target.header, target.verdict).steps.tuned_steps
     best = bench.choose("step", best, [varied(best, step_tokens=step) for step in steps])
     best = bench.choose_weights(best)
     other = "off" if best.flash_attn == "on" else "on"

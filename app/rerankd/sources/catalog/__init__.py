@@ -26,14 +26,14 @@ from rerankd.sources.catalog.lookup import (
 from rerankd.sources.catalog.manifest import (
     Context,
     Manifest,
+    NetworkShape,
     Quality,
-    Shape,
     Variant,
     choose,
     load,
     variant_of,
 )
-from rerankd.sources.catalog.memory import fits, memory_bytes
+from rerankd.sources.catalog.memory import fits, memory_bytes, model_parts
 
 __all__ = [
     "DEFAULT",
@@ -41,9 +41,9 @@ __all__ = [
     "Entry",
     "Installed",
     "Manifest",
+    "NetworkShape",
     "Quality",
     "Query",
-    "Shape",
     "Variant",
     "VariantEntry",
     "choose",
@@ -58,6 +58,7 @@ __all__ = [
     "load",
     "manifests",
     "memory_bytes",
+    "model_parts",
     "needs_acceptance",
     "own_folder",
     "require_license",

@@ -11,19 +11,11 @@ import msgspec
 from msgspec import Meta, Struct
 
 from rerankd.errors import ModelFileError, ModelNotFound
+from rerankd.families.family import Family
+from rerankd.families.registry import family_named
 
 LARGEST_MANIFEST = 64 * 1024
 
-Family = Literal[
-    "bert",
-    "xlm-roberta",
-    "jina-bert-v2",
-    "modern-bert",
-    "neo-bert",
-    "qwen3",
-    "embedding",
-    "late-interaction",
-]
 ScoreKind = Literal["sigmoid", "softmax", "rank-only"]
 
 Id = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}\Z")]
@@ -102,8 +94,8 @@ class Context(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("`recommended` is more than `trained`")
 
 
-class Shape(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the memory estimate needs; the last three only for causal models."""
+class NetworkShape(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the memory estimate needs; the last four only for causal models."""
 
     layers: Count
     width: Count
@@ -111,6 +103,8 @@ class Shape(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kv_heads: Count | None = None
     head_width: Count | None = None
     vocabulary: Count | None = None
+    feed_width: Count | None = None
+    """Width of the feed-forward layers; without it, four times the model's is assumed."""
 
 
 class Quality(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -135,9 +129,10 @@ class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """ISO 639 codes; `mul` stands for more languages than the source lists."""
     parameters: Count
     context: Context
-    family: Family
+    family: str
+    """Name of the model family, in `rerankd.families`."""
     score: ScoreKind
-    shape: Shape
+    shape: NetworkShape
     default: VariantName
     variants: Annotated[tuple[Variant, ...], Meta(min_length=1, max_length=40)]
     aliases: tuple[Alias, ...] = ()
@@ -158,11 +153,18 @@ class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         if self.default.casefold() not in names:
             raise ValueError(f"`default` {self.default} is not one of the variants")
         needed = (self.shape.kv_heads, self.shape.head_width, self.shape.vocabulary)
-        if self.family == "qwen3" and None in needed:
+        if _family_of(self.family).causal and None in needed:
             raise ValueError(
                 "the `shape` of a causal model needs kv_heads, head_width and vocabulary"
             )
         _check_names(self, self.unverified)
+
+
+def _family_of(name: str) -> Family:
+    try:
+        return family_named(name)
+    except LookupError as error:
+        raise ValueError(f"{error.args[0]} - at `$.family`") from error
 
 
 class Manifest(Description, frozen=True, kw_only=True):

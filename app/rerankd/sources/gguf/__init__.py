@@ -6,15 +6,15 @@ there.
 
 from rerankd.families.header import Header, TensorInfo
 from rerankd.sources.gguf.header import numbers, read
-from rerankd.sources.gguf.verdict import Family, Kind, Readout, Verdict, judge, require_reranker
+from rerankd.sources.gguf.verdict import Kind, Readout, Verdict, family_of, judge, require_reranker
 
 __all__ = [
-    "Family",
     "Header",
     "Kind",
     "Readout",
     "TensorInfo",
     "Verdict",
+    "family_of",
     "judge",
     "numbers",
     "read",

@@ -1,0 +1,139 @@
+"""Opening a model: weights, contexts and tokenizer, ready to score."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from rerankd.domain import Backend, Prompt
+from rerankd.engine.backends.embedding import VectorStore
+from rerankd.engine.llama import binding, ggml
+from rerankd.engine.planning.devices import Offload, decide
+from rerankd.engine.planning.memory import memory_of
+from rerankd.engine.planning.sizing import Sizes, plan
+from rerankd.engine.readers import ScoreReader, reader_for
+from rerankd.errors import SettingsError
+from rerankd.families.header import Header
+from rerankd.families.memory import ModelMemory
+from rerankd.machine import available_cores
+from rerankd.settings import Settings
+from rerankd.sources.gguf import Readout, Verdict
+
+logger = logging.getLogger(__name__)
+
+
+class Engine:
+    """One open model: its tokenizer, and a backend for each worker thread."""
+
+    def __init__(  # noqa: PLR0913 - what opening came to
+        self,
+        model: binding.LlamaModel,
+        backends: Sequence[Backend],
+        sizes: Sizes,
+        offload: Offload,
+        readout: Readout,
+        store: VectorStore | None = None,
+    ) -> None:
+        """`store` is where an embedding model's vectors are kept."""
+        self.tokenizer = model
+        self.backends = tuple(backends)
+        self.sizes = sizes
+        self.offload = offload
+        self.gpu_layers = offload.layers
+        self.readout = readout
+        self._model = model
+        self._store = store
+
+    def costs(self, prompt: Prompt) -> tuple[int, ...]:
+        """Return the tokens still to be decoded for each row; empty: all of them."""
+        return self._store.costs(prompt) if self._store else ()
+
+    def close(self) -> None:
+        """Free all contexts and the weights; no backend may be running."""
+        for backend in self.backends:
+            backend.close()
+        self._model.close()
+
+
+def check(header: Header, verdict: Verdict, settings: Settings) -> None:
+    """Raise SettingsError when a setting doesn't suit the model or this build; loads nothing."""
+    plan_sizes(header, verdict, settings)
+    if settings.kv_type == "q8_0" and settings.flash_attn == "off":
+        raise SettingsError("kv_type q8_0 needs flash_attn on", param="kv_type")
+
+
+def open_engine(header: Header, verdict: Verdict, settings: Settings) -> Engine:
+    """Load a model and make its contexts.
+
+    Raises ModelFileError when llama.cpp refuses the file, SettingsError when a setting doesn't
+    suit it, EngineFailure when a context can't be made.
+    """
+    sizes, offload = plan_sizes(header, verdict, settings)
+    logger.info("%s: %s", header.path.name, offload.reason)
+    model = binding.LlamaModel(header.path, _load_options(verdict, settings, offload))
+    backends: list[Backend] = []
+    try:
+        reader = reader_for(header, verdict, model, settings.vector_cache_bytes)
+        for _ in range(sizes.workers):
+            context = binding.LlamaContext(model, _context_options(reader, settings, sizes))
+            backends.append(reader.backend(context, sizes))
+        if reader.calibrate:
+            reader.calibrate(backends[0])
+    except BaseException:
+        for backend in backends:
+            backend.close()
+        model.close()
+        raise
+    return Engine(model, backends, sizes, offload, reader.readout, reader.store)
+
+
+def plan_sizes(header: Header, verdict: Verdict, settings: Settings) -> tuple[Sizes, Offload]:
+    """Plan sizes and GPU layers together: a step is longer on a GPU, and takes memory there.
+
+    Raises SettingsError when a GPU is asked for that isn't there, ModelFileError when the header
+    has no sizes to plan with. The first call starts llama.cpp and the GPUs' drivers.
+    """
+    binding.start()
+    cores = settings.cores or available_cores()
+    sizes = plan(header, verdict, settings, cores=cores, on_gpu=True)
+    offload = decide(header, verdict, settings, sizes, ggml.survey())
+    if offload.layers:
+        return sizes, offload
+    return plan(header, verdict, settings, cores=cores), offload
+
+
+def memory_needed(header: Header, verdict: Verdict, settings: Settings) -> ModelMemory:
+    """Estimate what a model will take with these settings, in memory of the CPU and of GPUs.
+
+    Raises what `plan_sizes` raises.
+    """
+    sizes, _ = plan_sizes(header, verdict, settings)
+    return memory_of(header, verdict, sizes, settings, keeps_outputs=binding.supports_gpu())
+
+
+def _load_options(verdict: Verdict, settings: Settings, offload: Offload) -> binding.LoadOptions:
+    return binding.LoadOptions(
+        gpu_layers=offload.layers,
+        main_gpu=offload.main_gpu,
+        split_mode=offload.split_mode,
+        tensor_split=offload.tensor_split,
+        mmap=settings.mmap,
+        mlock=settings.mlock,
+        overrides=verdict.overrides,
+    )
+
+
+def _context_options(
+    reader: ScoreReader, settings: Settings, sizes: Sizes
+) -> binding.ContextOptions:
+    return binding.ContextOptions(
+        cells=sizes.limits.cells,
+        batch=sizes.batch,
+        sequences=sizes.sequences,
+        threads=sizes.threads,
+        pooling="rank" if reader.rank_pooling else "none",
+        hidden_states=reader.hidden_states,
+        flash_attn=settings.flash_attn,
+        kv_type=settings.kv_type,
+        outputs=sizes.sequences if reader.readout == "logits" else 0,
+    )

@@ -1,0 +1,79 @@
+"""What an open model takes in memory, from its header, its sizes and its settings."""
+
+from __future__ import annotations
+
+from msgspec import structs
+
+from rerankd.engine.planning.sizing import Sizes
+from rerankd.errors import ModelFileError
+from rerankd.families.header import Header
+from rerankd.families.memory import (
+    ContextBytes,
+    ContextShape,
+    Dimensions,
+    ModelMemory,
+    context_bytes,
+    model_memory,
+)
+from rerankd.families.registry import family_of_architecture
+from rerankd.families.score import CosineScore, LateScore
+from rerankd.settings import Settings
+from rerankd.sources.gguf import Verdict, family_of
+
+NEEDED = ("embedding_length", "attention.head_count")
+"""Keys of the architecture without which layers can't be placed."""
+
+
+def require_dimensions(header: Header) -> None:
+    """Raise ModelFileError where the header doesn't say how wide the network is."""
+    for key in NEEDED:
+        if header.largest(key) <= 0:
+            raise ModelFileError(f"{header.path}: no {header.architecture}.{key} to plan with")
+
+
+def is_causal_network(header: Header) -> bool:
+    """Tell whether llama.cpp keeps a KV cache for a file's network, whatever it is used for."""
+    network = family_of_architecture(header.architecture)
+    if network is not None:
+        return network.causal
+    return header.of_architecture("attention.causal") is not False
+
+
+def contexts_bytes(
+    header: Header, verdict: Verdict, sizes: Sizes, settings: Settings
+) -> ContextBytes:
+    """Estimate what the contexts of all workers take."""
+    causal = is_causal_network(header)
+    by_logits = verdict.readout == "logits"
+    shape = ContextShape(
+        batch=sizes.batch,
+        cells=sizes.limits.cells if causal else 0,
+        # Pooling and hidden states cost the vocabulary's logits of every token besides.
+        outputs=(sizes.sequences if by_logits else sizes.batch) if causal else 0,
+        kv_type=settings.kv_type,
+        flash_attn=settings.flash_attn,
+    )
+    # A family of many networks has numbers of its own only for those that no other describes.
+    described = family_of_architecture(header.architecture) or family_of(header, verdict)
+    return context_bytes(Dimensions.of(header), described.buffer, shape).times(sizes.workers)
+
+
+def memory_of(
+    header: Header, verdict: Verdict, sizes: Sizes, settings: Settings, *, keeps_outputs: bool
+) -> ModelMemory:
+    """Estimate what a model takes, wherever it lies.
+
+    `keeps_outputs`: the build doesn't give back the output buffer that encoders never write
+    (`engine.llama.output_pages`).
+    """
+    contexts = contexts_bytes(header, verdict, sizes, settings)
+    if keeps_outputs and not contexts.output:
+        outputs = sizes.workers * sizes.batch * header.vocabulary * 4
+        contexts = structs.replace(contexts, output=outputs)
+    compares = isinstance(family_of(header, verdict).score, CosineScore | LateScore)
+    return model_memory(
+        header.file_bytes,
+        header.largest("block_count"),
+        contexts,
+        vectors=settings.vector_cache_bytes if compares else 0,
+    )

@@ -1,0 +1,146 @@
+"""How the scores of a model are read: what its contexts compute, and the backend that runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from msgspec import Struct
+from threadpoolctl import threadpool_limits
+
+from rerankd.domain import Backend, Prompt
+from rerankd.engine.backends.causal import CausalBackend
+from rerankd.engine.backends.embedding import EmbeddingBackend, VectorStore
+from rerankd.engine.backends.encoder import EncoderBackend
+from rerankd.engine.backends.vectors import MEAN, RELATED, Cosine, LateInteraction
+from rerankd.engine.llama.binding import LlamaContext, LlamaModel
+from rerankd.engine.planning.sizing import Sizes
+from rerankd.engine.tensor_rows import repeats_output
+from rerankd.engine.token_types import TokenTypeEmbedder
+from rerankd.errors import ModelFileError
+from rerankd.families.family import Family
+from rerankd.families.header import Header
+from rerankd.families.score import AnswerScore, HeadScore, LateScore
+from rerankd.prompts import layout_for
+from rerankd.sources.gguf import Readout, Verdict, family_of
+
+
+class ScoreReader(Struct, frozen=True, kw_only=True, eq=False):
+    """How the workers of one model read scores."""
+
+    backend: Callable[[LlamaContext, Sizes], Backend]
+    """Makes what runs the steps of one worker."""
+    readout: Readout = "rank"
+    rank_pooling: bool = True
+    """Whether contexts compute the file's score head."""
+    hidden_states: bool = False
+    """Whether contexts give tokens' hidden states."""
+    store: VectorStore | None = None
+    """Where vectors are kept of texts that are read apart."""
+    calibrate: Callable[[Backend], None] | None = None
+    """Fits the scale of scores, to be called once a backend can run."""
+
+
+def reader_for(
+    header: Header, verdict: Verdict, model: LlamaModel, vector_cache_bytes: int
+) -> ScoreReader:
+    """Return how a file's scores are read. Raises ModelFileError where it lacks what that takes."""
+    family = family_of(header, verdict)
+    score = family.score
+    if isinstance(score, HeadScore):
+        return _head_reader(header, verdict, score, model)
+    if isinstance(score, AnswerScore):
+        return _answer_reader(header, verdict, score, model)
+    # The library's own threads would wait for each other, twice as long as all the work takes.
+    threadpool_limits(limits=1, user_api="blas")
+    store = VectorStore(vector_cache_bytes)
+    if isinstance(score, LateScore):
+        special = frozenset(map(model.special, ("bos", "eos", "sep")))
+        late = LateInteraction(header, model.width, special - {None})  # type: ignore[arg-type]
+        return _vector_reader(late, store)
+    pooling = header.of_architecture("pooling_type")
+    cosine = Cosine(pooling if isinstance(pooling, int) and pooling else MEAN)
+    return _vector_reader(cosine, store, partial(_calibrate, cosine, family, header, model))
+
+
+def _head_reader(
+    header: Header, verdict: Verdict, score: HeadScore, model: LlamaModel
+) -> ScoreReader:
+    embedder = None
+    if verdict.token_types:
+        separator = model.special("sep")
+        if separator is None:
+            raise ModelFileError(f"{header.path}: its vocabulary names no sep token")
+        embedder = TokenTypeEmbedder(header, separator)
+
+    def backend(context: LlamaContext, sizes: Sizes) -> Backend:
+        return EncoderBackend(context, sizes.limits, tanh_head=score.tanh, token_types=embedder)
+
+    return ScoreReader(backend=backend)
+
+
+def _answer_reader(
+    header: Header, verdict: Verdict, score: AnswerScore, model: LlamaModel
+) -> ScoreReader:
+    answers = _answer_ids(header, verdict, score, model)
+
+    def backend(context: LlamaContext, sizes: Sizes) -> Backend:
+        return CausalBackend(
+            context, sizes.limits, batch=sizes.batch, answers=answers, scale=score.scale
+        )
+
+    return ScoreReader(
+        backend=backend, readout="logits" if answers else "rank", rank_pooling=not answers
+    )
+
+
+def _answer_ids(
+    header: Header, verdict: Verdict, score: AnswerScore, model: LlamaModel
+) -> tuple[int, ...]:
+    """Return the answers' ids if their logits are the score, none if the head has to be read.
+
+    A head that repeats their rows of the output matrix gives the same score, but rank pooling
+    computes all the vocabulary's logits besides.
+    """
+    tokens = [model.tokenize(answer) for answer in score.answers]
+    single = all(len(ids) == 1 for ids in tokens)
+    if verdict.readout == "logits" and not single:
+        named = " and ".join(score.answers)
+        raise ModelFileError(f"the vocabulary has no single tokens {named} to read scores from")
+    ids = np.concatenate(tokens)
+    if verdict.readout == "logits" or (single and repeats_output(header, ids)):
+        return tuple(map(int, ids))
+    return ()
+
+
+def _vector_reader(
+    similarity: Cosine | LateInteraction,
+    store: VectorStore,
+    calibrate: Callable[[Backend], None] | None = None,
+) -> ScoreReader:
+    def backend(context: LlamaContext, sizes: Sizes) -> Backend:
+        return EmbeddingBackend(context, sizes.limits, similarity, store)
+
+    return ScoreReader(
+        backend=backend,
+        rank_pooling=False,
+        hidden_states=True,
+        store=store,
+        calibrate=calibrate,
+    )
+
+
+def _calibrate(
+    cosine: Cosine, family: Family, header: Header, model: LlamaModel, backend: Backend
+) -> None:
+    """Fit a model's scale to questions with their answers, and with others' answers."""
+    layout = layout_for(family, header, model)
+    most = backend.limits.pair_tokens - len(layout.document_prefix) - len(layout.suffix)
+    answers = [layout.document(answer)[:most] for _, answer in RELATED]
+    rows = tuple(np.concatenate((layout.document_prefix, ids, layout.suffix)) for ids in answers)
+    cosines: list[list[float]] = []
+    for question, _ in RELATED:
+        prefix = layout.prefix(layout.query(question), None)[-most:]
+        cosines += backend.run([Prompt(prefix, rows)])
+    cosine.calibrate(np.array(cosines, dtype=np.float32))

@@ -1,0 +1,66 @@
+"""What rerankd knows of a model family."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from rerankd.domain import Scoring
+from rerankd.families.header import Header
+from rerankd.families.prompt_format import PromptFormat
+from rerankd.families.score import ScoreRule
+
+
+class StepSizes(Struct, frozen=True, kw_only=True):
+    """Default sizes in tokens, where a setting doesn't say."""
+
+    pair: int
+    """The longest pair, less for models that were trained with less."""
+    step: int
+    """Tokens of one step of the engine on the CPU."""
+    gpu_step: int
+    """The same with layers on a GPU."""
+    tuned_steps: tuple[int, ...]
+    """The sizes of a step that `rerankd tune` tries."""
+
+
+ENCODER_STEPS = StepSizes(pair=2048, step=128, gpu_step=2048, tuned_steps=(64, 96, 128, 192, 256))
+CAUSAL_STEPS = StepSizes(pair=4096, step=512, gpu_step=512, tuned_steps=(256, 512, 1024))
+
+
+class ComputeBuffer(Struct, frozen=True, kw_only=True):
+    """What llama.cpp's compute buffer takes, fitted to sizes it reported (docs/gpu.md)."""
+
+    width_floats: float
+    """For each token, floats by the model's width."""
+    feed_floats: float = 0.0
+    """For each token, floats by the width of the feed-forward layers."""
+    mask_bytes: int = 2
+    """For each pair of tokens, bytes of attention masks."""
+
+
+class Family(Struct, frozen=True, kw_only=True):
+    """One family: which files are of it, how they are prompted, scored and sized."""
+
+    name: str
+    """Its public name, in manifests and in what the service reports."""
+    scoring: Scoring
+    """How query and document are compared, as clients are told."""
+    prompt: PromptFormat
+    score: ScoreRule
+    steps: StepSizes
+    buffer: ComputeBuffer
+    causal: bool = False
+    """Tokens see only those before them, so that documents can share a prefix in a KV cache."""
+    architectures: tuple[str, ...] = ()
+    """Values of `general.architecture`; empty: any."""
+    tokenizers: tuple[str, ...] = ()
+    """Values of `tokenizer.ggml.model`; empty: any."""
+    required_keys: tuple[str, ...] = ()
+    """Metadata without which llama.cpp can't load files of these architectures."""
+
+    def may_include(self, header: Header) -> bool:
+        """Tell whether a file's architecture and tokenizer are those of the family."""
+        # Tuples, not sets: in a damaged file these may be lists, which have no hash.
+        return (not self.architectures or header.architecture in self.architectures) and (
+            not self.tokenizers or header.tokenizer in self.tokenizers
+        )

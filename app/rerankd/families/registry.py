@@ -1,0 +1,41 @@
+"""All families there are."""
+
+from __future__ import annotations
+
+from rerankd.families.bert import BERT
+from rerankd.families.embedding import EMBEDDING
+from rerankd.families.family import Family
+from rerankd.families.jina_bert_v2 import JINA_BERT_V2
+from rerankd.families.late_interaction import LATE_INTERACTION
+from rerankd.families.modern_bert import MODERN_BERT
+from rerankd.families.neo_bert import NEO_BERT
+from rerankd.families.qwen3 import QWEN3
+from rerankd.families.xlm_roberta import XLM_ROBERTA
+
+FAMILIES: tuple[Family, ...] = (
+    XLM_ROBERTA,
+    BERT,
+    MODERN_BERT,
+    JINA_BERT_V2,
+    NEO_BERT,
+    LATE_INTERACTION,
+    QWEN3,
+    EMBEDDING,
+)
+"""A file is of the first family whose rules it meets, so narrow rules stand before wide ones."""
+
+
+def family_named(name: str) -> Family:
+    """Return a family by its name. Raises LookupError that lists the names there are."""
+    for family in FAMILIES:
+        if family.name == name:
+            return family
+    raise LookupError(f"no family {name!r}; known: {', '.join(one.name for one in FAMILIES)}")
+
+
+def family_of_architecture(architecture: str) -> Family | None:
+    """Return the family that describes a network, None for one that no family is limited to.
+
+    Files of one network may be of several families: of a reranker, and of an embedding model.
+    """
+    return next((one for one in FAMILIES if architecture in one.architectures), None)

@@ -1,0 +1,82 @@
+"""How a family's models give a score, as data.
+
+`rerankd.sources.gguf` judges files by these, and `rerankd.engine` reads scores by them.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from rerankd.families.header import NUMBERS_PREFIX
+
+HEAD = "cls.output.weight"
+"""The tensor of a score head's last layer, as llama.cpp's converter names it."""
+POOLER = "cls.weight"
+"""The tensor of the dense layer before it."""
+
+
+class HeadScore(Struct, frozen=True, kw_only=True):
+    """An encoder's score head, which llama.cpp computes under rank pooling: one logit a pair."""
+
+    tensors: tuple[str, ...] = (HEAD,)
+    """Parts of the head; a file that lacks one is misconverted."""
+    pooler: str = ""
+    """A tensor that conversions lose: without it scores are wrong and the file is degraded.
+
+    A manifest's `bare_head` says that the model was trained without it.
+    """
+    token_types: int | None = None
+    """Most token types that can be served: llama.cpp does 1, `rerankd.engine` 2; None: any."""
+    assumptions: tuple[tuple[str, str], ...] = ()
+    """Metadata keys of the architecture, and what llama.cpp assumes in a file without them."""
+    approximate: str = ""
+    """Why scores of all files are no probabilities, for the verdict; empty: they are exact."""
+    tanh: bool = False
+    """The head gives the tanh of its logit."""
+
+
+class AnswerScore(Struct, frozen=True, kw_only=True):
+    """A causal model's answer: logits of the token after the prompt.
+
+    With two answers the score is the difference of their logits, otherwise the one logit.
+    """
+
+    positive: str
+    """Each answer has to be a single token of the vocabulary."""
+    negative: str | None = None
+    scale: float = 1.0
+    """What the difference is multiplied with, so that its sigmoid is the model's probability."""
+    head: bool = False
+    """Conversions may have a score head: one row for each answer, labelled with them."""
+    headless_names: str = ""
+    """Pattern for the names (lower case) of files without head that are rerankers nonetheless.
+
+    Files whose pooling type is rank count as if `rerank` was in their name.
+    """
+    untied_widths: tuple[int, ...] = ()
+    """Widths of models that have an output matrix; without it, a headless file is no use."""
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The answers that there are, the positive one first."""
+        return (self.positive,) if self.negative is None else (self.positive, self.negative)
+
+
+class CosineScore(Struct, frozen=True, kw_only=True):
+    """The cosine of two texts' vectors, on a scale measured when the model is loaded."""
+
+    pooling_types: tuple[int, ...] = (1, 2, 3)
+    """llama.cpp's numbers of the poolings that make one vector of a text."""
+
+
+class LateScore(Struct, frozen=True, kw_only=True):
+    """Late interaction: each token of the query matched with the document's tokens."""
+
+    version_key: str = f"{NUMBERS_PREFIX}version"
+    """Only files with this metadata key, and this version, have the numbers it takes."""
+    version: int = 1
+
+
+ScoreRule: TypeAlias = HeadScore | AnswerScore | CosineScore | LateScore
