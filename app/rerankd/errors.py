@@ -31,6 +31,7 @@ RerankdError
 │   └── LoadCheckFailed          it crashed, hung or scored nonsense in a child process
 ├── DownloadError                the Hub didn't hand over the file
 ├── ServerRefused                a server that a command asked said no, or nothing
+├── ClosedReranker               closed, or made before the process forked
 ├── StateError                   what should survive a restart can't be read or written
 └── SettingsError                a setting is wrong
 
@@ -224,6 +225,12 @@ class ServerRefused(RerankdError):
     """A server that a command asked said no, or nothing."""
 
     code = "server_refused"
+
+
+class ClosedReranker(RerankdError):
+    """A Python program's Reranker was closed, or made before the process forked."""
+
+    code = "closed"
 
 
 class StateError(RerankdError):

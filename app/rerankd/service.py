@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from typing import Any, TypeVar
+
+import msgspec
 
 from rerankd.auth.keys import Caller
 from rerankd.auth.rate_limits import RateLimiter
@@ -37,8 +39,16 @@ CLIENT_CLOSED = "client_closed"
 QUERIES_AT_ONCE = 32
 """Queries of one request that run together, so that the engine may batch them."""
 ANYONE = Caller()
+NO_LIMIT = 1 << 40
+UNLIMITED = {
+    **dict.fromkeys(("max_documents", "max_request_tokens", "max_queue_tokens"), NO_LIMIT),
+    "max_requests": NO_LIMIT,
+    "request_timeout": 0.0,
+    "idle_timeout": 0.0,
+}
 
 Item = TypeVar("Item")
+OnBytes = Callable[[int, int], None]
 
 
 def preflight(settings: Settings) -> Target | None:
@@ -57,6 +67,15 @@ def preflight(settings: Settings) -> Target | None:
 def default_id(settings: Settings) -> str:
     """Return the name that clients use for the default model."""
     return settings.model_id or sources.default_name(settings.model, settings)
+
+
+def unlimited(settings: Settings, *, but: Collection[str] = ()) -> Settings:
+    """Return settings without the limits that keep clients apart, for one client that waits.
+
+    The settings named in `but` stay.
+    """
+    changes: dict[str, Any] = {name: value for name, value in UNLIMITED.items() if name not in but}
+    return msgspec.structs.replace(settings, **changes)
 
 
 def build(
@@ -106,18 +125,33 @@ class Service:
         wanted = [status for status in statuses if status.default] or statuses
         return not self.draining and any(status.state == "ready" for status in wanted)
 
-    async def start(self) -> None:
+    async def start(self, on_download: OnBytes | None = None) -> None:
         """Deploy the default model and what was deployed before; wait for the default one.
 
-        Raises ModelFailed with the reason when that one can't be served.
+        `on_download` gets the bytes of its file that have arrived, and all there are. Raises
+        ModelFailed with the reason when the model can't be served.
         """
         spec = Spec(id=default_id(self._settings), source=self._settings.model, pinned=True)
         default = self.deployments.deploy(spec, default=True)
         self.deployments.restore()
-        if default.task:
-            await default.task
+        following = asyncio.create_task(self._follow(spec.id, on_download))
+        try:
+            if default.task:
+                await default.task
+        finally:
+            following.cancel()
+            await asyncio.wait({following})
         if default.state == "failed":
             raise ModelFailed(default.message)
+
+    async def _follow(self, deployment_id: str, on_download: OnBytes | None) -> None:
+        """Report a deployment's download for as long as this runs."""
+        if on_download is None:
+            return
+        async with aclosing(self.deployments.events()) as events:
+            async for status in events:
+                if status.id == deployment_id and status.progress:
+                    on_download(status.progress.done, status.progress.total)
 
     @property
     def cache(self) -> CacheStats:
@@ -146,6 +180,7 @@ class Service:
         *,
         caller: Caller = ANYONE,
         limiter: RateLimiter | None = None,
+        on_scored: OnScored | None = None,
     ) -> list[RankedResult]:
         """Rank several requests of one caller, a few at a time; return results in their order.
 
@@ -154,14 +189,14 @@ class Service:
         """
         if len(requests) == 1:
             with _place(limiter):
-                return [await self._rank(requests[0], caller, limiter)]
+                return [await self._rank(requests[0], caller, limiter, on_scored)]
         self._require_few_documents(sum(len(request.documents) for request in requests))
         # Those of a caller with limits run one after the other: they are one of its requests.
         at_once = asyncio.Semaphore(1 if limiter else QUERIES_AT_ONCE)
 
         async def rank_one(request: RankRequest) -> RankedResult:
             async with at_once:
-                return await self._rank(request, caller, limiter)
+                return await self._rank(request, caller, limiter, on_scored)
 
         with _place(limiter):
             return await _all_of(rank_one(request) for request in requests)

@@ -19,7 +19,7 @@ class Room(NamedTuple):
 
 FLOORS: tuple[tuple[Room, ...], ...] = (
     (
-        Room("rerankd", "the version", "everything else"),
+        Room("rerankd", "the version, and the way to the Python API", "everything else"),
         Room("errors", "every error raised on purpose, drawn as a tree in its docstring", "HTTP"),
         Room("domain", "values that travel between rooms, and Protocols", "every other room"),
         Room("logs", "logging, and the last lines of each deployment", "how lines look"),
@@ -58,6 +58,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
     ),
     (Room("service", "the use case, and the place that puts rooms together", "JSON, statuses"),),
     (
+        Room("python_api", "`Reranker`, for programs that rank without a server", "HTTP"),
         Room("http", "routes, guard, statuses, OpenAPI, the console", "how scores are made"),
         Room("measuring", "evaluation, tuning, benchmarks", "the command line"),
     ),

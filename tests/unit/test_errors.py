@@ -40,6 +40,7 @@ CODES = {
     "LoadCheckFailed": "load_check_failed",
     "DownloadError": "download_failed",
     "ServerRefused": "server_refused",
+    "ClosedReranker": "closed",
     "StateError": "state",
     "SettingsError": "settings",
 }

@@ -22,11 +22,11 @@ from rerankd.distributed import shards as parts
 from rerankd.distributed import tables
 from rerankd.distributed.cluster import connect, room, share_of_cores
 from rerankd.distributed.ray_errors import reason_in
-from rerankd.distributed.scoring import score_pairs, without_limits
+from rerankd.distributed.scoring import score_pairs
 from rerankd.distributed.shards import Manifest, Part, Source
 from rerankd.domain import RankRequest
 from rerankd.errors import ModelFailed, StateError
-from rerankd.service import build, preflight
+from rerankd.service import build, preflight, unlimited
 from rerankd.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ def _scored(left: Sequence[Part], output: Path, settings: Settings, options: Opt
         return
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it logs it raises as well
     there = room()
-    own = msgspec.structs.replace(without_limits(settings), cores=share_of_cores(settings, there))
+    own = msgspec.structs.replace(unlimited(settings), cores=share_of_cores(settings, there))
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     items = [{"part": msgspec.json.encode(part)} for part in left]

@@ -10,10 +10,6 @@ from msgspec import Struct
 from rerankd.domain import RankedResult, RankRequest
 from rerankd.errors import InvalidRequest
 from rerankd.service import Service
-from rerankd.settings import Settings
-
-NO_LIMIT = 1 << 40
-"""Limits keep a server's clients apart; here there is one, which waits."""
 
 
 class PairScores(Struct, frozen=True):
@@ -21,19 +17,6 @@ class PairScores(Struct, frozen=True):
 
     score: float | None = None
     error: str | None = None
-
-
-def without_limits(settings: Settings) -> Settings:
-    """Return settings in which no limit of a server's is in the way."""
-    return msgspec.structs.replace(
-        settings,
-        max_documents=NO_LIMIT,
-        max_request_tokens=NO_LIMIT,
-        max_queue_tokens=NO_LIMIT,
-        max_requests=NO_LIMIT,
-        request_timeout=0.0,
-        idle_timeout=0.0,
-    )
 
 
 async def score_pairs(

@@ -59,6 +59,7 @@ STATUSES: dict[type[errors.RerankdError], int] = {
     errors.LoadCheckFailed: 422,
     errors.DownloadError: 502,
     errors.ServerRefused: 502,
+    errors.ClosedReranker: 500,
     errors.StateError: 500,
     errors.SettingsError: 422,
 }

@@ -24,11 +24,12 @@ from rerankd.distributed.autoscaling import TOKENS, TokenPolicy
 from rerankd.distributed.calls import ForwardedRequest, Part, answer
 from rerankd.distributed.ingress import ATTEMPTS, Ingress
 from rerankd.distributed.ray_errors import first_line, reason_in
-from rerankd.distributed.scoring import PairScores, score_pairs, without_limits
+from rerankd.distributed.scoring import PairScores, score_pairs
 from rerankd.distributed.shards import Manifest, Source
 from rerankd.domain import RankRequest
 from rerankd.errors import InvalidRequest, ModelFailed, SettingsError, StateError
 from rerankd.http.application import create_app
+from rerankd.service import unlimited
 from rerankd.settings import Settings
 
 from support.fakes import PATIENCE
@@ -509,7 +510,7 @@ def test_only_the_document_to_blame_has_no_score() -> None:
 
 def test_bulk_work_has_no_limits() -> None:
     """What keeps a server's clients apart is out of the way."""
-    own = without_limits(Settings(max_documents=1, request_timeout=3, cores=7))
+    own = unlimited(Settings(max_documents=1, request_timeout=3, cores=7))
 
     assert own.max_documents > 10**9
     assert own.request_timeout == 0

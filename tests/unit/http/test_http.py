@@ -408,10 +408,10 @@ def test_unexpected_errors_tell_nothing_of_their_insides(
     """A bug gives 500 with a code, no traceback, no message from within."""
     service = service_of()
 
-    async def broken(_request: object) -> None:
+    async def broken(*_given: object, **_options: object) -> None:
         raise ValueError("secret detail")
 
-    monkeypatch.setattr(service, "rank", broken)
+    monkeypatch.setattr(service, "rank_many", broken)
     with client_of(service) as client:
         response = rerank(client, query="q", documents=["a"])
 

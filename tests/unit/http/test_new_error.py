@@ -31,7 +31,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient[Any]]:
     """Yield a client of a server that ends every request in the error."""
     monkeypatch.setitem(statuses.STATUSES, ToyBroken, 418)
     service = service_of()
-    monkeypatch.setattr(service, "rank", _breaks)
+    monkeypatch.setattr(service, "rank_many", _breaks)
     with client_of(service) as found:
         yield found
 

@@ -309,7 +309,7 @@ def test_a_fault_of_ours_logs_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(*_: object, **__: object) -> None:
         raise KeyError(MARK)
 
-    monkeypatch.setattr(service, "rank", broken)
+    monkeypatch.setattr(service, "rank_many", broken)
     with client_of(service) as client:
         assert rerank(client, query=MARK, documents=[MARK]).status_code == 500
 

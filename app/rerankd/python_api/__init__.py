@@ -1,0 +1,1 @@
+"""Reranking in a program's own process; `from rerankd import Reranker`."""

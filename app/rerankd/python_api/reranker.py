@@ -1,0 +1,289 @@
+"""Reranking in this process: no server, no HTTP.
+
+from rerankd import Reranker
+
+with Reranker() as reranker:
+best = reranker.rank("What is a panda?", documents)[0]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import os
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, NoReturn, Self, overload
+
+from msgspec import Struct
+from rich.progress import Progress
+
+from rerankd.domain import Passage, RankedDocument, RankedResult, RankRequest
+from rerankd.errors import ClosedReranker, SettingsError
+from rerankd.python_api.background_loop import BackgroundLoop, Report, Work
+from rerankd.python_api.requests import (
+    Document,
+    grouped,
+    in_order_of_pairs,
+    no_result,
+    request_of,
+    requests_of,
+)
+from rerankd.service import Service, build, default_id, preflight, unlimited
+from rerankd.settings import Settings, load
+
+OnProgress = Callable[[int, int], None] | bool
+"""Takes what is done and what there is in all; True shows a bar on standard error."""
+
+
+class RankedText(Struct, frozen=True):
+    """One document with its place in the input and its score."""
+
+    index: int
+    """Its place in the documents that were given."""
+    score: float
+    """From 0 to 1, or the model's logit with `raw_scores`."""
+    text: str
+    document: Document
+    """The document as it was given."""
+    passages: tuple[Passage, ...] = ()
+    """With `return_passages`: the parts its score comes from, best first."""
+
+
+class Ranking(Sequence[RankedText]):
+    """The documents of one query, best first."""
+
+    def __init__(self, texts: tuple[RankedText, ...], result: RankedResult) -> None:
+        self._texts = texts
+        self.result = result
+        """All that is known of the ranking: tokens, truncated documents, warnings, timings."""
+
+    @overload
+    def __getitem__(self, place: int) -> RankedText: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[RankedText, ...]: ...
+    def __getitem__(self, place: int | slice) -> RankedText | tuple[RankedText, ...]:
+        """Return what stands at a place, 0 for the best."""
+        return self._texts[place]
+
+    def __len__(self) -> int:
+        """Return how many documents there are."""
+        return len(self._texts)
+
+    def __repr__(self) -> str:
+        """Show the documents' places and scores."""
+        shown = ", ".join(f"({one.index}, {one.score:.4f})" for one in self._texts)
+        return f"Ranking([{shown}])"
+
+
+class Reranker:
+    """A model that is loaded once and ranks until it is closed.
+
+    Safe from any thread and any event loop. Its own loop and threads are in the background;
+    signals, logging and the environment's variables are left alone.
+    """
+
+    def __init__(
+        self, model: str = "rerank-mini-en", *, progress: OnProgress = False, **settings: Any
+    ) -> None:
+        """Load a model: a catalog id, a path to a GGUF file or `hf:owner/repo:file.gguf`.
+
+        `settings` are those of `rerankd serve` by name (docs/settings.md); environment variables
+        and configuration files are not read. `progress` follows a download, in bytes. Raises
+        SettingsError, ModelFileError, DownloadError or ModelFailed, with one line that says what
+        is wrong.
+        """
+        chosen = _settings(model, settings)
+        preflight(chosen)
+        self._pid = os.getpid()
+        self._loop = BackgroundLoop("reranker")
+        try:
+            with _reporting(progress, "downloading", of_bytes=True) as report:
+                self._service = self._loop.run(_opening(chosen), report)
+        except BaseException:
+            self._loop.close()
+            raise
+        self._name = default_id(chosen)
+        self._end = weakref.finalize(self, _close, self._pid, self._loop, self._service)
+
+    def rank(
+        self,
+        query: str,
+        documents: Iterable[Document],
+        *,
+        progress: OnProgress = False,
+        **options: Any,
+    ) -> Ranking:
+        """Rank documents by their relevance to a query, best first.
+
+        Options: `top_n`, `instruction` (for models that take one), `raw_scores` (logits), `hybrid`
+        (logits that BM25 adds at most), `overflow` ("truncate", "chunk" or "error"),
+        `return_passages`, `timeout` (seconds). Raises InvalidRequest, PairTooLong,
+        DeadlineExceeded, EngineFailure or ClosedReranker.
+        """
+        given = tuple(documents)
+        if not given:
+            return self._nothing()
+        request = request_of(query, given, **options)
+        with _reporting(progress, "ranking") as report:
+            result = self._usable().run(self._ranking(request), report)
+        return _ranking_of(given, request, result)
+
+    async def arank(
+        self,
+        query: str,
+        documents: Iterable[Document],
+        *,
+        progress: OnProgress = False,
+        **options: Any,
+    ) -> Ranking:
+        """Do what `rank` does, without holding up the caller's event loop."""
+        given = tuple(documents)
+        if not given:
+            return self._nothing()
+        request = request_of(query, given, **options)
+        with _reporting(progress, "ranking") as report:
+            result = await self._usable().run_async(self._ranking(request), report)
+        return _ranking_of(given, request, result)
+
+    def scores(
+        self, pairs: Iterable[tuple[str, str]], *, progress: OnProgress = False, **options: Any
+    ) -> list[float]:
+        """Return the score of each (query, document) pair, in the order of the pairs.
+
+        Pairs of one query are computed together, wherever they stand. Options: `instruction`,
+        `raw_scores`, `overflow`, `timeout`. Raises what `rank` raises.
+        """
+        groups = grouped(pairs)
+        requests = requests_of(groups, options)
+        with _reporting(progress, "scoring") as report:
+            results = self._usable().run(self._ranking_many(requests), report)
+        return in_order_of_pairs(groups, results)
+
+    async def ascores(
+        self, pairs: Iterable[tuple[str, str]], *, progress: OnProgress = False, **options: Any
+    ) -> list[float]:
+        """Do what `scores` does, without holding up the caller's event loop."""
+        groups = grouped(pairs)
+        requests = requests_of(groups, options)
+        with _reporting(progress, "scoring") as report:
+            results = await self._usable().run_async(self._ranking_many(requests), report)
+        return in_order_of_pairs(groups, results)
+
+    def close(self) -> None:
+        """Let running requests finish, free the model and end all threads; may be repeated."""
+        self._end()
+
+    def __enter__(self) -> Self:
+        """Return itself; `close` is called at the end."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Close."""
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        """Return itself; `close` is called at the end."""
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        """Close, without holding up the caller's event loop."""
+        await asyncio.to_thread(self.close)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: threads and a model can't be."""
+        raise TypeError("a Reranker can't be pickled: make one in each process")
+
+    def _usable(self) -> BackgroundLoop:
+        if os.getpid() != self._pid:
+            raise ClosedReranker(
+                "this Reranker was made before the process forked, and its threads stayed with "
+                "the parent: make one in each process"
+            )
+        if not self._end.alive:
+            raise ClosedReranker("this Reranker is closed")
+        return self._loop
+
+    def _nothing(self) -> Ranking:
+        """Return the ranking of no documents, which needs no model."""
+        self._usable()
+        return Ranking((), no_result(self._name))
+
+    def _ranking(self, request: RankRequest) -> Work[RankedResult]:
+        return lambda report: self._service.rank(
+            request, on_scored=_counter(report, len(request.documents))
+        )
+
+    def _ranking_many(self, requests: Sequence[RankRequest]) -> Work[list[RankedResult]]:
+        total = sum(len(request.documents) for request in requests)
+        return lambda report: self._service.rank_many(requests, on_scored=_counter(report, total))
+
+
+def _settings(model: str, given: Mapping[str, Any]) -> Settings:
+    """Return settings that hold no caller back: there is only one here, which waits."""
+    known = Settings.__struct_fields__
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise SettingsError(f"there is no setting {name!r}{hint}", param=name)
+    chosen = load({"model": model, **given}, environment={}).settings
+    return unlimited(chosen, but=given.keys())
+
+
+def _opening(settings: Settings) -> Work[Service]:
+    async def opening(report: Report) -> Service:
+        service = build(settings)
+        try:
+            await service.start(on_download=report)
+        except BaseException:
+            await service.close()
+            raise
+        return service
+
+    return opening
+
+
+def _close(pid: int, loop: BackgroundLoop, service: Service) -> None:
+    if os.getpid() == pid:  # a forked child has neither the threads nor the model
+        loop.run(lambda _: service.close())
+        loop.close()
+
+
+def _ranking_of(
+    documents: Sequence[Document], request: RankRequest, result: RankedResult
+) -> Ranking:
+    texts = tuple(
+        RankedText(
+            one.index, one.score, request.documents[one.index], documents[one.index], one.passages
+        )
+        for one in result.results
+    )
+    return Ranking(texts, result)
+
+
+def _counter(report: Report, total: int) -> Callable[[Sequence[RankedDocument]], None]:
+    """Return what counts documents as they are scored, and reports how many there are."""
+    done = 0
+
+    def count(scored: Sequence[RankedDocument]) -> None:
+        nonlocal done
+        done += len(scored)
+        report(done, total)
+
+    return count
+
+
+@contextmanager
+def _bar(what: str, *, of_bytes: bool) -> Any:
+    with Progress(transient=True) as shown:
+        task = shown.add_task(what, total=None, unit="bytes" if of_bytes else "documents")
+        yield lambda done, total: shown.update(task, completed=done, total=total or None)
+
+
+def _reporting(progress: OnProgress, what: str, *, of_bytes: bool = False) -> Any:
+    """Return a context with what progress is reported to: a bar, the caller's own, or nothing."""
+    if progress is True:
+        return _bar(what, of_bytes=of_bytes)
+    return nullcontext(progress or None)
