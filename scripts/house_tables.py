@@ -62,13 +62,7 @@ WALKS: dict[str, Columns] = {
             "app/engine/offload.py",
             "app/prompts/layouts.py",
         ),
-        (
-            "app/rerankd/sources/gguf/verdict.py",
-            "app/rerankd/sources/catalog/manifest.py",
-            "app/rerankd/sources/catalog/memory.py",
-            "app/rerankd/engine/planning/offload.py",
-            "app/rerankd/prompts/layouts.py",
-        ),
+        ("app/rerankd/families/neo_bert.py", "app/rerankd/families/registry.py"),
     ),
     "causal family": (
         (
@@ -81,16 +75,7 @@ WALKS: dict[str, Columns] = {
             "app/engine/sizing.py",
             "app/prompts/layouts.py",
         ),
-        (
-            "app/rerankd/sources/gguf/verdict.py",
-            "app/rerankd/sources/catalog/manifest.py",
-            "app/rerankd/sources/catalog/memory.py",
-            "app/rerankd/engine/__init__.py",
-            "app/rerankd/engine/backends/causal.py",
-            "app/rerankd/engine/planning/offload.py",
-            "app/rerankd/engine/planning/sizing.py",
-            "app/rerankd/prompts/layouts.py",
-        ),
+        ("app/rerankd/families/qwen3.py", "app/rerankd/families/registry.py"),
     ),
     "dialect": (
         ("app/dialects/zeroentropy.py", "app/dialects/table.py", "app/http/openapi/examples.py"),

@@ -16,6 +16,7 @@ from support.places import ROOT, files_in
 
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
+PAGES = ("models.md", "catalog.md")
 SHARED = {"__init__", "family", "header", "memory", "prompt_format", "registry", "score"}
 """Modules of the room that are no family's."""
 
@@ -57,6 +58,15 @@ def test_families_of_one_network_agree_on_it() -> None:
                 family.buffer,
                 family.required_keys,
             )
+
+
+@every_family
+def test_a_family_is_on_its_pages(family: Family) -> None:
+    """docs/models.md has a row for each family, and docs/catalog.md names it for manifests."""
+    models, catalog = ((ROOT / "docs" / name).read_text("utf-8") for name in PAGES)
+    assert re.search(rf"^\| `{family.name}` \|", models, re.MULTILINE)
+    (keys,) = re.findall(r"^\| `family` \| (.+) \|$", catalog, re.MULTILINE)
+    assert f"`{family.name}`" in keys
 
 
 @every_family
