@@ -56,7 +56,7 @@ def total_memory() -> int:
 
 
 def _meminfo(proc: Path, key: str) -> int | None:
-    found = re.search(rf"^{key}:\s+(\d{{1,15}}) kB$", _content(proc / "meminfo"), re.MULTILINE)
+    found = re.search(rf"^{key}:\s+(\d{{1,15}}) kB$", _contents_of(proc / "meminfo"), re.MULTILINE)
     return int(found[1]) * 1024 if found else None
 
 
@@ -71,15 +71,15 @@ def _left_by_groups(proc: Path, groups: Path) -> Iterator[int]:
 
 def _reclaimable(folder: Path, accounts: _Accounts) -> int:
     pattern = rf"^{accounts.reclaimable} (\d{{1,19}})$"
-    found = re.search(pattern, _content(folder / "memory.stat"), re.MULTILINE)
+    found = re.search(pattern, _contents_of(folder / "memory.stat"), re.MULTILINE)
     return int(found[1]) if found else 0
 
 
 def _quota(folder: Path) -> tuple[int, int]:
     """Return a group's CPU quota and its period in microseconds, 0 where it has none."""
-    parts = _content(folder / "cpu.max").split() or [
-        _content(folder / "cpu.cfs_quota_us").strip(),
-        _content(folder / "cpu.cfs_period_us").strip(),
+    parts = _contents_of(folder / "cpu.max").split() or [
+        _contents_of(folder / "cpu.cfs_quota_us").strip(),
+        _contents_of(folder / "cpu.cfs_period_us").strip(),
     ]
     if len(parts) != len(("quota", "period")) or not all(map(str.isdecimal, parts)):
         return 0, 0
@@ -88,7 +88,7 @@ def _quota(folder: Path) -> tuple[int, int]:
 
 def _folders(proc: Path, groups: Path, controller: str) -> Iterator[Path]:
     """Yield the folders of this process's groups and of all above them, both versions alike."""
-    for line in _content(proc / "self" / "cgroup").splitlines() or ["0::/"]:
+    for line in _contents_of(proc / "self" / "cgroup").splitlines() or ["0::/"]:
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if not controllers:
@@ -104,11 +104,11 @@ def _folders(proc: Path, groups: Path, controller: str) -> Iterator[Path]:
 
 
 def _number(path: Path) -> int | None:
-    text = _content(path).strip()
+    text = _contents_of(path).strip()
     return int(text) if text.isdecimal() else None
 
 
-def _content(path: Path) -> str:
+def _contents_of(path: Path) -> str:
     """Return a file's text, empty where it can't be read."""
     try:
         return path.read_text("ascii")

@@ -10,7 +10,7 @@ from rerankd.engine.backends.embedding import VectorStore
 from rerankd.engine.llama import binding, ggml
 from rerankd.engine.planning.devices import Offload, decide
 from rerankd.engine.planning.memory import memory_of
-from rerankd.engine.planning.sizing import Sizes, plan
+from rerankd.engine.planning.sizing import Sizes, plan_sizes
 from rerankd.engine.readers import ScoreReader, reader_for
 from rerankd.errors import SettingsError
 from rerankd.families.header import Header
@@ -57,7 +57,7 @@ class Engine:
 
 def check(header: Header, verdict: Verdict, settings: Settings) -> None:
     """Raise SettingsError when a setting doesn't suit the model or this build; loads nothing."""
-    plan_sizes(header, verdict, settings)
+    size_and_place(header, verdict, settings)
     if settings.kv_type == "q8_0" and settings.flash_attn == "off":
         raise SettingsError("kv_type q8_0 needs flash_attn on", param="kv_type")
 
@@ -68,7 +68,7 @@ def open_engine(header: Header, verdict: Verdict, settings: Settings) -> Engine:
     Raises ModelFileError when llama.cpp refuses the file, SettingsError when a setting doesn't
     suit it, EngineFailure when a context can't be made.
     """
-    sizes, offload = plan_sizes(header, verdict, settings)
+    sizes, offload = size_and_place(header, verdict, settings)
     logger.info("%s: %s", header.path.name, offload.reason)
     model = binding.LlamaModel(header.path, _load_options(verdict, settings, offload))
     backends: list[Backend] = []
@@ -87,7 +87,7 @@ def open_engine(header: Header, verdict: Verdict, settings: Settings) -> Engine:
     return Engine(model, backends, sizes, offload, reader.readout, reader.store)
 
 
-def plan_sizes(header: Header, verdict: Verdict, settings: Settings) -> tuple[Sizes, Offload]:
+def size_and_place(header: Header, verdict: Verdict, settings: Settings) -> tuple[Sizes, Offload]:
     """Plan sizes and GPU layers together: a step is longer on a GPU, and takes memory there.
 
     Raises SettingsError when a GPU is asked for that isn't there, ModelFileError when the header
@@ -95,19 +95,19 @@ def plan_sizes(header: Header, verdict: Verdict, settings: Settings) -> tuple[Si
     """
     binding.start()
     cores = settings.cores or available_cores()
-    sizes = plan(header, verdict, settings, cores=cores, on_gpu=True)
+    sizes = plan_sizes(header, verdict, settings, cores=cores, on_gpu=True)
     offload = decide(header, verdict, settings, sizes, ggml.survey())
     if offload.layers:
         return sizes, offload
-    return plan(header, verdict, settings, cores=cores), offload
+    return plan_sizes(header, verdict, settings, cores=cores), offload
 
 
 def memory_needed(header: Header, verdict: Verdict, settings: Settings) -> ModelMemory:
     """Estimate what a model will take with these settings, in memory of the CPU and of GPUs.
 
-    Raises what `plan_sizes` raises.
+    Raises what `size_and_place` raises.
     """
-    sizes, _ = plan_sizes(header, verdict, settings)
+    sizes, _ = size_and_place(header, verdict, settings)
     return memory_of(header, verdict, sizes, settings, keeps_outputs=binding.supports_gpu())
 
 

@@ -31,7 +31,7 @@ REACHES = (1.5, 8)
 JOINERS = "\u200c\u200d"
 
 
-class Part(Struct, frozen=True, eq=False):
+class TextPart(Struct, frozen=True, eq=False):
     """Characters `start` to `end` of a text and their ids."""
 
     start: int
@@ -39,7 +39,7 @@ class Part(Struct, frozen=True, eq=False):
     ids: TokenIds
 
 
-def cut(text: str, tokens: int, most: int, side: TruncationSide, tokenize: Tokenize) -> Part:
+def cut(text: str, tokens: int, most: int, side: TruncationSide, tokenize: Tokenize) -> TextPart:
     """Return the longest part, or nearly, of a text of `tokens` tokens that takes at most `most`.
 
     `side` is lost: between words if there is a blank near, never between a character and what
@@ -70,13 +70,13 @@ class _Cutter:
         self._left = side == "left"
         self._tokenize = tokenize
 
-    def part(self, length: int) -> Part:
+    def part(self, length: int) -> TextPart:
         """Return the part of so many characters."""
         start = len(self._text) - length if self._left else 0
         end = start + length
-        return Part(start, end, self._tokenize(self._text[start:end]))
+        return TextPart(start, end, self._tokenize(self._text[start:end]))
 
-    def settle(self, kept: Part, most: int) -> Part:
+    def settle(self, kept: TextPart, most: int) -> TextPart:
         """Return the part without half a word or character at its open end."""
         length = kept.end - kept.start
         if not length or length == len(self._text):
@@ -118,7 +118,9 @@ def _to_blank(text: str) -> int | None:
     return next((at for at, one in enumerate(text) if one.isspace()), None)
 
 
-def split(text: str, tokens: int, most: int, overlap: int, tokenize: Tokenize) -> Iterator[Part]:
+def split(
+    text: str, tokens: int, most: int, overlap: int, tokenize: Tokenize
+) -> Iterator[TextPart]:
     """Yield chunks of a text of `tokens` tokens, each of at most `most` tokens, in their order.
 
     They end where paragraphs or sentences do, or else words; `overlap` is how many tokens of
@@ -132,19 +134,19 @@ def split(text: str, tokens: int, most: int, overlap: int, tokenize: Tokenize) -
         yield from _fitting(chunk, start, most, tokenize)
 
 
-def _fitting(text: str, start: int, most: int, tokenize: Tokenize) -> Iterator[Part]:
+def _fitting(text: str, start: int, most: int, tokenize: Tokenize) -> Iterator[TextPart]:
     """Yield a chunk as it is, or in parts if it is too long: one with no place to split it at."""
     while text:
         ids = tokenize(text)
         fits = len(ids) <= most
-        part = Part(0, len(text), ids) if fits else cut(text, len(ids), most, "right", tokenize)
+        part = TextPart(0, len(text), ids) if fits else cut(text, len(ids), most, "right", tokenize)
         if part.end:
-            yield Part(start, start + part.end, part.ids)
+            yield TextPart(start, start + part.end, part.ids)
         step = part.end or 1
         text, start = text[step:], start + step
 
 
-def covers(parts: Sequence[Part], text: str) -> bool:
+def covers(parts: Sequence[TextPart], text: str) -> bool:
     """Tell whether parts, in their order, hold all of a text but blanks."""
     ends = [0, *(part.end for part in parts)]
     starts = [*(part.start for part in parts), len(text)]

@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 from rerankd.domain import NO_TOKENS, Prompt, TokenIds, Truncation
 from rerankd.errors import InvalidRequest, PairTooLong, TooManyTokens
 from rerankd.prompts import chunking
-from rerankd.prompts.chunking import Part, Tokenize
+from rerankd.prompts.chunking import TextPart, Tokenize
 from rerankd.prompts.layouts import Layout
 
 QUERY_SHARE = 0.75
@@ -111,7 +111,7 @@ class PromptBuilder:
         fitter = _Fitter(truncation, most, self._trial.document, rows)
         for index, (text, ids) in enumerate(zip(documents, texts, strict=True)):
             if len(ids) <= whole:
-                rows.add(index, Part(0, len(text), ids))
+                rows.add(index, TextPart(0, len(text), ids))
                 continue
             if truncation.overflow == "error" and most < min(
                 len(ids), truncation.max_tokens_per_doc or len(ids)
@@ -208,7 +208,7 @@ class _Rows:
         around = len(self._own) + len(self._suffix)
         _check(self._tokens + rows * around + tokens, self._token_limit)
 
-    def add(self, document: int, part: Part) -> None:
+    def add(self, document: int, part: TextPart) -> None:
         """Add a row."""
         row = np.concatenate((self._own, part.ids, self._suffix))
         self._tokens += len(row)
@@ -217,7 +217,7 @@ class _Rows:
         self._documents.append(document)
         self._spans.append((part.start, part.end))
 
-    def add_all(self, document: int, parts: Sequence[Part], *, complete: bool) -> None:
+    def add_all(self, document: int, parts: Sequence[TextPart], *, complete: bool) -> None:
         """Add the rows of a document that was cut or split."""
         for part in parts:
             self.add(document, part)
@@ -247,7 +247,7 @@ class _Fitter:
         self._tokenize = tokenize
         self._rows = rows
 
-    def parts(self, text: str, ids: TokenIds) -> Sequence[Part]:
+    def parts(self, text: str, ids: TokenIds) -> Sequence[TextPart]:
         """Return what is read of a document, at least one part."""
         truncation = self._truncation
         allowed: float = truncation.max_tokens_per_doc or math.inf
@@ -256,7 +256,7 @@ class _Fitter:
         elif truncation.max_chunks_per_doc:
             # What lies beyond the chunks that count needs no splitting.
             allowed = min(allowed, self._chunk * (truncation.max_chunks_per_doc + 1))
-        kept = Part(0, len(text), ids)
+        kept = TextPart(0, len(text), ids)
         if len(ids) > allowed:
             kept = chunking.cut(
                 text, len(ids), int(allowed), truncation.truncation_side, self._tokenize
@@ -265,7 +265,7 @@ class _Fitter:
             return (kept,)
         return self._chunks(text, kept)
 
-    def _chunks(self, text: str, kept: Part) -> Sequence[Part]:
+    def _chunks(self, text: str, kept: TextPart) -> Sequence[TextPart]:
         truncation = self._truncation
         least = min(
             truncation.max_chunks_per_doc or math.inf, math.ceil(len(kept.ids) / self._chunk)
@@ -276,11 +276,11 @@ class _Fitter:
             overlap = int(self._chunk * OVERLAP_SHARE)
         inner = text[kept.start : kept.end]
         parts = [
-            Part(kept.start + part.start, kept.start + part.end, part.ids)
+            TextPart(kept.start + part.start, kept.start + part.end, part.ids)
             for part in chunking.split(inner, len(kept.ids), self._chunk, overlap, self._tokenize)
         ]
         if not parts:  # nothing but blanks
-            return (Part(kept.start, kept.start, self._tokenize("")),)
+            return (TextPart(kept.start, kept.start, self._tokenize("")),)
         most = truncation.max_chunks_per_doc or len(parts)
         return parts[:most] if truncation.truncation_side == "right" else parts[-most:]
 

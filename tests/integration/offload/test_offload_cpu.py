@@ -20,7 +20,7 @@ from rerankd.engine.llama import binding as llama
 from rerankd.engine.llama import ggml
 from rerankd.engine.planning.devices import decide, offload_targets
 from rerankd.engine.planning.offload import ContextBytes, Split, model_bytes, place
-from rerankd.engine.planning.sizing import plan
+from rerankd.engine.planning.sizing import plan_sizes
 from rerankd.prompts import PromptBuilder, layout_for
 from rerankd.settings import Settings
 from rerankd.sources import gguf as gguf_file
@@ -186,7 +186,7 @@ def test_the_plan_holds_what_llama_cpp_takes(
     path: Path = EMBEDDED if model == "embedded" else request.getfixturevalue(model)
     header, settings = gguf_file.read(path), Settings(workers=1, threads=1)
     verdict = gguf_file.judge(header, bare_head=True)
-    sizes = plan(header, verdict, settings, cores=1, on_gpu=True)
+    sizes = plan_sizes(header, verdict, settings, cores=1, on_gpu=True)
     decision = decide(header, verdict, settings, sizes, ggml.survey())
 
     with opened(path, gpu_layers="all", kv_type="f16"):

@@ -31,7 +31,7 @@ from rerankd.engine.planning.devices import (
     way_to_gpu,
 )
 from rerankd.engine.planning.offload import MARGIN
-from rerankd.engine.planning.sizing import plan
+from rerankd.engine.planning.sizing import plan_sizes
 from rerankd.errors import EngineFailure, ModelFileError, SettingsError
 from rerankd.settings import Settings
 from rerankd.sources import gguf as gguf_file
@@ -80,7 +80,7 @@ def decided(path: Path, survey: Survey, **changes: Any) -> Offload:
     settings = Settings(**changes)
     header = gguf_file.read(path)
     verdict = gguf_file.judge(header)
-    sizes = plan(header, verdict, settings, cores=2, on_gpu=True)
+    sizes = plan_sizes(header, verdict, settings, cores=2, on_gpu=True)
     return decide(header, verdict, settings, sizes, survey)
 
 
@@ -286,7 +286,7 @@ def test_a_header_without_sizes_is_refused(tiny_bert: Path) -> None:
     """A file whose header lacks what a plan takes is an error of the file."""
     settings, header = Settings(), gguf_file.read(tiny_bert)
     verdict = gguf_file.judge(header)
-    sizes = plan(header, verdict, settings, cores=2)
+    sizes = plan_sizes(header, verdict, settings, cores=2)
     metadata = {key: value for key, value in header.metadata.items() if "embedding" not in key}
 
     with pytest.raises(ModelFileError, match="embedding_length"):

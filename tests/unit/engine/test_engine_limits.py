@@ -16,7 +16,7 @@ from rerankd.engine import open_engine
 from rerankd.engine.llama import binding as llama
 from rerankd.engine.llama import ggml
 from rerankd.engine.planning.devices import Survey
-from rerankd.engine.planning.sizing import plan
+from rerankd.engine.planning.sizing import plan_sizes
 from rerankd.errors import EngineFailure, ModelFileError, SettingsError
 from rerankd.families import registry as families
 from rerankd.settings import Settings
@@ -114,7 +114,7 @@ def test_positions_end_with_the_trained_context(
 ) -> None:
     """A pair longer than the model's position table is refused even where a batch would take it."""
     header_of_16 = read(write_bert(tmp_path / "short.gguf", context=16))
-    assert plan(header_of_16, BERT, Settings(), cores=1).batch == 32
+    assert plan_sizes(header_of_16, BERT, Settings(), cores=1).batch == 32
     with opened(header_of_16.path) as engine:
         assert len(engine.backends[0].run([pairs(row(16), row(16))])[0]) == 2
         monkeypatch.setattr("rerankd.engine.llama.binding.lib.llama_decode", _reached)
@@ -312,7 +312,7 @@ def test_small_encoders_share_the_cores(
     cores: int, settings: dict[str, Any], expected: tuple[int, int]
 ) -> None:
     """A small encoder gets a worker a core, and what the settings say otherwise."""
-    sizes = plan(header(), BERT, Settings(**settings), cores=cores)
+    sizes = plan_sizes(header(), BERT, Settings(**settings), cores=cores)
     assert expected == (sizes.workers, sizes.threads)
 
 
@@ -330,14 +330,14 @@ def test_large_causal_and_gpu_models_get_one_worker(
     made: Header, verdict: Verdict, on_gpu: bool
 ) -> None:
     """Large models, causal ones and any on a GPU get one worker with all cores."""
-    sizes = plan(made, verdict, Settings(), cores=8, on_gpu=on_gpu)
+    sizes = plan_sizes(made, verdict, Settings(), cores=8, on_gpu=on_gpu)
     assert (sizes.workers, sizes.threads) == (1, 8)
 
 
 def test_a_large_vocabulary_means_fewer_and_shorter() -> None:
     """The output buffers of 250,000 tokens leave two workers with pairs of 1024 tokens."""
     made = header(context=8192, vocabulary=250_002, width=32)
-    sizes = plan(made, BERT, Settings(), cores=8)
+    sizes = plan_sizes(made, BERT, Settings(), cores=8)
     assert (sizes.workers, sizes.threads) == (2, 4)
     assert (sizes.limits.pair_tokens, sizes.limits.step_rows) == (1024, 16)
     assert sizes.workers * sizes.batch * 250_002 * 4 <= 2 * 1024**3
@@ -349,7 +349,7 @@ def test_a_large_vocabulary_means_fewer_and_shorter() -> None:
 )
 def test_the_pair_an_encoder_takes(trained: int, context: int, expected: int) -> None:
     """The context is the model's up to 2048, or what the settings say up to the model's."""
-    sizes = plan(header(context=trained), BERT, Settings(context=context), cores=2)
+    sizes = plan_sizes(header(context=trained), BERT, Settings(context=context), cores=2)
     assert (sizes.limits.pair_tokens, sizes.batch) == (expected, expected)
     assert sizes.limits.step_tokens == min(128, expected)
 
@@ -368,7 +368,7 @@ def test_the_cells_of_a_causal_model(
 ) -> None:
     """A causal model holds one longest pair and one step."""
     made = header(architecture="qwen3", context=trained)
-    sizes = plan(made, QWEN3, Settings(context=context, step_tokens=step), cores=2)
+    sizes = plan_sizes(made, QWEN3, Settings(context=context, step_tokens=step), cores=2)
     assert expected == (sizes.limits.pair_tokens, sizes.limits.step_tokens)
     assert sizes.limits.cells == sum(expected)
     assert sizes.sequences == sizes.limits.step_rows + sizes.limits.step_prefixes
@@ -379,7 +379,7 @@ def test_the_cells_of_a_causal_model(
 def test_a_batch_has_a_token_for_every_sequence(verdict: Verdict, context: int) -> None:
     """However short the context, llama.cpp gets no more sequences than tokens a batch."""
     made = header(architecture=str(verdict.family))
-    sizes = plan(made, verdict, Settings(context=context), cores=2)
+    sizes = plan_sizes(made, verdict, Settings(context=context), cores=2)
     assert sizes.sequences <= sizes.batch
     assert sizes.limits.step_rows <= sizes.sequences
     assert sizes.limits.pair_tokens == context
@@ -387,7 +387,7 @@ def test_a_batch_has_a_token_for_every_sequence(verdict: Verdict, context: int) 
 
 def test_a_gpu_takes_larger_steps() -> None:
     """On a GPU a step holds up to 2048 tokens, the longest pair permitting."""
-    sizes = plan(header(context=8192), BERT, Settings(), cores=2, on_gpu=True)
+    sizes = plan_sizes(header(context=8192), BERT, Settings(), cores=2, on_gpu=True)
     assert sizes.limits.step_tokens == 2048
 
 
@@ -396,7 +396,7 @@ def test_a_context_beyond_the_model_is_refused(verdict: Verdict) -> None:
     """A context longer than the model was trained for names the setting and both lengths."""
     made = header(architecture=str(verdict.family), context=512)
     with pytest.raises(SettingsError, match=r"513.*512") as caught:
-        plan(made, verdict, Settings(context=513), cores=2)
+        plan_sizes(made, verdict, Settings(context=513), cores=2)
     assert caught.value.param == "context"
 
 

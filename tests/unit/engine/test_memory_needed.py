@@ -9,7 +9,7 @@ from msgspec import structs
 
 from rerankd import engine
 from rerankd.engine.planning.memory import is_causal_network, memory_of
-from rerankd.engine.planning.sizing import Sizes, plan
+from rerankd.engine.planning.sizing import Sizes, plan_sizes
 from rerankd.errors import SettingsError
 from rerankd.families.header import Header
 from rerankd.families.memory import ModelMemory
@@ -29,7 +29,7 @@ def judged(path: Path) -> tuple[Header, Verdict]:
 
 
 def planned(header: Header, verdict: Verdict, settings: Settings = ONE) -> Sizes:
-    return plan(header, verdict, settings, cores=1)
+    return plan_sizes(header, verdict, settings, cores=1)
 
 
 def estimate(path: Path, settings: Settings = ONE, *, keeps_outputs: bool = False) -> ModelMemory:

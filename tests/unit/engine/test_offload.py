@@ -29,7 +29,7 @@ from rerankd.engine.planning.offload import (
     plan_layers,
     usable,
 )
-from rerankd.engine.planning.sizing import Sizes, plan
+from rerankd.engine.planning.sizing import Sizes, plan_sizes
 from rerankd.errors import ModelFileError, SettingsError
 from rerankd.families.memory import ContextBytes
 from rerankd.families.qwen3 import QWEN3
@@ -164,7 +164,7 @@ def sized(name: str, **changes: Any) -> tuple[Header, Verdict, Sizes]:
     header = MODELS[name]
     verdict = CAUSAL if header.architecture == "qwen3" else ENCODER
     settings = Settings(**changes)
-    return header, verdict, plan(header, verdict, settings, cores=4, on_gpu=True)
+    return header, verdict, plan_sizes(header, verdict, settings, cores=4, on_gpu=True)
 
 
 def weights_of(header: Header) -> ModelBytes:
@@ -446,7 +446,7 @@ def test_a_real_file_can_be_planned(tiny_bert: Path, tiny_qwen3: Path) -> None:
     for path, layers in ((tiny_bert, 3), (tiny_qwen3, 3)):
         header = gguf_file.read(path)
         verdict = gguf_file.judge(header)
-        sizes = plan(header, verdict, Settings(), cores=2, on_gpu=True)
+        sizes = plan_sizes(header, verdict, Settings(), cores=2, on_gpu=True)
         context = contexts_bytes(header, verdict, sizes, Settings())
 
         assert plan_layers(weights_of(header), context, [GIB]).layers == layers

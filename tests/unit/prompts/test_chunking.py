@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rerankd.domain import TokenIds, TruncationSide
-from rerankd.prompts.chunking import GOOD_ENOUGH, SPARE, Part, Tokenize, covers, cut, split
+from rerankd.prompts.chunking import GOOD_ENOUGH, SPARE, TextPart, Tokenize, covers, cut, split
 
 QUICK = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 
@@ -47,7 +47,7 @@ texts = st.text(st.sampled_from("abcé漢🐼 .!?\n\u0301\u200d\U0001f3fd"), max
 SENTENCES = "One two three. Four five six! Seven eight nine? Ten eleven."
 
 
-def read(text: str, parts: list[Part]) -> list[str]:
+def read(text: str, parts: list[TextPart]) -> list[str]:
     """Return the texts of parts."""
     return [text[part.start : part.end] for part in parts]
 
@@ -139,7 +139,7 @@ def test_endless_accents_are_cut_all_the_same() -> None:
 # Splitting
 
 
-def chunks(text: str, most: int, overlap: int = 0, tokenize: Tokenize = letters) -> list[Part]:
+def chunks(text: str, most: int, overlap: int = 0, tokenize: Tokenize = letters) -> list[TextPart]:
     return list(split(text, len(tokenize(text)), most, overlap, tokenize))
 
 

@@ -36,7 +36,7 @@ def manifest_file(tmp_path: Path) -> Path:
 def refusal(path: Path, text: str | bytes) -> str:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ModelFileError) as refused:
-        catalog.load(path)
+        catalog.load_manifest(path)
     assert path.name in refused.value.message
     return refused.value.message
 
@@ -53,7 +53,7 @@ def named(model_id: str) -> Manifest:
 def test_a_manifest_is_read_as_it_is_written(manifest_file: Path) -> None:
     """Every key lands in its field, and what isn't said is empty or off."""
     manifest_file.write_text(MANIFEST)
-    found = catalog.load(manifest_file)
+    found = catalog.load_manifest(manifest_file)
     assert ("known", "MIT", ("en", "de")) == (found.id, found.license, found.languages)
     assert (16, 8) == (found.context.trained, found.context.recommended)
     assert ("known.gguf", 4, HASH) == (
@@ -149,7 +149,7 @@ def test_a_manifest_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """A folder by the name of a manifest is an error of one line."""
     (tmp_path / "known.toml").mkdir()
     with pytest.raises(ModelFileError, match=r"cannot read known\.toml"):
-        catalog.load(tmp_path / "known.toml")
+        catalog.load_manifest(tmp_path / "known.toml")
 
 
 # ours
@@ -160,7 +160,7 @@ def test_the_embedded_weights_are_the_ones_described() -> None:
     embedded = named(catalog.DEFAULT)
     path = catalog.weights_path(embedded)
     assert embedded.weights.bytes == path.stat().st_size
-    assert embedded.weights.sha256 == catalog.digest(path)
+    assert embedded.weights.sha256 == catalog.file_digest(path)
     assert embedded.weights.doubts == ()
 
 
@@ -287,7 +287,7 @@ def test_identifying_tells_the_variant(tmp_path: Path) -> None:
     other = '\n[[variants]]\nname = "Q4"\nfile = "b.gguf"\nabout_bytes = 990\nsha256 = "{}"\n'
     written(tmp_path, ("bytes = 4\n", "bytes = 4\n"))
     with (tmp_path / "own.toml").open("a") as file:
-        file.write(other.format(catalog.digest(path)))
+        file.write(other.format(catalog.file_digest(path)))
     found = catalog.identify(path, tmp_path)
     assert found is not None
     assert found.weights.name == "Q4"
@@ -518,7 +518,7 @@ def test_what_is_here_is_asked_of_the_caller() -> None:
 
 def test_beside_means_a_file_that_is_there(tmp_path: Path) -> None:
     """A variant beside its manifest is here once its file is, one on the Hub never by this."""
-    own = catalog.load(written(tmp_path))
+    own = catalog.load_manifest(written(tmp_path))
     assert not catalog.is_beside(own, own.weights)
     (tmp_path / "known.gguf").touch()
     assert catalog.is_beside(own, own.weights)
@@ -543,7 +543,7 @@ def test_the_example_is_a_manifest(manifest_file: Path) -> None:
     page = (ROOT / "docs" / "catalog.md").read_text("utf-8")
     (example,) = re.findall(r"```toml\n(.+?)```", page, re.DOTALL)
     manifest_file.write_text(example)
-    assert catalog.load(manifest_file).id == "my-reranker"
+    assert catalog.load_manifest(manifest_file).id == "my-reranker"
 
 
 def test_every_model_is_on_the_page() -> None:

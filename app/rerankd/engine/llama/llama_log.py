@@ -10,7 +10,7 @@ from rerankd.logs import ASIDE
 logger = logging.getLogger(__name__)
 
 INFO, WARNING, ERROR = 2, 3, 4  # of ggml_log_level
-LEVELS = {WARNING: logging.INFO, ERROR: logging.WARNING}
+OUR_LEVELS = {WARNING: logging.INFO, ERROR: logging.WARNING}
 """One level lower than llama.cpp's own: it warns about much that is normal."""
 
 _recent: deque[str] = deque(maxlen=8)
@@ -21,9 +21,9 @@ def note(level: int, text: bytes) -> None:
     line = text.decode("utf-8", "replace").strip()
     if not line or line == ".":
         return
-    if level in LEVELS:
+    if level in OUR_LEVELS:
         _recent.append(line)
-        logger.log(LEVELS[level], "%s", line, extra=ASIDE)
+        logger.log(OUR_LEVELS[level], "%s", line, extra=ASIDE)
     else:
         logger.debug("%s", line)
 

@@ -68,14 +68,14 @@ def offload_targets(survey: Survey) -> tuple[Device, ...]:
     remote = [one for one in survey.devices if one.type == "GPU" and one.backend == "RPC"]
     local: list[Device] = []
     for device in survey.devices:
-        if device.type == "GPU" and device.backend != "RPC" and not _known(device, local):
+        if device.type == "GPU" and device.backend != "RPC" and not _is_listed(device, local):
             local.append(device)
     integrated = [one for one in survey.devices if one.type == "iGPU"]
     same = [one for one in integrated if one.backend == integrated[0].backend]
     return (*remote, *(local or same))
 
 
-def _known(device: Device, others: Sequence[Device]) -> bool:
+def _is_listed(device: Device, others: Sequence[Device]) -> bool:
     return device.hardware_id is not None and any(
         other.hardware_id == device.hardware_id for other in others
     )

@@ -23,7 +23,7 @@ SplitMode = Literal["none", "layer", "row"]
 SHARES = "tensor_split"
 INPUT = frozenset({"token_embd.weight", "position_embd.weight", "token_types.weight"})
 """Tensors that llama.cpp leaves on the CPU."""
-MOST_BLOCKS = 512  # LLAMA_MAX_LAYERS
+MOST_LAYERS = 512  # LLAMA_MAX_LAYERS
 ALIGNMENT = 256
 """What a tensor's size is rounded up to on a device; the most that backends ask for."""
 MARGIN = 256 * 1024**2
@@ -96,7 +96,7 @@ def model_bytes(header: Header, *, causal: bool) -> ModelBytes:
         embedding = header.tensors.get("token_embd.weight")
         output += _aligned(embedding.bytes) if embedding else 0
     count = header.integer("block_count")
-    if count > MOST_BLOCKS or len(blocks) != count or max(blocks, default=0) >= count:
+    if count > MOST_LAYERS or len(blocks) != count or max(blocks, default=0) >= count:
         raise ModelFileError(f"{header.path}: {len(blocks)} blocks where its header says {count}")
     return ModelBytes(tuple(blocks[at] for at in range(count)), output, kept)
 
@@ -159,7 +159,7 @@ def place(
                 return _on_one(model, context, first, at, len(room))
     if layers == model.layers and len(room) > 1:
         context = _pipelined(context)
-    counts = _by_share(layers, shares) if own else _in_order(model, context, first, room)
+    counts = _by_share(layers, shares) if own else _fill_in_order(model, context, first, room)
     taken = _taken(model, context, first, counts)
     return Placement(layers, counts, taken, shares if own else tuple(map(float, counts)))
 
@@ -200,7 +200,7 @@ def _by_share(layers: int, shares: Sequence[float]) -> tuple[int, ...]:
     return tuple(int(count) for count in np.bincount(homes, minlength=len(shares)))
 
 
-def _in_order(
+def _fill_in_order(
     model: ModelBytes, context: ContextBytes, first: int, room: Sequence[int]
 ) -> tuple[int, ...]:
     """Fill device after device; what fits nowhere is left to the last."""

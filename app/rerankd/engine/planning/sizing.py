@@ -30,7 +30,7 @@ class Sizes(Struct, frozen=True, kw_only=True):
     limits: StepLimits
 
 
-def plan(
+def plan_sizes(
     header: Header, verdict: Verdict, settings: Settings, *, cores: int, on_gpu: bool = False
 ) -> Sizes:
     """Size a model. Raises SettingsError when the context asked for is longer than it has."""

@@ -15,7 +15,7 @@ from rerankd.sources.catalog.listing import (
 )
 from rerankd.sources.catalog.lookup import (
     DEFAULT,
-    digest,
+    file_digest,
     find,
     folder,
     identify,
@@ -30,7 +30,7 @@ from rerankd.sources.catalog.manifest import (
     Quality,
     Variant,
     choose,
-    load,
+    load_manifest,
     variant_of,
 )
 from rerankd.sources.catalog.memory import fits, memory_bytes, model_parts
@@ -47,15 +47,15 @@ __all__ = [
     "Variant",
     "VariantEntry",
     "choose",
-    "digest",
     "entries",
     "entry_of",
+    "file_digest",
     "find",
     "fits",
     "folder",
     "identify",
     "is_beside",
-    "load",
+    "load_manifest",
     "manifests",
     "memory_bytes",
     "model_parts",

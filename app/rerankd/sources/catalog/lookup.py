@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from rerankd.errors import ModelFileError, SettingsError
-from rerankd.sources.catalog.manifest import Manifest, Variant, choose, load
+from rerankd.sources.catalog.manifest import Manifest, Variant, choose, load_manifest
 
 DEFAULT = "rerank-mini-en"
 
@@ -52,7 +52,7 @@ def _read_folder(place: Path) -> tuple[Manifest, ...]:
     seen: dict[str, str] = {}
     found = []
     for path in paths:
-        manifest = load(path)
+        manifest = load_manifest(path)
         for name in {name.casefold() for name in manifest.names}:
             if name in seen:
                 raise ModelFileError(f"{path.name}: {name} is already used by {seen[name]}")
@@ -105,7 +105,7 @@ def identify(path: Path, own: Path | None = None) -> Manifest | None:
         if variant.sha256 and _may_be(variant, size)
     ]
     # The size first: a file that nobody lists is not read at all.
-    found = digest(path) if candidates else None
+    found = file_digest(path) if candidates else None
     return next((choose(one, part.name) for one, part in candidates if part.sha256 == found), None)
 
 
@@ -115,7 +115,7 @@ def _may_be(variant: Variant, size: int) -> bool:
     return abs(variant.size - size) <= APPROXIMATE * variant.size
 
 
-def digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
     """Return a file's SHA-256 in hex, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

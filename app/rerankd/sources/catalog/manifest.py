@@ -27,7 +27,7 @@ FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Language = Annotated[str, Meta(pattern=r"^[a-z]{2,3}\Z")]
 Text = Annotated[str, Meta(min_length=1, max_length=1000)]
-Count = Annotated[int, Meta(ge=1, le=2**53)]
+PositiveInt = Annotated[int, Meta(ge=1, le=2**53)]
 
 
 class Variant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,9 +38,9 @@ class Variant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     repo: Repository | None = None
     revision: Revision | None = None
     """The commit that was looked at; without one the Hub's newest is taken."""
-    bytes: Count | None = None
+    bytes: PositiveInt | None = None
     """The exact size, which a download is checked against."""
-    about_bytes: Count | None = None
+    about_bytes: PositiveInt | None = None
     """A published or derived, rounded size, for estimates alone."""
     sha256: Sha256 | None = None
     tested: bool = False
@@ -84,9 +84,9 @@ class Variant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Context(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Tokens of a pair: what the model was trained for, and what is sensible to serve."""
 
-    trained: Count
-    recommended: Count
-    window: Count | None = None
+    trained: PositiveInt
+    recommended: PositiveInt
+    window: PositiveInt | None = None
     """Tokens of the parts that a longer document is scored in, where a request doesn't say."""
 
     def __post_init__(self) -> None:
@@ -97,13 +97,13 @@ class Context(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class NetworkShape(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the memory estimate needs; the last four only for causal models."""
 
-    layers: Count
-    width: Count
-    heads: Count
-    kv_heads: Count | None = None
-    head_width: Count | None = None
-    vocabulary: Count | None = None
-    feed_width: Count | None = None
+    layers: PositiveInt
+    width: PositiveInt
+    heads: PositiveInt
+    kv_heads: PositiveInt | None = None
+    head_width: PositiveInt | None = None
+    vocabulary: PositiveInt | None = None
+    feed_width: PositiveInt | None = None
     """Width of the feed-forward layers; without it, four times the model's is assumed."""
 
 
@@ -127,7 +127,7 @@ class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     license: Text
     languages: Annotated[tuple[Language, ...], Meta(min_length=1)]
     """ISO 639 codes; `mul` stands for more languages than the source lists."""
-    parameters: Count
+    parameters: PositiveInt
     context: Context
     family: str
     """Name of the model family, in `rerankd.families`."""
@@ -195,7 +195,7 @@ def _check_names(part: Struct, names: Iterable[str]) -> None:
             raise ValueError(f"`unverified` names {name}, which is not a key of this table")
 
 
-def load(path: Path) -> Manifest:
+def load_manifest(path: Path) -> Manifest:
     """Read one manifest. Raises ModelFileError that names the file and the wrong key."""
     try:
         if path.stat().st_size > LARGEST_MANIFEST:
