@@ -424,7 +424,7 @@ def test_the_command_prints_what_it_keeps(
 
     again = CliRunner().invoke(main, [*arguments, "--forget"])
     assert "forgotten" in again.stderr
-    assert "nothing was tuned" in CliRunner().invoke(main, [*arguments, "--forget"]).stderr
+    assert "no tuning result" in CliRunner().invoke(main, [*arguments, "--forget"]).stderr
 
 
 def test_a_dry_run_keeps_nothing(
