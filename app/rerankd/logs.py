@@ -15,8 +15,6 @@ from functools import cache
 
 from msgspec import Struct
 
-LEVELS = ("debug", "info", "warning", "error")
-
 ASIDE = {"aside": True}
 """`extra` of lines that are kept for a deployment, but written only at the level debug."""
 
@@ -68,14 +66,14 @@ def note_error(code: str) -> None:
         notes.error = code
 
 
-def configure(level: str) -> None:
+def configure_logging(level: str) -> None:
     """Send rerankd's and uvicorn's records to stderr, one plain line each, from `level` on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    install(handler, level)
+    install_handler(handler, level)
 
 
-def install(handler: logging.Handler, level: str) -> None:
+def install_handler(handler: logging.Handler, level: str) -> None:
     """Make `handler` the only one that writes, from `level` on; libraries write warnings."""
     handler.setLevel(level.upper())
     if handler.level > logging.DEBUG:
@@ -92,7 +90,7 @@ def _is_for_all(record: logging.LogRecord) -> bool:
     return not getattr(record, "aside", False)
 
 
-class Line(Struct, frozen=True):
+class LogLine(Struct, frozen=True):
     """A kept line; `time` is a Unix time in seconds."""
 
     time: float
@@ -107,7 +105,7 @@ class RecentLines(logging.Handler):
         super().__init__(logging.INFO)
         self._most_lines = lines
         self._most_deployments = deployments
-        self._kept: OrderedDict[str, deque[Line]] = OrderedDict()
+        self._kept: OrderedDict[str, deque[LogLine]] = OrderedDict()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record that is about a deployment."""
@@ -118,12 +116,12 @@ class RecentLines(logging.Handler):
         if record.exc_info and record.exc_info[0]:
             message = f"{message} ({record.exc_info[0].__name__})"
         kept = self._kept.setdefault(deployment_id, deque(maxlen=self._most_lines))
-        kept.append(Line(round(record.created, 3), record.levelname.lower(), message))
+        kept.append(LogLine(round(record.created, 3), record.levelname.lower(), message))
         self._kept.move_to_end(deployment_id)
         while len(self._kept) > self._most_deployments:
             self._kept.popitem(last=False)
 
-    def of(self, deployment_id: str) -> tuple[Line, ...]:
+    def of(self, deployment_id: str) -> tuple[LogLine, ...]:
         """Return the lines about a deployment, oldest first."""
         self.acquire()
         try:

@@ -24,14 +24,14 @@ MIGRATIONS = (
                              last_used INTEGER, revoked INTEGER)""",
     ),
 )
-"""What leads from each schema to the next; 0 is an empty file."""
+"""The statements that lead from each schema to the next; 0 is an empty file."""
 
-SCHEMA = len(MIGRATIONS)
-FILE = "state.sqlite3"
+STATE_SCHEMA = len(MIGRATIONS)
+STATE_FILE = "state.sqlite3"
 
 
 class Spec(Struct, frozen=True, kw_only=True):
-    """What somebody asked to have served: a model's source, its id, and settings of its own."""
+    """A model to serve: its source, its id, and settings of its own."""
 
     id: str
     source: str
@@ -44,7 +44,7 @@ Scope = Literal["inference", "manage"]
 
 
 class Key(Struct, frozen=True, kw_only=True):
-    """An API key, but for the key itself: only its digest is known. Times are Unix seconds."""
+    """An API key's record; of the key itself only its digest. Times are Unix seconds."""
 
     id: str
     name: str
@@ -57,7 +57,7 @@ class Key(Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] | None = None
     """Deployments it may rank with; None: all."""
     requests_per_minute: int | None = None
-    """None: what the settings say for every key; 0: no limit. So for the next two."""
+    """None: the limit that the settings give every key; 0: no limit. Likewise the next two."""
     tokens_per_minute: int | None = None
     concurrent_requests: int | None = None
     last_used: int | None = None
@@ -75,10 +75,10 @@ class Store:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file = folder / FILE
+        self._file = folder / STATE_FILE
 
     def deployments(self) -> list[Spec]:
-        """Return what was deployed, oldest first."""
+        """Return the stored deployments, oldest first."""
         if not self._file.exists():
             return []
         with self._open() as database:
@@ -86,7 +86,7 @@ class Store:
         return [msgspec.json.decode(row[0], type=Spec) for row in rows]
 
     def keep(self, spec: Spec, created: float) -> None:
-        """Remember a deployment, or what it has become."""
+        """Store a deployment, in place of an earlier one of the same id."""
         with self._open() as database:
             database.execute(
                 "INSERT INTO deployment VALUES (?, ?, ?) "
@@ -95,13 +95,13 @@ class Store:
             )
 
     def forget(self, deployment_id: str) -> None:
-        """Forget a deployment, if it is known."""
+        """Delete a deployment, if it is stored."""
         if self._file.exists():
             with self._open() as database:
                 database.execute("DELETE FROM deployment WHERE id = ?", (deployment_id,))
 
     def is_checked(self, path: Path, engine: str) -> bool:
-        """Tell whether this very file passed its load check with this engine."""
+        """Tell whether this file, unchanged, passed its load check with this engine."""
         if not self._file.exists():
             return False
         size, changed = _stamp(path)
@@ -113,7 +113,7 @@ class Store:
         return found is not None
 
     def set_checked(self, path: Path, engine: str) -> None:
-        """Remember that a file passed its load check."""
+        """Store that a file passed its load check."""
         size, changed = _stamp(path)
         with self._open() as database:
             database.execute(
@@ -132,7 +132,7 @@ class Store:
         return status.st_ino, status.st_size, status.st_mtime_ns
 
     def api_keys(self) -> list[Key]:
-        """Return all API keys, oldest first, the revoked ones as well."""
+        """Return all API keys, oldest first, revoked ones included."""
         if self.stamp() is None:
             return []
         with self._open() as database:
@@ -140,7 +140,7 @@ class Store:
             return [_key(*row) for row in rows]
 
     def add_key(self, key: Key, forget_before: int) -> None:
-        """Remember a new key, and forget those that were revoked before a time."""
+        """Store a new key, and delete those that were revoked before a time."""
         with self._open() as database:
             database.execute("DELETE FROM key WHERE revoked < ?", (forget_before,))
             database.execute(
@@ -159,7 +159,7 @@ class Store:
             return changed.rowcount > 0
 
     def set_key_used(self, key_id: str, now: int) -> None:
-        """Remember when a key was last used."""
+        """Store when a key was last used."""
         with self._open() as database:
             database.execute("UPDATE key SET last_used = ? WHERE id = ?", (now, key_id))
 
@@ -175,20 +175,20 @@ class Store:
 
 
 def _migrate(database: sqlite3.Connection) -> None:
-    if _schema(database) == SCHEMA:
+    if _schema_version(database) == STATE_SCHEMA:
         return
     database.execute("BEGIN IMMEDIATE")  # another process may be about to do the same
-    version = _schema(database)
-    if version > SCHEMA:
-        raise sqlite3.DatabaseError(f"it is of schema {version}, this rerankd knows {SCHEMA}")
+    version = _schema_version(database)
+    if version > STATE_SCHEMA:
+        raise sqlite3.DatabaseError(f"it is of schema {version}, this rerankd knows {STATE_SCHEMA}")
     for statements in MIGRATIONS[version:]:
         for statement in statements:
             database.execute(statement)
-    database.execute(f"PRAGMA user_version = {SCHEMA}")
+    database.execute(f"PRAGMA user_version = {STATE_SCHEMA}")
     database.commit()
 
 
-def _schema(database: sqlite3.Connection) -> int:
+def _schema_version(database: sqlite3.Connection) -> int:
     return int(database.execute("PRAGMA user_version").fetchone()[0])
 
 

@@ -25,9 +25,9 @@ from rerankd.store import Key, Scope, Stamp, Store
 
 logger = logging.getLogger(__name__)
 
-MARK = "rerankd_"
+KEY_MARK = "rerankd_"
 SECRET_BYTES = 32
-PREFIX = len(MARK) + 8
+PREFIX_LENGTH = len(KEY_MARK) + 8
 """Characters of a key that are shown; 208 of its 256 bits stay secret."""
 
 ALL_SCOPES: tuple[Scope, ...] = ("inference", "manage")
@@ -38,10 +38,10 @@ REVOKED_SECONDS = 30 * 24 * 3600
 """How long a revoked key stays in the list."""
 
 USED_SECONDS = 60
-"""How old the kept time of a key's last use may be."""
+"""How far the stored time of a key's last use may lag behind."""
 
 COARSE_SECONDS = 0.05
-"""A file's time of change is a clock's that ticks every 10 ms: a second change may not show."""
+"""File times come from a clock that ticks every 10 ms: a second change within may not show."""
 
 
 class Caller(Struct, frozen=True, kw_only=True):
@@ -55,11 +55,11 @@ class Caller(Struct, frozen=True, kw_only=True):
     limits: KeyLimits = KeyLimits()
 
     def may_use(self, model: str) -> bool:
-        """Tell whether this deployment is for this caller."""
+        """Tell whether the caller may use this deployment."""
         return self.models is None or model in self.models
 
 
-def create(  # noqa: PLR0913 - one parameter a column
+def make_key(  # noqa: PLR0913 - one parameter a column
     name: str,
     *,
     now: float,
@@ -70,13 +70,13 @@ def create(  # noqa: PLR0913 - one parameter a column
     tokens_per_minute: int | None = None,
     concurrent_requests: int | None = None,
 ) -> tuple[Key, str]:
-    """Return a new key's record, and the key itself, which nothing keeps."""
-    text = MARK + secrets.token_urlsafe(SECRET_BYTES)
+    """Return a new key's record, and the key itself, which is stored nowhere."""
+    text = KEY_MARK + secrets.token_urlsafe(SECRET_BYTES)
     key = Key(
         id=f"key-{secrets.token_hex(6)}",
         name=name,
-        prefix=text[:PREFIX],
-        digest=digest(text),
+        prefix=text[:PREFIX_LENGTH],
+        digest=key_digest(text),
         created=int(now),
         expires=expires,
         scopes=tuple(dict.fromkeys(scopes)),
@@ -88,20 +88,20 @@ def create(  # noqa: PLR0913 - one parameter a column
     return key, text
 
 
-def digest(text: str) -> bytes:
-    """Return what is kept of a key."""
+def key_digest(text: str) -> bytes:
+    """Return the digest by which a key is stored."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
 
-def keep(store: Store, key: Key, now: float) -> None:
-    """Remember a new key. Raises Conflict when there are too many, StateError."""
+def keep_key(store: Store, key: Key, now: float) -> None:
+    """Store a new key. Raises Conflict when there are too many, StateError."""
     if sum(one.revoked is None for one in store.api_keys()) >= MOST_KEYS:
         raise Conflict(f"there are {MOST_KEYS} keys, which is the limit; revoke one first")
     store.add_key(key, forget_before=int(now) - REVOKED_SECONDS)
 
 
-def ring_of(settings: Settings, store: Store | None = None) -> KeyStore:
-    """Return the keys in force with the settings' limits; without a `store`, none outlive it."""
+def key_store_of(settings: Settings, store: Store | None = None) -> KeyStore:
+    """Return the keys in force, with the settings' limits; without a `store`, nothing is kept."""
     defaults = KeyLimits(
         requests_per_minute=settings.key_requests_per_minute,
         tokens_per_minute=settings.key_tokens_per_minute,
@@ -139,13 +139,13 @@ class KeyStore:
         self._writing: set[asyncio.Task[None]] = set()
 
     @property
-    def asks(self) -> bool:
-        """Tell whether a key is needed: an expired one still closes the server to the keyless."""
+    def requires_key(self) -> bool:
+        """Whether requests need a key; an expired key still closes the server to those without."""
         return bool(self._given) or any(key.revoked is None for key in self._stored.values())
 
     @property
     def keys(self) -> list[Key]:
-        """Return all keys, those of the settings first, the revoked ones as well."""
+        """All keys, those of the settings first, revoked ones included."""
         found = (*self._given, *self._stored.values())
         return [msgspec.structs.replace(key, last_used=self._last_used(key)) for key in found]
 
@@ -163,11 +163,11 @@ class KeyStore:
                 self._take(*await asyncio.to_thread(self._read, self._store))
 
     def caller(self, text: str) -> Caller:
-        """Return whose key this is, in a time that tells nothing about others. Raises Unauthorized.
+        """Return whose key this is, in a time that reveals nothing of others. Raises Unauthorized.
 
         A stored key is found by its prefix, which is no secret, and compared by its digest.
         """
-        key = self._find(digest(text), text[:PREFIX])
+        key = self._find(key_digest(text), text[:PREFIX_LENGTH])
         if key is None:
             raise Unauthorized("the API key is not valid")
         if key.revoked is not None:
@@ -180,7 +180,7 @@ class KeyStore:
     async def add(self, key: Key) -> None:
         """Put a new key into force. Raises Conflict, StateError."""
         if self._store:
-            await asyncio.to_thread(keep, self._store, key, self._clock())
+            await asyncio.to_thread(keep_key, self._store, key, self._clock())
             await self.refresh()
         else:
             self._take({**self._stored, key.prefix: key}, None, settled=True)
@@ -262,7 +262,7 @@ def _from_settings(text: str, number: int, now: float) -> Key:
         id=f"settings-{number}",
         name="from settings",
         prefix="",
-        digest=digest(text),
+        digest=key_digest(text),
         created=int(now),
         scopes=ALL_SCOPES,
     )

@@ -1,4 +1,4 @@
-"""How much a caller may ask for: token buckets, and a count of what runs; the clock is given."""
+"""Rate limits of a caller: token buckets and a count of running requests; pure, given the time."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Quota(Struct, frozen=True):
     reset: int
 
 
-class Bucket:
-    """Holds a minute's worth, full at first, and fills evenly; what is taken may be owed.
+class TokenBucket:
+    """Holds a minute's worth, starts full and fills evenly; taking more leaves a debt.
 
     The clock is the caller's, in seconds, and never goes back.
     """
@@ -43,12 +43,12 @@ class Bucket:
         self._at = now
 
     def level(self, now: float) -> float:
-        """Return what is there, below zero for a debt."""
+        """Return what it holds, below zero for a debt."""
         filled = (now - self._at) * self.a_minute / MINUTE
         return min(float(self.a_minute), self._level + filled)
 
     def take(self, amount: float, now: float) -> None:
-        """Take so much, whether or not it is there."""
+        """Take an amount, whether or not it is there."""
         self._level = self.level(now) - amount
         self._at = now
 
@@ -58,7 +58,7 @@ class Bucket:
 
 
 class RateLimiter:
-    """One caller's share.
+    """One caller's limits and what is left of them.
 
     A request is counted before it runs and its tokens after: nobody knows them earlier. So tokens
     may be owed; then the caller waits until the debt is paid, however large one request was.
@@ -66,19 +66,21 @@ class RateLimiter:
 
     def __init__(self, limits: KeyLimits, now: float) -> None:
         self.limits = limits
-        self._requests = _bucket(limits.requests_per_minute, now)
-        self._tokens = _bucket(limits.tokens_per_minute, now)
+        self._requests = _bucket_of(limits.requests_per_minute, now)
+        self._tokens = _bucket_of(limits.tokens_per_minute, now)
         self._running = 0
 
     def admit(self, now: float) -> None:
         """Count one request. Raises RateLimited, which counts nothing."""
         if self._tokens and self._tokens.level(now) <= 0:
             wait = self._tokens.seconds_until(1, now)
-            raise _refusal(f"{self._tokens.a_minute} tokens per minute are used up", wait)
+            raise _rate_limited(f"{self._tokens.a_minute} tokens per minute are used up", wait)
         if self._requests:
             wait = self._requests.seconds_until(1, now)
             if wait:
-                raise _refusal(f"{self._requests.a_minute} requests per minute are used up", wait)
+                raise _rate_limited(
+                    f"{self._requests.a_minute} requests per minute are used up", wait
+                )
             self._requests.take(1, now)
 
     @contextmanager
@@ -86,7 +88,7 @@ class RateLimiter:
         """Hold one of the places for requests at once. Raises RateLimited when none is free."""
         most = self.limits.concurrent_requests
         if most and self._running >= most:
-            raise _refusal(f"{most} concurrent requests are running", 1)
+            raise _rate_limited(f"{most} concurrent requests are running", 1)
         self._running += 1
         try:
             yield
@@ -94,26 +96,26 @@ class RateLimiter:
             self._running -= 1
 
     def charge(self, tokens: int, now: float) -> None:
-        """Take what a request turned out to use."""
+        """Take the tokens that a request turned out to use."""
         if self._tokens:
             self._tokens.take(tokens, now)
 
-    def standings(self, now: float) -> tuple[Quota, ...]:
-        """Tell what is left of each limit a minute, what is nearest to its end first."""
+    def quotas(self, now: float) -> tuple[Quota, ...]:
+        """Return what is left of each limit per minute, the one nearest to its end first."""
         named = (("requests", self._requests), ("tokens", self._tokens))
-        found = [_standing(unit, bucket, now) for unit, bucket in named if bucket]
+        found = [_quota_of(unit, bucket, now) for unit, bucket in named if bucket]
         return tuple(sorted(found, key=lambda one: one.remaining / one.limit))
 
 
-class Rates:
-    """The allowances of all callers of this process; a restart begins anew."""
+class RateLimiters:
+    """The rate limiters of all callers of this process; a restart begins anew."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self._all: dict[str, RateLimiter] = {}
 
     def of(self, caller: str, limits: KeyLimits) -> RateLimiter | None:
-        """Return a caller's allowance, None where nothing limits it."""
+        """Return a caller's rate limiter, None where nothing limits it."""
         if limits == UNLIMITED:
             return None
         found = self._all.get(caller)
@@ -125,11 +127,11 @@ class Rates:
 UNLIMITED = KeyLimits()
 
 
-def _bucket(a_minute: int, now: float) -> Bucket | None:
-    return Bucket(a_minute, now) if a_minute else None
+def _bucket_of(a_minute: int, now: float) -> TokenBucket | None:
+    return TokenBucket(a_minute, now) if a_minute else None
 
 
-def _standing(unit: str, bucket: Bucket, now: float) -> Quota:
+def _quota_of(unit: str, bucket: TokenBucket, now: float) -> Quota:
     return Quota(
         unit=unit,
         limit=bucket.a_minute,
@@ -138,5 +140,5 @@ def _standing(unit: str, bucket: Bucket, now: float) -> Quota:
     )
 
 
-def _refusal(why: str, wait: float) -> RateLimited:
+def _rate_limited(why: str, wait: float) -> RateLimited:
     return RateLimited(f"this API key's {why}", retry_after=max(1, math.ceil(wait)))

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from rerankd.auth.keys import ALL_SCOPES, MARK, create, keep, ring_of
+from rerankd.auth.keys import ALL_SCOPES, KEY_MARK, keep_key, key_store_of, make_key
 from rerankd.cli import options, output
 from rerankd.dialects import management
 from rerankd.errors import NotFound
@@ -83,12 +83,12 @@ def create_key_command(
         wire = msgspec.convert(body, management.KeyRequest)
     except msgspec.ValidationError as error:
         raise click.UsageError(str(error)) from error
-    key, text = create(now=time.time(), **msgspec.structs.asdict(wire))
+    key, text = make_key(now=time.time(), **msgspec.structs.asdict(wire))
     if not _in_force(store) and "manage" not in key.scopes:
         click.echo(
             "no key can manage the server over HTTP yet; create one with --scope manage", err=True
         )
-    keep(store, key, time.time())
+    keep_key(store, key, time.time())
     click.echo(f"{key.id}: store the key now; it cannot be shown again", err=True)
     click.echo(text)
 
@@ -98,7 +98,7 @@ def create_key_command(
 def list_keys_command(config_file: Path | None, state_dir: str | None) -> None:
     """List all keys, including those in the settings, as a table or, in a pipe, JSONL."""
     settings = options.load(config_file, {"state_dir": state_dir}).settings
-    ring = ring_of(settings, Store(state_folder(settings)))
+    ring = key_store_of(settings, Store(state_folder(settings)))
     ring.load()
     found = ring.keys
     replies = map(management.key_reply_of, found)
@@ -116,7 +116,7 @@ def revoke_keys_command(
     for named in ids:
         known = [one.id for one in store.api_keys() if named in {one.id, one.prefix}]
         if not known or not store.revoke_key(known[0], int(time.time())):
-            shown = "this" if named.startswith(MARK) else repr(named)
+            shown = "this" if named.startswith(KEY_MARK) else repr(named)
             raise NotFound(f"no active API key {shown}; `rerankd keys list` shows them")
         click.echo(f"{known[0]} revoked", err=True)
     if not _in_force(store):

@@ -68,5 +68,5 @@ def _with_default(setting: Setting, text: str) -> str:
 def load(config_file: Path | None, flags: dict[str, Any]) -> Effective:
     """Merge a command's options with the other sources, and set up logging from the result."""
     effective = settings.load(flags, config=config_file)
-    logs.configure(effective.settings.log_level)
+    logs.configure_logging(effective.settings.log_level)
     return effective

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from rerankd import distributed
-from rerankd.auth.keys import ring_of
+from rerankd.auth.keys import key_store_of
 from rerankd.cli import options
 from rerankd.cli.output import print_json
 from rerankd.http.guard import require_safe_binding
@@ -37,12 +37,12 @@ def serve_on_ray_command(config_file: Path | None, **flags: Any) -> None:
     """
     settings = options.load(config_file, flags).settings
     cluster = _cluster(settings)
-    ring = ring_of(settings, Store(state_folder(settings)))
-    ring.load()
-    require_safe_binding(settings, keyed=ring.asks)
+    key_store = key_store_of(settings, Store(state_folder(settings)))
+    key_store.load()
+    require_safe_binding(settings, keyed=key_store.requires_key)
     preflight(settings)
     cluster.connect(settings)
-    own = [key for key in ring.keys if key.prefix]  # those of the settings travel in them
+    own = [key for key in key_store.keys if key.prefix]  # those of the settings travel in them
     there = _module("rerankd.distributed.serving", settings).deploy(settings, own)
     click.echo(f"serving on port {settings.port} of {len(there.nodes)} nodes", err=True)
 
@@ -140,5 +140,7 @@ def _cluster(settings: Settings) -> Any:
 def _module(name: str, settings: Settings) -> Any:
     """Return a module that knows Ray. Raises SettingsError where the extra is missing."""
     distributed.require()
-    log_format.configure(settings.log_level, settings.log_format, colours=allows_colours())
+    log_format.configure_server_logging(
+        settings.log_level, settings.log_format, colours=allows_colours()
+    )
     return importlib.import_module(name)

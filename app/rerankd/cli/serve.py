@@ -13,7 +13,7 @@ from typing import Any
 import click
 import uvicorn
 
-from rerankd.auth.keys import ring_of
+from rerankd.auth.keys import key_store_of
 from rerankd.cli import options
 from rerankd.errors import RerankdError, SettingsError
 from rerankd.http.application import create_app
@@ -36,14 +36,16 @@ ANSWER_SECONDS = 5
 def serve_command(config_file: Path | None, **flags: Any) -> None:
     """Serve a reranker over HTTP until SIGTERM or Ctrl-C."""
     settings = options.load(config_file, flags).settings
-    log_format.configure(settings.log_level, settings.log_format, colours=allows_colours())
-    ring = ring_of(settings, Store(state_folder(settings)))
-    ring.load()
-    require_safe_binding(settings, keyed=ring.asks)
+    log_format.configure_server_logging(
+        settings.log_level, settings.log_format, colours=allows_colours()
+    )
+    key_store = key_store_of(settings, Store(state_folder(settings)))
+    key_store.load()
+    require_safe_binding(settings, keyed=key_store.requires_key)
     preflight(settings)
     telemetry = Telemetry(traces_of(settings))
     service = build(settings, keep=True, observer=telemetry)
-    app = create_app(service, telemetry, ring)
+    app = create_app(service, telemetry, key_store)
     try:
         with listen(settings.host, settings.port) as listener:
             sys.exit(asyncio.run(_serve(service, app, listener)))

@@ -57,7 +57,7 @@ def tune_command(  # noqa: PLR0913 - one parameter an option
     on a machine that does nothing else. Prints a table in a terminal and JSONL into a pipe.
     """
     own = options.load(config_file, {**flags, "model": model}).settings
-    logs.configure("warning")  # each of some fifty loads would say the same
+    logs.configure_logging("warning")  # each of some fifty loads would say the same
     resolved = sources.resolve_model(own.model, own)
     if forget:
         known = forget_tuning(gguf_file.read(resolved.path), own)

@@ -7,7 +7,7 @@ from ray.util.metrics import Counter, Gauge, Histogram
 from rerankd.domain import Outcome, StepFacts
 from rerankd.telemetry.observers import Telemetry
 
-SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]
+RAY_SECONDS_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]
 
 
 class Meters:
@@ -21,7 +21,7 @@ class Meters:
         self._tokens = Counter("rerankd_tokens", "Tokens that engines decoded.", by_model)
         self._engine = Counter("rerankd_engine_seconds", "Seconds spent in the engine.", by_model)
         self._seconds = Histogram(
-            "rerankd_request_seconds", "Time of a request.", SECONDS, by_model
+            "rerankd_request_seconds", "Time of a request.", RAY_SECONDS_BUCKETS, by_model
         )
         self._queued = Gauge("rerankd_queue_tokens", "Tokens waiting or running.")
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from rerankd.auth.keys import ring_of
+from rerankd.auth.keys import key_store_of
 from rerankd.distributed.autoscaling import TOKENS
 from rerankd.distributed.calls import ForwardedRequest, Part, answer
 from rerankd.distributed.meters import Meters
@@ -26,14 +26,14 @@ class Replica:
 
     async def __init__(self, settings: Settings, keys: Sequence[Key]) -> None:  # type: ignore[misc]
         """Load the model. Raises ModelFailed with the reason."""
-        log_format.configure(settings.log_level, settings.log_format, colours=False)
+        log_format.configure_server_logging(settings.log_level, settings.log_format, colours=False)
         self._telemetry = Telemetry(traces_of(settings))
         self._meters = Meters(self._telemetry)
         self._service = build(settings, observer=self._meters)
-        ring = ring_of(settings)
+        key_store = key_store_of(settings)
         for key in keys:
-            await ring.add(key)
-        self._application: Any = create_app(self._service, self._telemetry, ring, replica=True)
+            await key_store.add(key)
+        self._application: Any = create_app(self._service, self._telemetry, key_store, replica=True)
         try:
             await self._service.start()
         except BaseException:

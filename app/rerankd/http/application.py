@@ -8,8 +8,8 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
-from rerankd.auth.keys import KeyStore, ring_of
-from rerankd.auth.rate_limits import Rates
+from rerankd.auth.keys import KeyStore, key_store_of
+from rerankd.auth.rate_limits import RateLimiters
 from rerankd.errors import RerankdError
 from rerankd.http import (
     catalog,
@@ -82,10 +82,10 @@ def litestar_app(
 ) -> Litestar:
     """Return the routes and what belongs to each of them; see `create_app`."""
     settings = service.settings
-    known = ring or ring_of(settings)
+    known = ring or key_store_of(settings)
     cors = cors_of(settings)
     is_open = is_open_without_keys(settings)
-    guard = KeyGuard(known, Rates(), cors, open_without_keys=is_open, manageable=not replica)
+    guard = KeyGuard(known, RateLimiters(), cors, open_without_keys=is_open, manageable=not replica)
     recent_lines()
     handlers = route_handlers(metrics_public=settings.metrics_public, replica=replica)
     return Litestar(

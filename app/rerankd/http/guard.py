@@ -20,7 +20,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.handlers.base import BaseRouteHandler
 
 from rerankd.auth.keys import Caller, KeyStore
-from rerankd.auth.rate_limits import Rates
+from rerankd.auth.rate_limits import RateLimiters
 from rerankd.errors import Forbidden, SettingsError, Unauthorized
 from rerankd.http.limits import LIMITER
 from rerankd.settings import Settings
@@ -42,7 +42,7 @@ class KeyGuard:
     def __init__(
         self,
         keys: KeyStore,
-        rates: Rates | None = None,
+        rates: RateLimiters | None = None,
         cors: CORSConfig | None = None,
         *,
         open_without_keys: bool = True,
@@ -53,7 +53,7 @@ class KeyGuard:
         Unless `manageable`, nobody manages: this is one replica of many.
         """
         self._keys = keys
-        self._rates = rates or Rates()
+        self._rates = rates or RateLimiters()
         self._cors = cors
         self._open = open_without_keys
         self._manageable = manageable
@@ -74,7 +74,7 @@ class KeyGuard:
             self._admit(connection, caller)
 
     def _caller(self, connection: Connection) -> Caller:
-        if self._open and not self._keys.asks:
+        if self._open and not self._keys.requires_key:
             return _anonymous(connection)
         key = presented_key(connection.headers)
         if key is None:

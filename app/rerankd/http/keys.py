@@ -67,12 +67,12 @@ async def create_key(
     now = time.time()
     if wire.expires is not None and wire.expires <= now:
         raise InvalidRequest("expires must be in the future", param="expires")
-    if not ring.asks and "manage" not in wire.scopes:
+    if not ring.requires_key and "manage" not in wire.scopes:
         raise InvalidRequest(
             "the first key needs the scope manage: from then on managing asks for a key",
             param="scopes",
         )
-    key, text = keys.create(now=now, **msgspec.structs.asdict(wire))
+    key, text = keys.make_key(now=now, **msgspec.structs.asdict(wire))
     await ring.add(key)
     reply = management.new_key_reply_of(key, text)
     return Encoded(reply, status_code=201, headers={"Cache-Control": "no-store"})

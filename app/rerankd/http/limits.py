@@ -29,7 +29,7 @@ async def add_limit_headers(message: Message, scope: Scope) -> None:
     if message["type"] != "http.response.start":
         return
     limiter: RateLimiter | None = scope.get("state", {}).get(LIMITER)
-    standings = limiter.standings(time.monotonic()) if limiter else ()
+    standings = limiter.quotas(time.monotonic()) if limiter else ()
     if not standings:
         return
     headers = MutableScopeHeaders(message)

@@ -80,7 +80,7 @@ async def cluster_auth(ring: NamedDependency[KeyStore]) -> Response[Any]:
     They ask before they send theirs.
     """
     await ring.refresh()
-    return Encoded(models.ClusterAuth(ring.asks))
+    return Encoded(models.ClusterAuth(ring.requires_key))
 
 
 @get(

@@ -58,7 +58,7 @@ def openapi_route(described: Sequence[object]) -> HTTPRouteHandler:
     async def openapi(ring: NamedDependency[KeyStore]) -> Response[bytes]:
         """Give the OpenAPI document."""
         await ring.refresh()
-        return Response(encoded(keyed=ring.asks), media_type="application/json")
+        return Response(encoded(keyed=ring.requires_key), media_type="application/json")
 
     return openapi
 

@@ -16,23 +16,23 @@ from rerankd.http.openapi.operation import BodySchema
 from rerankd.http.openapi.route_doc import RouteDoc
 from rerankd.http.openapi.tags import DEPLOYMENTS_TAG, USAGE_TAG
 from rerankd.http.wire import Encoded
-from rerankd.logs import Line, recent_lines
+from rerankd.logs import LogLine, recent_lines
 from rerankd.service import Service
 from rerankd.telemetry.observers import Telemetry
-from rerankd.telemetry.usage import WINDOWS, Report
+from rerankd.telemetry.usage import WINDOWS, UsageReport
 
 
 class LineList(Struct, frozen=True, kw_only=True):
     """Lines of the log, oldest first, in the style of OpenAI's lists."""
 
     object: Literal["list"] = "list"
-    data: tuple[Line, ...]
+    data: tuple[LogLine, ...]
 
 
 @get(
     "/v1/usage",
     opt=MANAGEMENT,
-    doc=RouteDoc(tag=USAGE_TAG, reply=BodySchema(Report), errors=(InvalidRequest,)),
+    doc=RouteDoc(tag=USAGE_TAG, reply=BodySchema(UsageReport), errors=(InvalidRequest,)),
     sync_to_thread=True,
 )
 def usage(
@@ -45,7 +45,7 @@ def usage(
         ),
     ] = "hour",
 ) -> Response[Any]:
-    """Report what each model and API key used."""
+    """UsageReport what each model and API key used."""
     for name in WINDOWS:
         if window == name:
             return Encoded(telemetry.usage.report(name))

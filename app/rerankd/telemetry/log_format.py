@@ -19,7 +19,7 @@ from structlog.processors import (
 from structlog.stdlib import ExtraAdder, ProcessorFormatter, add_log_level, add_logger_name
 from structlog.typing import EventDict, ExcInfo, Processor
 
-from rerankd.logs import DEPLOYMENT, REQUEST, TRACE, install
+from rerankd.logs import DEPLOYMENT, REQUEST, TRACE, install_handler
 
 LogFormat = Literal["auto", "human", "json"]
 
@@ -35,7 +35,7 @@ QUOTING = (ValueError, LookupError, TypeError)
 """Exceptions whose messages tend to quote what they could not take, which may be a document."""
 
 
-def configure(
+def configure_server_logging(
     level: str, log_format: LogFormat, stream: TextIO | None = None, *, colours: bool = True
 ) -> None:
     """Send rerankd's and the libraries' records to stderr, from `level` on.
@@ -48,7 +48,7 @@ def configure(
     human = log_format == "human" or (log_format == "auto" and terminal)
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter(human=human, colours=colours and terminal))
-    install(handler, level)
+    install_handler(handler, level)
 
 
 def formatter(*, human: bool, colours: bool = False) -> logging.Formatter:
@@ -82,7 +82,7 @@ def _for_people(*, colours: bool) -> list[Processor]:
 
 def _as_json() -> list[Processor]:
     exceptions = ExceptionRenderer(lambda found: "".join(_trace(found[1])))
-    return [exceptions, EventRenamer("message"), _in_order, JSONRenderer(_encode)]
+    return [exceptions, EventRenamer("message"), _ordered_fields, JSONRenderer(_encode)]
 
 
 def _write_trace(stream: TextIO, found: ExcInfo) -> None:
@@ -125,6 +125,6 @@ def _without_repeats(_logger: object, _method: str, event: EventDict) -> EventDi
     return {name: value for name, value in event.items() if name not in left_out}
 
 
-def _in_order(_logger: object, _method: str, event: EventDict) -> EventDict:
+def _ordered_fields(_logger: object, _method: str, event: EventDict) -> EventDict:
     first = {name: event.pop(name, "") for name in ("time", "level", "logger", "message")}
     return {**first, **event}

@@ -30,13 +30,28 @@ from rerankd.deployments import Status
 from rerankd.deployments.state import State
 from rerankd.domain import Outcome, RankedResult, StepFacts
 from rerankd.lru import CacheStats
+from rerankd.telemetry.usage import OTHER
 
 MOST_MODELS = 100
-OTHER = "other"
-"""Stands for models beyond the bound, and for paths and methods that HTTP doesn't know."""
+"""Models with a label of their own; further ones, and unknown routes and methods, are OTHER."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+SECONDS_BUCKETS = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+)
 FILLS = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 """A step may be over its budget: one longer row goes alone."""
 
@@ -106,7 +121,7 @@ class Metrics:
     def render(self, snapshot: Snapshot, accept: str = "") -> tuple[bytes, str]:
         """Return all metrics in the format that `accept` prefers, and its media type."""
         encode, media_type = choose_encoder(accept)
-        return encode(_Reading(self._registry, snapshot)), media_type
+        return encode(_CurrentMetrics(self._registry, snapshot)), media_type
 
     def _model(self, name: str) -> _Model:
         found = self._models.get(name)
@@ -126,7 +141,9 @@ class _Families:
         def counter(name: str, text: str, *more: str) -> Counter:
             return Counter(f"rerankd_{name}", text, ("model", *more), registry=registry)
 
-        def histogram(name: str, text: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
+        def histogram(
+            name: str, text: str, buckets: tuple[float, ...] = SECONDS_BUCKETS
+        ) -> Histogram:
             return Histogram(
                 f"rerankd_{name}", text, ("model",), buckets=buckets, registry=registry
             )
@@ -171,7 +188,7 @@ class _Http:
         )
         self.seconds = Histogram(
             *("rerankd_http_request_seconds", "Time of an HTTP request.", ("route",)),
-            buckets=SECONDS,
+            buckets=SECONDS_BUCKETS,
             registry=registry,
         )
 
@@ -210,7 +227,7 @@ class _Model:
         self.engine.observe(result.timings.engine_ms / 1000)
 
 
-class _Reading(CollectorRegistry):
+class _CurrentMetrics(CollectorRegistry):
     """A registry's metrics, and beside them the gauges of a moment.
 
     Nothing is left over of a model that has gone, as it would be of gauges that are set.

@@ -24,13 +24,11 @@ from rerankd import __version__
 from rerankd.domain import Outcome, StepFacts, Timings
 from rerankd.logs import ROUTINE, TRACE
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
+AsgiScope = MutableMapping[str, Any]
+AsgiReceive = Callable[[], Awaitable[Any]]
+AsgiSend = Callable[[Any], Awaitable[None]]
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 
-UNTRACED = ("/health", "/metrics", "/static")
-"""Beginnings of paths that probes and pages ask for."""
 MILLISECOND = 1_000_000
 """In the nanoseconds that spans are timed in."""
 FAULT = 500
@@ -75,7 +73,7 @@ class Tracing:
     def stepped(self, model: str, step: StepFacts) -> None:
         """Do nothing: a step serves several requests."""
 
-    def begin(self, scope: Scope) -> Span:
+    def begin(self, scope: AsgiScope) -> Span:
         """Return the span of a request over HTTP, a child of the caller's own if it sent one."""
         headers = {
             name.decode("latin-1"): text.decode("latin-1") for name, text in scope["headers"]
@@ -136,7 +134,7 @@ class Traced:
         self._app = app
         self._tracing = tracing
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         """Answer one request."""
         if scope["type"] != "http" or scope["path"].startswith(ROUTINE):
             await self._app(scope, receive, send)
@@ -167,7 +165,7 @@ def _note_answer(span: Span, message: MutableMapping[str, Any]) -> None:
             span.set_attribute("rerankd.request_id", value.decode("latin-1"))
 
 
-def _note_route(span: Span, scope: Scope) -> None:
+def _note_route(span: Span, scope: AsgiScope) -> None:
     route = scope.get("path_template")
     if route:
         span.set_attribute("http.route", str(route))

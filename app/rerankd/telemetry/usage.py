@@ -22,7 +22,7 @@ WindowName = Literal["hour", "day"]
 
 MOST_PAIRS = 128
 OTHER = "other"
-"""Stands for what comes when MOST_PAIRS of model and key are counted already."""
+"""Counts together what is beyond a bound, such as MOST_PAIRS of model and key."""
 
 DOUBLING = 8
 """Buckets in which a latency doubles."""
@@ -52,13 +52,13 @@ class Amounts(Struct, frozen=True, kw_only=True):
     p95_ms: float | None
 
 
-class Bucket(Amounts, frozen=True, kw_only=True):
+class UsageBucket(Amounts, frozen=True, kw_only=True):
     """What was used in the step that begins at `time`, a Unix time in seconds."""
 
     time: int
 
 
-class Series(Struct, frozen=True, kw_only=True):
+class UsageSeries(Struct, frozen=True, kw_only=True):
     """A model's use by one API key, a bucket for every step, oldest first.
 
     `key` is the key's id, empty for requests without one; `model` is empty where the request
@@ -67,10 +67,10 @@ class Series(Struct, frozen=True, kw_only=True):
 
     model: str
     key: str
-    buckets: tuple[Bucket, ...]
+    buckets: tuple[UsageBucket, ...]
 
 
-class Report(Struct, frozen=True, kw_only=True):
+class UsageReport(Struct, frozen=True, kw_only=True):
     """What was used from `begin` up to `end`, Unix times in seconds."""
 
     object: Literal["usage"] = "usage"
@@ -79,7 +79,7 @@ class Report(Struct, frozen=True, kw_only=True):
     begin: int
     end: int
     totals: Amounts
-    series: tuple[Series, ...]
+    series: tuple[UsageSeries, ...]
 
 
 class Usage:
@@ -104,20 +104,20 @@ class Usage:
     def stepped(self, model: str, step: StepFacts) -> None:
         """Do nothing: steps serve several keys."""
 
-    def report(self, name: WindowName) -> Report:
+    def report(self, name: WindowName) -> UsageReport:
         """Return what was used in a window that ends with the running step."""
         window = WINDOWS[name]
         last = int(self._clock() // window.step)
         begin = last - window.steps + 1
         used = {pair: counts for pair, counts in self._spans(name, begin, last) if counts}
-        return Report(
+        return UsageReport(
             window=name,
             step_seconds=window.step,
             begin=begin * window.step,
             end=(last + 1) * window.step,
             totals=_sum(one for counts in used.values() for one in counts.values()).amounts,
             series=tuple(
-                Series(
+                UsageSeries(
                     model=model,
                     key=key,
                     buckets=tuple(
@@ -184,8 +184,8 @@ class _Counts(Struct):
     def amounts(self) -> Amounts:
         return Amounts(**self._named())
 
-    def bucket(self, begin: int) -> Bucket:
-        return Bucket(time=begin, **self._named())
+    def bucket(self, begin: int) -> UsageBucket:
+        return UsageBucket(time=begin, **self._named())
 
     def _named(self) -> dict[str, Any]:
         return {

@@ -15,12 +15,12 @@ from click.testing import CliRunner
 
 from rerankd.cli import main
 from rerankd.deployments.applied_tuning import TUNING_FILE, tuning_key
-from rerankd.ranking.score_cache import FILE as SCORES
-from rerankd.ranking.score_cache import SCHEMA as SCORES_SCHEMA
+from rerankd.ranking.score_cache import STATE_FILE as SCORES
+from rerankd.ranking.score_cache import STATE_SCHEMA as SCORES_SCHEMA
 from rerankd.sources import gguf as gguf_file
 from rerankd.sources.hub.files import find_installed
 from rerankd.sources.hub.reference import RemoteFile
-from rerankd.store import FILE, SCHEMA, Store
+from rerankd.store import STATE_FILE, STATE_SCHEMA, Store
 
 from support.hub_standin import COMMIT, isolate, sha256_of
 from support.places import DATA, ROOT, files_in
@@ -73,8 +73,8 @@ def test_deployments_are_served_with_their_settings(release: str, tmp_path: Path
     assert (answer.status_code, answer.json()["results"][0]["index"]) == (200, 0)
     assert listed["mine"]["pinned"]
     assert listed["mine"]["facts"]["context"] == 256
-    with closing(sqlite3.connect(tmp_path / FILE)) as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (SCHEMA,)
+    with closing(sqlite3.connect(tmp_path / STATE_FILE)) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (STATE_SCHEMA,)
     assert [one.id for one in Store(tmp_path).deployments()] == ["mine"]
 
 
@@ -195,11 +195,11 @@ def test_keys_deployments_and_scores_outlive_a_restart(tmp_path: Path) -> None:
 def test_a_newer_state_is_refused_in_one_line(tmp_path: Path) -> None:
     """Going back to an older release is no guess: it says which schema it knows."""
     folder_of("0.1.0", tmp_path)
-    with closing(sqlite3.connect(tmp_path / FILE)) as database, database:
-        database.execute(f"PRAGMA user_version = {SCHEMA + 1}")
+    with closing(sqlite3.connect(tmp_path / STATE_FILE)) as database, database:
+        database.execute(f"PRAGMA user_version = {STATE_SCHEMA + 1}")
 
     done = CliRunner().invoke(main, ["keys", "list", "--state-dir", str(tmp_path)])
 
     assert done.exit_code == 2
-    assert f"schema {SCHEMA + 1}" in done.stderr
+    assert f"schema {STATE_SCHEMA + 1}" in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -15,11 +15,19 @@ import msgspec
 import pytest
 
 from rerankd.auth import keys
-from rerankd.auth.keys import MARK, PREFIX, KeyStore, create, digest, keep, ring_of
+from rerankd.auth.keys import (
+    KEY_MARK,
+    PREFIX_LENGTH,
+    KeyStore,
+    keep_key,
+    key_digest,
+    key_store_of,
+    make_key,
+)
 from rerankd.auth.rate_limits import KeyLimits
 from rerankd.errors import Conflict, NotFound, StateError, Unauthorized
 from rerankd.settings import Settings
-from rerankd.store import FILE, SCHEMA, Key, Spec, Store
+from rerankd.store import STATE_FILE, STATE_SCHEMA, Key, Spec, Store
 
 NOW = 1_800_000_000.0
 
@@ -43,8 +51,8 @@ def of_store(folder: Path, clock: Callable[[], float] = time.time) -> KeyStore:
 
 def put(folder: Path, name: str = "k", **given: object) -> tuple[Key, str]:
     """Make and keep a key, as the command does in its own process."""
-    key, text = create(name, now=NOW, **given)  # type: ignore[arg-type]
-    keep(Store(folder), key, NOW)
+    key, text = make_key(name, now=NOW, **given)  # type: ignore[arg-type]
+    keep_key(Store(folder), key, NOW)
     return key, text
 
 
@@ -67,15 +75,15 @@ def test_a_key_is_random_and_only_its_digest_is_kept(tmp_path: Path) -> None:
     made = [put(tmp_path, expires=int(NOW) + 60, models=["a", "a", "b"]) for _ in range(20)]
 
     for key, text in made:
-        assert text.startswith(MARK)
-        assert len(text) == len(MARK) + 43
+        assert text.startswith(KEY_MARK)
+        assert len(text) == len(KEY_MARK) + 43
         assert text.isascii()
-        assert text[:PREFIX] == key.prefix
+        assert text[:PREFIX_LENGTH] == key.prefix
         assert key.models == ("a", "b")
         assert text not in repr(key)
-        assert text[PREFIX:] not in msgspec.json.encode(key).decode()
+        assert text[PREFIX_LENGTH:] not in msgspec.json.encode(key).decode()
         for file in tmp_path.iterdir():
-            assert text[PREFIX:].encode() not in file.read_bytes()
+            assert text[PREFIX_LENGTH:].encode() not in file.read_bytes()
     assert len({text for _, text in made}) == len({key.id for key, _ in made}) == 20
     assert [key for key, _ in made] == Store(tmp_path).api_keys()
 
@@ -101,8 +109,8 @@ def test_revoked_keys_are_forgotten_in_the_end(tmp_path: Path) -> None:
     assert not store.revoke_key(key.id, int(NOW) + 5)
     put(tmp_path)
     assert [one.revoked for one in store.api_keys()] == [int(NOW), None]
-    late, _ = create("late", now=NOW + keys.REVOKED_SECONDS + 1)
-    keep(store, late, NOW + keys.REVOKED_SECONDS + 1)
+    late, _ = make_key("late", now=NOW + keys.REVOKED_SECONDS + 1)
+    keep_key(store, late, NOW + keys.REVOKED_SECONDS + 1)
     assert key.id not in {one.id for one in store.api_keys()}
 
 
@@ -119,7 +127,15 @@ def test_only_the_very_key_is_let_in_until_it_expires(tmp_path: Path) -> None:
         caller = ring.caller(text)
         assert (caller.id, caller.name, caller.keyed) == (key.id, "k", True)
         assert (caller.scopes, caller.models) == (("manage",), ("m",))
-        for wrong in (text[:-1], text + "x", key.prefix, "", "ü", text.swapcase(), digest(text)):
+        for wrong in (
+            text[:-1],
+            text + "x",
+            key.prefix,
+            "",
+            "ü",
+            text.swapcase(),
+            key_digest(text),
+        ):
             with pytest.raises(Unauthorized, match="not valid"):
                 ring.caller(str(wrong))
         clock.now += 10
@@ -127,13 +143,13 @@ def test_only_the_very_key_is_let_in_until_it_expires(tmp_path: Path) -> None:
             ring.caller(text)
 
     asyncio.run(check())
-    assert ring.asks, "a key that ran out doesn't open the server"
+    assert ring.requires_key, "a key that ran out doesn't open the server"
 
 
 def test_keys_of_the_settings_do_all_and_show_nothing() -> None:
     """They have an id and a name, no prefix, and the default limits."""
     settings = Settings(api_keys=("short", "other"), key_tokens_per_minute=9)
-    ring = ring_of(settings)
+    ring = key_store_of(settings)
 
     async def check() -> None:
         caller = ring.caller("other")
@@ -145,7 +161,7 @@ def test_keys_of_the_settings_do_all_and_show_nothing() -> None:
             await ring.revoke("settings-1")
 
     asyncio.run(check())
-    assert ring.asks
+    assert ring.requires_key
     assert [(key.name, key.prefix) for key in ring.keys] == [("from settings", "")] * 2
     assert "short" not in repr(ring.keys)
 
@@ -167,12 +183,12 @@ def test_a_keys_own_limits_come_before_the_settings(tmp_path: Path) -> None:
 def test_keys_without_a_store_last_as_long_as_the_ring() -> None:
     """Made, used and revoked in memory."""
     ring = KeyStore()
-    key, text = create("k", now=time.time())
+    key, text = make_key("k", now=time.time())
 
     async def story() -> None:
-        assert not ring.asks
+        assert not ring.requires_key
         await ring.add(key)
-        assert ring.asks
+        assert ring.requires_key
         assert await accepts(ring, text)
         await ring.revoke(key.id)
         assert not await accepts(ring, text)
@@ -180,7 +196,7 @@ def test_keys_without_a_store_last_as_long_as_the_ring() -> None:
             await ring.revoke(key.id)
 
     asyncio.run(story())
-    assert not ring.asks
+    assert not ring.requires_key
     assert ring.keys[0].revoked
 
 
@@ -198,12 +214,12 @@ def test_another_process_is_noticed_at_once(tmp_path: Path, old: bool) -> None:
             key, text = put(tmp_path)
             assert await accepts(ring, text)
             if old:  # a file that has not changed for long is not read again
-                os.utime(tmp_path / FILE, (NOW - 9e8, NOW - 9e8))
+                os.utime(tmp_path / STATE_FILE, (NOW - 9e8, NOW - 9e8))
                 assert await accepts(ring, text)
                 assert ring._is_fresh()
             other.revoke_key(key.id, int(NOW))
             assert not await accepts(ring, text)
-        assert not ring.asks
+        assert not ring.requires_key
 
     asyncio.run(story())
 
@@ -212,7 +228,7 @@ def test_changes_within_one_tick_of_the_files_clock_are_noticed(tmp_path: Path) 
     """A file whose time is that of the reading is read again, though it looks the same."""
     key, text = put(tmp_path)
     ring = of_store(tmp_path)
-    file = tmp_path / FILE
+    file = tmp_path / STATE_FILE
     before = file.stat()
 
     async def story() -> None:
@@ -233,10 +249,10 @@ def test_a_store_that_is_not_there_is_no_key_and_one_that_breaks_lets_nobody_in(
 
     async def story() -> None:
         await ring.refresh()
-        assert not ring.asks
+        assert not ring.requires_key
         text = put(tmp_path / "none")[1]
         assert await accepts(ring, text)
-        (tmp_path / "none" / FILE).write_bytes(b"not a database, whatever else it is" * 99)
+        (tmp_path / "none" / STATE_FILE).write_bytes(b"not a database, whatever else it is" * 99)
         for _ in range(2):
             with pytest.raises(StateError):
                 await ring.refresh()
@@ -247,7 +263,7 @@ def test_a_store_that_is_not_there_is_no_key_and_one_that_breaks_lets_nobody_in(
 def test_requests_that_come_together_read_once(tmp_path: Path) -> None:
     """Fifty callers after a change wait for one reading."""
     text = put(tmp_path)[1]
-    os.utime(tmp_path / FILE, (NOW - 9e8, NOW - 9e8))
+    os.utime(tmp_path / STATE_FILE, (NOW - 9e8, NOW - 9e8))
     readings = 0
 
     class Counting(Store):
@@ -332,7 +348,7 @@ PRAGMA user_version = 1;
 
 def test_a_file_of_schema_1_gets_keys_and_loses_nothing(tmp_path: Path) -> None:
     """What an earlier version wrote is read, and keys are kept beside it."""
-    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+    with closing(sqlite3.connect(tmp_path / STATE_FILE)) as database:
         database.executescript(SCHEMA_1)
 
     key, text = put(tmp_path)
@@ -341,16 +357,16 @@ def test_a_file_of_schema_1_gets_keys_and_loses_nothing(tmp_path: Path) -> None:
     assert store.deployments() == [Spec(id="m", source="s", pinned=True)]
     assert [one.id for one in store.api_keys()] == [key.id]
     assert asyncio.run(accepts(of_store(tmp_path), text))
-    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+    with closing(sqlite3.connect(tmp_path / STATE_FILE)) as database:
         assert database.execute("SELECT * FROM checked").fetchall() == [("/f", 1, 2, "e")]
-        assert database.execute("PRAGMA user_version").fetchone() == (SCHEMA,)
+        assert database.execute("PRAGMA user_version").fetchone() == (STATE_SCHEMA,)
 
 
 def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
     """Nothing is changed in what is not understood."""
-    with closing(sqlite3.connect(tmp_path / FILE)) as database:
-        database.execute(f"PRAGMA user_version = {SCHEMA + 1}")
-    with pytest.raises(StateError, match=f"schema {SCHEMA + 1}"):
+    with closing(sqlite3.connect(tmp_path / STATE_FILE)) as database:
+        database.execute(f"PRAGMA user_version = {STATE_SCHEMA + 1}")
+    with pytest.raises(StateError, match=f"schema {STATE_SCHEMA + 1}"):
         Store(tmp_path).api_keys()
     with pytest.raises(StateError, match="schema"):
         put(tmp_path)
@@ -358,9 +374,9 @@ def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
 
 def test_a_migration_that_fails_halfway_changes_nothing(tmp_path: Path) -> None:
     """All of it or none."""
-    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+    with closing(sqlite3.connect(tmp_path / STATE_FILE)) as database:
         database.executescript(SCHEMA_1 + "CREATE TABLE key (own INTEGER);")
     with pytest.raises(StateError):
         Store(tmp_path).api_keys()
-    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+    with closing(sqlite3.connect(tmp_path / STATE_FILE)) as database:
         assert database.execute("PRAGMA user_version").fetchone() == (1,)

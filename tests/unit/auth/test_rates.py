@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerankd.auth.rate_limits import MINUTE, Bucket, KeyLimits, Quota, RateLimiter, Rates
+from rerankd.auth.rate_limits import (
+    MINUTE,
+    KeyLimits,
+    Quota,
+    RateLimiter,
+    RateLimiters,
+    TokenBucket,
+)
 from rerankd.errors import RateLimited
 
 STEPS = st.lists(st.tuples(st.floats(0, 200), st.integers(0, 500)), max_size=40)
@@ -22,7 +29,7 @@ def test_a_bucket_is_never_fuller_than_a_minute_and_fills_evenly(
 ) -> None:
     """The level is what was taken and what has come since, and at most a minute's worth."""
     now, expected = 0.0, float(a_minute)
-    bucket = Bucket(a_minute, now)
+    bucket = TokenBucket(a_minute, now)
     for seconds, amount in steps:
         now += seconds
         expected = min(a_minute, expected + seconds * a_minute / MINUTE)
@@ -36,7 +43,7 @@ def test_the_wait_that_is_told_is_enough_and_not_too_long(
     a_minute: int, taken: int, share: float
 ) -> None:
     """After the wait the level is there; before most of it, it isn't."""
-    bucket = Bucket(a_minute, 0.0)
+    bucket = TokenBucket(a_minute, 0.0)
     bucket.take(taken, 0.0)
     wanted = share * a_minute
 
@@ -93,7 +100,7 @@ def test_a_refusal_for_tokens_takes_no_request() -> None:
     allowance.charge(20, 0.0)
     with pytest.raises(RateLimited):
         allowance.admit(0.0)
-    assert Quota("requests", 5, 4, 12) in allowance.standings(0.0)
+    assert Quota("requests", 5, 4, 12) in allowance.quotas(0.0)
 
 
 def test_requests_at_once_give_their_place_back_also_when_they_fail() -> None:
@@ -113,18 +120,18 @@ def test_what_ends_first_is_told_first() -> None:
     limits = KeyLimits(requests_per_minute=10, tokens_per_minute=100)
     allowance = RateLimiter(limits, 0.0)
     allowance.admit(0.0)
-    assert allowance.standings(0.0) == (
+    assert allowance.quotas(0.0) == (
         Quota("requests", 10, 9, 6),
         Quota("tokens", 100, 100, 0),
     )
     allowance.charge(150, 0.0)
-    assert allowance.standings(0.0)[0] == Quota("tokens", 100, 0, 90)
-    assert RateLimiter(KeyLimits(concurrent_requests=3), 0.0).standings(0.0) == ()
+    assert allowance.quotas(0.0)[0] == Quota("tokens", 100, 0, 90)
+    assert RateLimiter(KeyLimits(concurrent_requests=3), 0.0).quotas(0.0) == ()
 
 
 def test_each_caller_has_its_own_and_nobody_has_one_without_limits() -> None:
     """A caller keeps its allowance; new limits begin anew."""
-    rates = Rates(clock=lambda: 7.0)
+    rates = RateLimiters(clock=lambda: 7.0)
     limits = KeyLimits(requests_per_minute=1)
     first = rates.of("a", limits)
 

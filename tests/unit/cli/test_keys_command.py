@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from rerankd import cli
-from rerankd.auth.keys import MARK, PREFIX
+from rerankd.auth.keys import KEY_MARK, PREFIX_LENGTH
 from rerankd.cli import keys as command
-from rerankd.store import FILE, Store
+from rerankd.store import STATE_FILE, Store
 
 from support.fakes import PATIENCE
 
@@ -39,13 +39,13 @@ def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:
     (row,) = listed(tmp_path)
 
     assert made.exit_code == 0
-    assert text.startswith(MARK)
+    assert text.startswith(KEY_MARK)
     assert len(made.stdout.splitlines()) == 1
     assert text not in made.stderr
     assert row["id"] in made.stderr
     assert (row["name"], row["prefix"], row["scopes"]) == (
         "ci",
-        text[:PREFIX],
+        text[:PREFIX_LENGTH],
         ["manage", "inference"],
     )
     assert text not in json.dumps(row)
@@ -63,7 +63,7 @@ def test_a_key_is_revoked_by_how_it_begins(tmp_path: Path) -> None:
     whole = run(tmp_path, "revoke", text)
     assert whole.exit_code == 2
     assert text not in whole.stderr
-    assert run(tmp_path, "revoke", text[:PREFIX]).exit_code == 0
+    assert run(tmp_path, "revoke", text[:PREFIX_LENGTH]).exit_code == 0
 
 
 def test_what_a_key_may_do_is_kept(tmp_path: Path) -> None:
@@ -145,11 +145,11 @@ def test_a_person_gets_each_key_in_words(tmp_path: Path) -> None:
 
 def test_a_state_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     """Exit code 2 and the file's name."""
-    (tmp_path / FILE).write_bytes(b"nonsense" * 100)
+    (tmp_path / STATE_FILE).write_bytes(b"nonsense" * 100)
     found = run(tmp_path, "list")
 
     assert found.exit_code == 2
-    assert FILE in found.stderr
+    assert STATE_FILE in found.stderr
     assert "Traceback" not in found.output
 
 

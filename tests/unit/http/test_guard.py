@@ -15,13 +15,13 @@ import pytest
 from litestar.testing import TestClient
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from rerankd.auth.keys import KeyStore, create, keep, ring_of
+from rerankd.auth.keys import KeyStore, keep_key, key_store_of, make_key
 from rerankd.errors import SettingsError
 from rerankd.http.application import create_app
 from rerankd.http.guard import require_safe_binding
 from rerankd.service import Service
 from rerankd.settings import Settings
-from rerankd.store import FILE, Store
+from rerankd.store import STATE_FILE, Store
 
 from support.fakes import PATIENCE, Gate
 from support.serving import FakeEngine, rerank, server_of, service_of
@@ -196,14 +196,14 @@ def test_a_caller_from_the_network_ranks_but_does_not_manage_without_keys() -> N
 def test_a_server_on_the_network_never_opens_when_its_keys_are_gone(tmp_path: Path) -> None:
     """It was started with a key; without one, nobody gets in until another is made."""
     store = Store(tmp_path)
-    key, text = create("k", now=time.time())
-    keep(store, key, time.time())
+    key, text = make_key("k", now=time.time())
+    keep_key(store, key, time.time())
     settings = Settings(host="0.0.0.0", state_dir=str(tmp_path))
-    ring = ring_of(settings, store)
+    ring = key_store_of(settings, store)
     with pytest.raises(SettingsError, match="rerankd keys create"):
-        require_safe_binding(settings, keyed=ring.asks)
+        require_safe_binding(settings, keyed=ring.requires_key)
     ring.load()
-    require_safe_binding(settings, keyed=ring.asks)
+    require_safe_binding(settings, keyed=ring.requires_key)
 
     with local_client(service_of(host="0.0.0.0"), ring) as client:
         assert client.get("/v1/me", headers=bearer(text)).status_code == 200
@@ -244,8 +244,8 @@ def test_a_key_that_a_command_revokes_is_refused_by_a_running_server(tmp_path: P
     service = service_of(api_keys=("k",))
     with local_client(service, KeyStore(("k",), store)) as client:
         for _ in range(10):
-            key, text = create("k", now=time.time())
-            keep(store, key, time.time())
+            key, text = make_key("k", now=time.time())
+            keep_key(store, key, time.time())
             assert client.post("/v1/rerank", json=PANDA, headers=bearer(text)).status_code == 200
             store.revoke_key(key.id, int(time.time()))
             refused = client.post("/v1/rerank", json=PANDA, headers=bearer(text))
@@ -255,14 +255,14 @@ def test_a_key_that_a_command_revokes_is_refused_by_a_running_server(tmp_path: P
 def test_keys_that_cannot_be_looked_up_let_nobody_in(tmp_path: Path) -> None:
     """A broken state is the server's fault and says so, without its insides."""
     store = Store(tmp_path)
-    key, text = create("k", now=time.time())
-    keep(store, key, time.time())
+    key, text = make_key("k", now=time.time())
+    keep_key(store, key, time.time())
     with local_client(ring=KeyStore((), store)) as client:
         assert client.get("/v1/me", headers=bearer(text)).status_code == 200
         # Put in place at once: when the key was used is still being written to the old file.
         broken = tmp_path / "broken"
         broken.write_bytes(b"broken" * 1000)
-        broken.replace(tmp_path / FILE)
+        broken.replace(tmp_path / STATE_FILE)
         assert code(client.get("/v1/me", headers=bearer(text))) == (500, "state")
         assert client.get("/health/live").status_code == 200
 

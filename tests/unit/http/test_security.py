@@ -116,7 +116,7 @@ def made_ring() -> Ring:
             expires = int(now) - 1 if name == "expired" else None
             models = ["another"] if name == "other model" else None
             key: Key
-            key, texts[name] = keys.create(
+            key, texts[name] = keys.make_key(
                 name, now=now, scopes=scopes, expires=expires, models=models
             )
             await ring.add(key)
@@ -125,7 +125,7 @@ def made_ring() -> Ring:
 
     asyncio.run(fill())
     texts["wrong"] = texts["both"][:-1] + ("A" if texts["both"][-1] != "A" else "B")
-    texts["prefix"] = texts["both"][: keys.PREFIX]
+    texts["prefix"] = texts["both"][: keys.PREFIX_LENGTH]
     return Ring(ring, texts)
 
 
@@ -296,7 +296,7 @@ def test_no_key_shows_in_logs_answers_or_names(
         told += [client.get("/v1/models", headers={"X-API-Key": text}).text]
     told += [caplog.text, repr(made.ring.keys), repr(vars(made.ring))]
 
-    secret = keys.PREFIX
+    secret = keys.PREFIX_LENGTH
     for name, text in made.texts.items():
         if name != "prefix":
             assert not [one for one in told if text[secret:] in one], name

@@ -513,7 +513,7 @@ def test_several_requests_are_one_of_their_caller() -> None:
 
     assert [len(one.results) for one in results] == [1, 1, 1]
     assert code == RateLimited.code
-    (left,) = limiter.standings(time.monotonic())
+    (left,) = limiter.quotas(time.monotonic())
     assert 60 - sum(one.prompt_tokens for one in results) <= left.remaining < 60
 
 

@@ -45,7 +45,7 @@ def _own_logging() -> Iterator[None]:
 def written(log: Literal["auto", "human", "json"], level: str = "info") -> io.StringIO:
     """Return where the log goes from now on."""
     stream = io.StringIO()
-    log_format.configure(level, log, stream)
+    log_format.configure_server_logging(level, log, stream)
     return stream
 
 
@@ -66,7 +66,7 @@ def test_a_file_gets_json_and_a_terminal_gets_lines_for_people() -> None:
     """`auto` looks at where it writes."""
     file, terminal, plain = io.StringIO(), Terminal(), Terminal()
     for stream, colours in ((file, True), (terminal, True), (plain, False)):
-        log_format.configure("info", "auto", stream, colours=colours)
+        log_format.configure_server_logging("info", "auto", stream, colours=colours)
         ours.info("%s is ready", "it", extra={"deployment": "it"})
 
     assert json.loads(file.getvalue())["message"] == "it is ready"
@@ -109,7 +109,7 @@ def test_lines_put_aside_are_written_at_debug_only() -> None:
     """What is only kept for a deployment doesn't clutter the log."""
     calm, full = io.StringIO(), io.StringIO()
     for level, stream in (("info", calm), ("debug", full)):
-        log_format.configure(level, "human", stream)
+        log_format.configure_server_logging(level, "human", stream)
         ours.info("llama.cpp says", extra=logs.ASIDE)
 
     assert not calm.getvalue()

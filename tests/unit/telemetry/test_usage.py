@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerankd.domain import StepFacts
-from rerankd.telemetry.usage import LONGEST, MOST_PAIRS, OTHER, WINDOWS, Report, Usage, quantile
+from rerankd.telemetry.usage import (
+    LONGEST,
+    MOST_PAIRS,
+    OTHER,
+    WINDOWS,
+    Usage,
+    UsageReport,
+    quantile,
+)
 
 from support.outcomes import outcome
 from support.serving import client_of, rerank, service_of
@@ -30,7 +38,7 @@ class Clock:
         return self.now
 
 
-def counts(report: Report) -> list[tuple[str, str, int]]:
+def counts(report: UsageReport) -> list[tuple[str, str, int]]:
     """Return each series' model, key and requests in all."""
     return [
         (one.model, one.key, sum(bucket.requests for bucket in one.buckets))
