@@ -299,7 +299,7 @@ def test_files_of_another_size_are_not_digested(
     """A file whose size nobody has is refused without reading it."""
     other = tmp_path / "other.gguf"
     other.write_bytes(b"GGUF")
-    monkeypatch.setattr(lookup, "digest", None)
+    monkeypatch.setattr(lookup, "file_digest", None)
     assert catalog.identify(other) is None
 
 
