@@ -54,7 +54,7 @@ class RerankdError(Exception):
 
 
 class RequestError(RerankdError):
-    """A request that the caller can mend."""
+    """A request that the caller can correct."""
 
     code = "bad_request"
 
@@ -66,7 +66,7 @@ class MalformedJson(RequestError):
 
 
 class InvalidRequest(RequestError):
-    """A field is missing, of a wrong type or out of range."""
+    """A field is missing, has the wrong type or is out of range."""
 
     code = "invalid_request"
 
@@ -78,31 +78,31 @@ class MissingDocuments(RequestError):
 
 
 class BodyTooLarge(RequestError):
-    """Over `max_body_bytes`."""
+    """The body exceeds `max_body_bytes`."""
 
     code = "body_too_large"
 
 
 class UnsupportedMedia(RequestError):
-    """The body is compressed in a way that isn't read; `Accept-Encoding` lists what is."""
+    """The body's compression is not supported; `Accept-Encoding` lists what is."""
 
     code = "unsupported_media"
 
 
 class TooManyDocuments(RequestError):
-    """Over `max_documents`."""
+    """There are more than `max_documents` documents."""
 
     code = "too_many_documents"
 
 
 class TooManyTokens(RequestError):
-    """Over `max_request_tokens`, or over the whole queue."""
+    """The request exceeds `max_request_tokens`, or the capacity of the queue."""
 
     code = "too_many_tokens"
 
 
 class PairTooLong(RequestError):
-    """With `overflow: "error"`, or `truncate` off."""
+    """A document is too long, with `overflow: "error"` or `truncate` off."""
 
     code = "pair_too_long"
 
@@ -114,73 +114,73 @@ class Unauthorized(RequestError):
 
 
 class Forbidden(RequestError):
-    """Deployments are managed from the server's own machine, or with an API key."""
+    """The server can be managed only from its own machine, or with an API key."""
 
     code = "forbidden"
 
 
 class Conflict(RequestError):
-    """The deployment's id is taken, or it is in another state."""
+    """The deployment's id is taken, or its state does not allow this."""
 
     code = "conflict"
 
 
 class NotFound(RequestError):
-    """No such path."""
+    """The path does not exist."""
 
     code = "not_found"
 
 
 class MethodNotAllowed(RequestError):
-    """The path takes another method."""
+    """The path does not support the method."""
 
     code = "method_not_allowed"
 
 
 class ModelNotFound(RequestError):
-    """Another model is served."""
+    """The model is not served here."""
 
     code = "model_not_found"
 
 
 class TextOnly(RequestError):
-    """A query or document has an image or another part that isn't text."""
+    """A query or document has a part that is not text, such as an image."""
 
     code = "text_only"
 
 
 class RateLimited(RequestError):
-    """The API key's own limit is reached; `Retry-After` tells when it ends."""
+    """The API key's own limit is reached; `Retry-After` says when to retry."""
 
     code = "rate_limited"
 
 
 class RequestTimeout(RequestError):
-    """The body didn't arrive within `read_timeout`."""
+    """The body did not arrive within `read_timeout`."""
 
     code = "request_timeout"
 
 
 class Unavailable(RerankdError):
-    """What may succeed later."""
+    """A request that may succeed later."""
 
     code = "unavailable"
 
 
 class QueueFull(Unavailable):
-    """`max_queue_tokens` or `max_requests` are reached; `Retry-After` tells when."""
+    """`max_queue_tokens` or `max_requests` is reached; `Retry-After` says when to retry."""
 
     code = "queue_full"
 
 
 class ModelLoading(Unavailable):
-    """With `Retry-After`."""
+    """The model is still loading; see `Retry-After`."""
 
     code = "model_loading"
 
 
 class ModelFailed(Unavailable):
-    """Its deployment says why."""
+    """The model failed to load; its deployment has the reason."""
 
     code = "model_failed"
 
@@ -192,7 +192,7 @@ class OutOfMemory(Unavailable):
 
 
 class DeadlineExceeded(Unavailable):
-    """Not done within `timeout_ms`, or `request_timeout`."""
+    """The request did not finish within `timeout_ms` or `request_timeout`."""
 
     code = "deadline_exceeded"
 
@@ -204,25 +204,25 @@ class ShuttingDown(Unavailable):
 
 
 class EngineFailure(RerankdError):
-    """Llama.cpp failed on this request; others are not touched."""
+    """Llama.cpp failed on this request; others are not affected."""
 
     code = "engine_failure"
 
 
 class ModelFileError(RerankdError):
-    """The file can't be served."""
+    """The file cannot be served."""
 
     code = "model_file"
 
 
 class LoadCheckFailed(ModelFileError):
-    """The file crashed, hung or scored nonsense when it was tried."""
+    """The file crashed, hung or scored nonsense in the load check."""
 
     code = "load_check_failed"
 
 
 class ServerRefused(RerankdError):
-    """A server that a command asked said no, or nothing."""
+    """The server that a command called refused, or did not respond."""
 
     code = "server_refused"
 
@@ -234,18 +234,18 @@ class ClosedReranker(RerankdError):
 
 
 class StateError(RerankdError):
-    """The state folder can't be read or written."""
+    """The state folder cannot be read or written."""
 
     code = "state"
 
 
 class DownloadError(RerankdError):
-    """The Hub didn't hand over the file."""
+    """The file could not be downloaded from the Hub."""
 
     code = "download_failed"
 
 
 class SettingsError(RerankdError):
-    """A deployment's option is wrong."""
+    """A deployment's option is invalid."""
 
     code = "settings"

@@ -128,7 +128,7 @@ class Store:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise StateError(f"the state in {self._file} can't be used: {error}") from error
+            raise StateError(f"cannot use the state in {self._file}: {error}") from error
         return status.st_ino, status.st_size, status.st_mtime_ns
 
     def api_keys(self) -> list[Key]:
@@ -171,7 +171,7 @@ class Store:
                 _migrate(database)
                 yield database
         except (sqlite3.Error, OSError) as error:
-            raise StateError(f"the state in {self._file} can't be used: {error}") from error
+            raise StateError(f"cannot use the state in {self._file}: {error}") from error
 
 
 def _migrate(database: sqlite3.Connection) -> None:
@@ -180,7 +180,9 @@ def _migrate(database: sqlite3.Connection) -> None:
     database.execute("BEGIN IMMEDIATE")  # another process may be about to do the same
     version = _schema_version(database)
     if version > STATE_SCHEMA:
-        raise sqlite3.DatabaseError(f"it is of schema {version}, this rerankd knows {STATE_SCHEMA}")
+        raise sqlite3.DatabaseError(
+            f"its schema is {version}, but this version of rerankd supports {STATE_SCHEMA}"
+        )
     for statements in MIGRATIONS[version:]:
         for statement in statements:
             database.execute(statement)

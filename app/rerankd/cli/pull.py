@@ -110,7 +110,7 @@ def _progress_shown(model: str) -> Iterator[OnProgress]:
         TextColumn("{task.fields[detail]}"),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task(model, total=None, detail="looking for the file")
+        task = bars.add_task(model, total=None, detail="finding the file")
 
         def on_progress(now: FileProgress) -> None:
             total = now.amount.total or None

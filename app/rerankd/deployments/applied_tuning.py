@@ -108,7 +108,7 @@ def apply_tuning(header: Header, settings: Settings) -> Settings:
         changes["flash_attn"] = found.flash_attn
     if settings.weights == "auto":
         changes["weights"] = found.weights
-    logger.info("%s: tuned for this machine: %s", header.path.name, changes)
+    logger.info("%s: using the settings tuned for this machine: %s", header.path.name, changes)
     return msgspec.structs.replace(settings, **changes)
 
 
@@ -121,7 +121,7 @@ def weights_file(header: Header, settings: Settings) -> Path:
         return header.path
     path = requantized_path(header, settings, settings.weights)
     if not path.exists():
-        logger.info("%s: writing its weights as %s", header.path.name, settings.weights)
+        logger.info("%s: converting its weights to %s", header.path.name, settings.weights)
         requantize(header, path, settings.weights, threads=available_cores())
     return path
 
@@ -147,7 +147,7 @@ def _read_tunings(file: Path) -> dict[str, AppliedTuning]:
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.DecodeError) as error:
-        logger.warning("can't read what was tuned from %s: %s", file, error)
+        logger.warning("cannot read tuning results from %s: %s", file, error)
         return {}
 
 
@@ -158,7 +158,7 @@ def _write_tunings(file: Path, found: dict[str, AppliedTuning]) -> None:
         made.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
         made.replace(file)
     except OSError as error:
-        raise StateError(f"what was tuned can't be kept in {file}: {error.strerror}") from error
+        raise StateError(f"cannot store the tuning result in {file}: {error.strerror}") from error
     finally:
         with suppress(OSError):
             made.unlink()

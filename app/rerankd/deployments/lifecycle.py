@@ -44,7 +44,7 @@ class Lifecycle:
 
     def begin(self, deployment: Deployment) -> None:
         """Start to load a deployment that is absent or failed."""
-        self._enter(deployment, "downloading", "looking for the file")
+        self._enter(deployment, "downloading", "finding the file")
         name = f"load-{deployment.spec.id}"
         deployment.task = asyncio.create_task(self._load(deployment), name=name)
 
@@ -70,7 +70,7 @@ class Lifecycle:
         limit = self._clock() - self._settings.idle_timeout
         for one in self._deployments.values():
             if one.may_be_unloaded and one.used <= limit:
-                one.task = asyncio.create_task(self.unload(one, "unloaded after idle time"))
+                one.task = asyncio.create_task(self.unload(one, "unloaded because it was idle"))
 
     async def _load(self, deployment: Deployment) -> None:
         try:
@@ -84,7 +84,7 @@ class Lifecycle:
         except Exception as error:  # a bug of ours ends this deployment, not the others
             about = {"deployment": deployment.spec.id}
             logger.exception("loading %s failed", deployment.spec.id, extra=about)
-            reason = f"unexpected {type(error).__name__}; the log says more"
+            reason = f"unexpected {type(error).__name__}; see the log"
             self._enter(deployment, "failed", reason)
 
     async def _load_in_steps(self, deployment: Deployment) -> None:
@@ -110,7 +110,7 @@ class Lifecycle:
             idle = [one for one in others if one.may_be_unloaded]
             if not idle:
                 raise OutOfMemory(
-                    f"{newcomer.spec.id!r} needs {newcomer.memory_bytes} bytes, and models in use "
+                    f"{newcomer.spec.id!r} needs {newcomer.memory_bytes} bytes, but models in use "
                     f"or pinned leave no room within memory_budget, {budget}"
                 )
             oldest = min(idle, key=lambda one: one.used)

@@ -81,7 +81,8 @@ def score_known_pair(backend: Backend, prompts: PromptBuilder) -> LoadCheckResul
         raise LoadCheckFailed("its scores are not numbers")
     if abs(alone - packed) > max(TOLERANCE, RELATIVE_TOLERANCE * abs(alone)):
         raise LoadCheckFailed(
-            f"a pair scores {alone:.3f} alone and {packed:.3f} beside another: its head is broken"
+            f"a pair scores {alone:.3f} alone and {packed:.3f} next to another one: "
+            "its head is broken"
         )
     return LoadCheckResult(alone, packed, irrelevant)
 
@@ -143,7 +144,7 @@ def child_command() -> tuple[str, ...]:
 def _result_of(path: Path, code: int, output: bytes, log: bytes) -> LoadCheckResult:
     if code < 0:
         name = signal.Signals(-code).name
-        raise LoadCheckFailed(f"{path}: llama.cpp crashed on it ({name}); use another file")
+        raise LoadCheckFailed(f"{path}: crashed llama.cpp ({name}); use another file")
     if code > 0:
         lines = log.decode("utf-8", "replace").strip().splitlines()
         raise LoadCheckFailed((lines[-1] if lines else f"exit code {code}")[:LONGEST_REASON])

@@ -97,4 +97,6 @@ def require_known(spec: Spec, base: Settings) -> None:
     """Raise what is wrong with a deployment's source and options before anything starts."""
     settings.override(base, spec.options)
     if not spec.source:
-        raise ModelFileError("a deployment needs a model: a catalog id, a path or hf:…")
+        raise ModelFileError(
+            "a deployment needs a model: a catalog id, a path or hf:owner/repo:file.gguf"
+        )

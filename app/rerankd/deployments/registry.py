@@ -79,7 +79,7 @@ class Deployments:
         if self._closing:
             raise ShuttingDown("the server is stopping", retry_after=1)
         if spec.id in self._all:
-            raise Conflict(f"{spec.id!r} is deployed already; stop it first", param="id")
+            raise Conflict(f"{spec.id!r} is already deployed; stop it first", param="id")
         found = Deployment(spec, self._clock(), default=default)
         if self._store and not default:
             self._store.keep(spec, found.created)
@@ -114,7 +114,7 @@ class Deployments:
         """Refuse models and requests, drain and free all models; the store keeps them."""
         self._closing = True
         await asyncio.gather(
-            *(self._lifecycle.unload(one, "the server stops") for one in self._all.values())
+            *(self._lifecycle.unload(one, "the server is stopping") for one in self._all.values())
         )
 
     def abort(self) -> None:
@@ -166,7 +166,9 @@ class Deployments:
             default = [one for one in self._all.values() if one.default]
             if default or len(self._all) == 1:
                 return (default or list(self._all.values()))[0]
-            raise ModelNotFound("there is no default model: name one", param="model")
+            raise ModelNotFound(
+                "there is no default model; set `model` in the request", param="model"
+            )
         found = self._all.get(model) or self._by_alias(model)
         if found is None and self._settings.any_model:
             return self._find(None)
@@ -189,5 +191,5 @@ class Deployments:
         if found.state == "failed":
             raise ModelFailed(f"{found.spec.id!r} could not be loaded: {found.message}")
         raise ModelLoading(
-            f"{found.spec.id!r} is {found.state}; try again soon", retry_after=LOADING_RETRY
+            f"{found.spec.id!r} is {found.state}; try again later", retry_after=LOADING_RETRY
         )

@@ -144,7 +144,7 @@ class Runtime:
         if ended:
             self._engine.close()
         else:
-            logger.warning("a step did not end: %s stays in memory", self.facts.id)
+            logger.warning("a step did not end; %s stays in memory", self.facts.id)
 
 
 def open_runtime(

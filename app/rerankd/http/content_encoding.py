@@ -78,9 +78,9 @@ def decompressed(body: bytes, coding: Coding, limit: int) -> bytes:
     if len(found) > limit:
         raise BodyTooLarge(f"the body is larger than max_body_bytes ({limit}) once decompressed")
     if not decompressor.eof:
-        raise InvalidRequest(f"the body's {coding} data is cut short")
+        raise InvalidRequest(f"the body's {coding} data is truncated")
     if decompressor.unused_data:
-        raise InvalidRequest(f"the body goes on after its {coding} data")
+        raise InvalidRequest(f"the body continues after its {coding} data")
     return found
 
 

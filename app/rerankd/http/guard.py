@@ -69,7 +69,7 @@ class KeyGuard:
         self._require_own_site(connection, caller, needed)
         _require_scope(caller, needed)
         if needed == "manage" and not self._manageable:
-            raise Forbidden("this is one replica of many: manage them all with `rerankd ray`")
+            raise Forbidden("this is one of several replicas; manage them with `rerankd ray`")
         if needed == "inference":
             self._admit(connection, caller)
 
@@ -79,7 +79,7 @@ class KeyGuard:
         key = presented_key(connection.headers)
         if key is None:
             raise Unauthorized(
-                "an API key is needed: send it as `Authorization: Bearer …` or `X-API-Key`"
+                "an API key is required: send it as `Authorization: Bearer …` or `X-API-Key`"
             )
         return self._keys.caller(key)
 
@@ -87,10 +87,10 @@ class KeyGuard:
         if not _is_foreign(connection.headers):
             return
         if needed == "manage":
-            raise Forbidden("another site's page may not manage this server")
+            raise Forbidden("pages of other sites cannot manage this server")
         # A key shows that the page was given one: no browser adds it by itself.
         if not caller.keyed and not self._is_allowed(connection.headers.get("origin", "")):
-            raise Forbidden("another site's page may not use this server; see cors_origins")
+            raise Forbidden("pages of other sites cannot use this server; see cors_origins")
 
     def _is_allowed(self, origin: str) -> bool:
         return self._cors is not None and self._cors.is_origin_allowed(origin)
@@ -128,7 +128,7 @@ def _require_scope(caller: Caller, needed: Scope | None) -> None:
         return
     if caller.keyed:
         raise Forbidden(f"this API key does not have the scope {needed!r}")
-    raise Forbidden("models are managed from this machine only, or with an API key")
+    raise Forbidden("models can be managed only from this machine, or with an API key")
 
 
 def _anonymous(connection: Connection) -> Caller:
@@ -184,8 +184,8 @@ def require_safe_binding(settings: Settings, *, keyed: bool = False) -> None:
         return
     raise SettingsError(
         f"host {settings.host} can be reached from outside and there is no API key; "
-        "make one with `rerankd keys create`, set RERANKD_API_KEYS, or say --no-auth "
-        "if that is meant",
+        "create one with `rerankd keys create`, set RERANKD_API_KEYS, or pass --no-auth "
+        "to allow that",
         param="host",
     )
 

@@ -69,7 +69,7 @@ async def create_key(
         raise InvalidRequest("expires must be in the future", param="expires")
     if not ring.requires_key and "manage" not in wire.scopes:
         raise InvalidRequest(
-            "the first key needs the scope manage: from then on managing asks for a key",
+            "the first key needs the scope manage, because managing the server then requires a key",
             param="scopes",
         )
     key, text = keys.make_key(now=now, **msgspec.structs.asdict(wire))

@@ -61,7 +61,7 @@ def show_model(
     for status in _own(request, service):
         if status.id == found:
             return Encoded(models.model_of(status))
-    raise ModelNotFound(f"no model {wanted!r} here", param="model_id")
+    raise ModelNotFound(f"no model {wanted!r} on this server", param="model_id")
 
 
 def _own(request: Request[Any, Any, Any], service: Service) -> list[Status]:

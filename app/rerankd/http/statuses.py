@@ -125,7 +125,7 @@ def answer_framework(request: Request[Any, Any, Any], error: Exception) -> Respo
         return error_response(errors.NotFound(f"no such path: {request.url.path}"))
     if isinstance(error, MethodNotAllowedException):
         refused = error_response(
-            errors.MethodNotAllowed(f"{request.method} is not allowed here"), dialect
+            errors.MethodNotAllowed(f"{request.method} is not allowed on this path"), dialect
         )
         refused.headers.update(error.headers or {})
         return refused
@@ -139,5 +139,5 @@ def answer_framework(request: Request[Any, Any, Any], error: Exception) -> Respo
 def answer_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer a fault of ours without its details, which are in the log."""
     logger.error("unexpected error", exc_info=error)
-    hidden = errors.RerankdError("internal error; the server's log says more")
+    hidden = errors.RerankdError("internal error; see the server's log")
     return error_response(hidden, _dialect_of(request))

@@ -106,7 +106,7 @@ class ScoreStream(Response[Any]):
             return self._wording.failure(error)
         except Exception:
             logger.exception("unexpected error")
-            return self._wording.failure(RerankdError("internal error; the server's log says more"))
+            return self._wording.failure(RerankdError("internal error; see the server's log"))
 
     async def _end(self) -> None:
         self._work.cancel()

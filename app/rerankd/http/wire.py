@@ -33,7 +33,7 @@ async def body_of(request: Request[Any, Any, Any], seconds: float) -> bytes:
     except TimeoutError as error:
         raise RequestTimeout(f"the body did not arrive within {seconds:g} s") from error
     except InternalServerException as error:  # Litestar's word for a client that left halfway
-        raise InvalidRequest("the connection ended before the body") from error
+        raise InvalidRequest("the connection closed before the body was complete") from error
     if coding is None:
         return body
     limit = request.route_handler.resolve_request_max_body_size()

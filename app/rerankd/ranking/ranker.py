@@ -58,8 +58,8 @@ async def rank(
     except DeadlineExceeded as error:
         spent = round((time.monotonic() - begun) * 1000)
         raise DeadlineExceeded(
-            f"{collector.inputs_scored} of {len(places)} documents were scored within {spent} ms;"
-            " the others could not be in the time allowed",
+            f"{collector.inputs_scored} of {len(places)} documents were scored within {spent} ms,"
+            " and there was no time for the others",
             param="timeout_ms",
         ) from error
     finally:
@@ -108,7 +108,7 @@ def _warnings(
     if request.instruction and not runtime.facts.takes_instruction:
         found.append(f"{runtime.facts.id} takes no instruction: it was ignored")
     if tokenized and tokenized.query_truncated:
-        found.append("the query was cut: it left no room for documents")
+        found.append("the query was truncated, because it left no room for documents")
     if not runtime.target.verdict.exact:
         found.append(f"approximate scores: {runtime.target.verdict.reason}")
     return tuple(found)

@@ -98,7 +98,11 @@ class _Disk:
                 rows = database.execute("SELECT key, value FROM score ORDER BY place").fetchall()
                 return [(bytes(key), bytes(value)) for key, value in rows]
         except (sqlite3.Error, OSError) as error:
-            logger.warning("the score cache in %s can't be read: %s; begun anew", self._file, error)
+            logger.warning(
+                "the score cache in %s can't be read: %s; starting with an empty one",
+                self._file,
+                error,
+            )
             self._begin_anew()
             return []
 
@@ -119,7 +123,7 @@ class _Disk:
                 self._write(entries)
             except (sqlite3.Error, OSError) as error:
                 self._failed = True
-                logger.warning("scores are not kept in %s any more: %s", self._file, error)
+                logger.warning("no longer storing scores in %s: %s", self._file, error)
 
     def _write(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
         with self._open() as database:
@@ -140,7 +144,7 @@ class _Disk:
         with closing(sqlite3.connect(self._file, timeout=10)) as database, database:
             (version,) = database.execute("PRAGMA user_version").fetchone()
             if version not in {0, SCHEMA}:
-                raise sqlite3.DatabaseError(f"it is of schema {version}, not {SCHEMA}")
+                raise sqlite3.DatabaseError(f"its schema is {version}, not {SCHEMA}")
             if version == 0:
                 database.execute(
                     "CREATE TABLE IF NOT EXISTS score "

@@ -123,7 +123,7 @@ class Scheduler:
             self._closed = True
             for job, ticket in self._tickets.items():
                 self._queue.cancel(job)
-                ticket.resolve(ShuttingDown("the server stopped before this request was done"))
+                ticket.resolve(ShuttingDown("the server stopped before this request finished"))
 
     def _join(self) -> bool:
         for thread in self._threads:
@@ -139,13 +139,13 @@ class Scheduler:
                 raise ShuttingDown("the server is stopping", retry_after=1)
             if prompt.tokens > self._queue.max_tokens:
                 raise TooManyTokens(
-                    f"the request has {prompt.tokens} tokens, the queue takes "
+                    f"the request has {prompt.tokens} tokens; the queue holds "
                     f"{self._queue.max_tokens} (max_queue_tokens)",
                     param="documents",
                 )
             if not self._queue.fits(prompt.tokens):
                 raise QueueFull(
-                    f"{self._queue.tokens} tokens are waiting, the limit is "
+                    f"{self._queue.tokens} tokens are waiting; the limit is "
                     f"{self._queue.max_tokens} (max_queue_tokens); try again later",
                     retry_after=self._retry_after(),
                 )
@@ -227,4 +227,4 @@ class Scheduler:
 
 
 def _too_late() -> DeadlineExceeded:
-    return DeadlineExceeded("not all documents can be scored in the time allowed")
+    return DeadlineExceeded("not all documents can be scored in the allowed time")

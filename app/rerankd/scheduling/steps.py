@@ -37,12 +37,12 @@ def run_step(backend: Backend, shares: Sequence[Share]) -> list[list[float] | En
 def _counted(backend: Backend, shares: Sequence[Share]) -> list[list[float]]:
     results = backend.run([share.prompt for share in shares])
     if [len(scores) for scores in results] != [len(share.rows) for share in shares]:
-        raise EngineFailure("the engine gave another number of scores than documents")
+        raise EngineFailure("the engine returned the wrong number of scores")
     return results
 
 
 def _finite(scores: list[float]) -> list[float] | EngineFailure:
     if all(math.isfinite(score) for score in scores):
         return scores
-    logger.error("the engine gave a score that is not a number")
-    return EngineFailure("the engine gave a score that is not a number")
+    logger.error("the engine returned a score that is not a number")
+    return EngineFailure("the engine returned a score that is not a number")

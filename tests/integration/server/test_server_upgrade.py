@@ -135,7 +135,7 @@ def test_kept_scores_are_read_and_those_of_another_version_computed(tmp_path: Pa
             found.append(ask(client, EVERYTHING, raw_scores=True).json())
             running.process.send_signal(signal.SIGTERM)
             assert running.end() == 0
-        assert not [line for line in running.lines if "begun anew" in line]
+        assert not [line for line in running.lines if "starting with an empty one" in line]
         with closing(sqlite3.connect(tmp_path / SCORES)) as database, database:
             assert database.execute("PRAGMA user_version").fetchone() == (SCORES_SCHEMA,)
             keys = database.execute("SELECT key FROM score ORDER BY place").fetchall()
@@ -201,5 +201,5 @@ def test_a_newer_state_is_refused_in_one_line(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["keys", "list", "--state-dir", str(tmp_path)])
 
     assert done.exit_code == 2
-    assert f"schema {STATE_SCHEMA + 1}" in done.stderr
+    assert f"schema is {STATE_SCHEMA + 1}" in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -366,7 +366,7 @@ def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
     """Nothing is changed in what is not understood."""
     with closing(sqlite3.connect(tmp_path / STATE_FILE)) as database:
         database.execute(f"PRAGMA user_version = {STATE_SCHEMA + 1}")
-    with pytest.raises(StateError, match=f"schema {STATE_SCHEMA + 1}"):
+    with pytest.raises(StateError, match=f"schema is {STATE_SCHEMA + 1}"):
         Store(tmp_path).api_keys()
     with pytest.raises(StateError, match="schema"):
         put(tmp_path)

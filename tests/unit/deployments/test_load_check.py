@@ -51,8 +51,8 @@ def test_good_files_pass_in_a_child(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        ("import os; os.abort()", "crashed on it (SIGABRT)"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed on it (SIGSEGV)"),
+        ("import os; os.abort()", "crashed llama.cpp (SIGABRT)"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed llama.cpp (SIGSEGV)"),
         ("import sys; sys.exit('no rank head')", "no rank head"),
         ("import sys; sys.exit(3)", "exit code 3"),
         ("print()", "gave no result"),

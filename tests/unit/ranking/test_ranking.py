@@ -216,7 +216,7 @@ def test_a_query_that_is_cut_is_not_kept() -> None:
 
     first, second = serve(engine, test)
     assert first.query_truncated
-    assert any("the query was cut" in warning for warning in first.warnings)
+    assert any("the query was truncated" in warning for warning in first.warnings)
     assert not second.cached
 
 

@@ -153,7 +153,7 @@ def test_a_file_that_cannot_be_read_is_begun_anew(
     second.close()
 
     assert found == [known()]
-    assert bool(content) == ("begun anew" in caplog.text)
+    assert bool(content) == ("starting with an empty one" in caplog.text)
 
 
 def test_a_file_of_another_schema_is_begun_anew(tmp_path: Path) -> None:
@@ -184,4 +184,4 @@ def test_a_disk_that_takes_nothing_costs_one_warning(
 
     assert cache.get(keys(2)) == [known(), known()]
     assert caplog.text.count("not kept in") <= 1
-    assert "begun anew" in caplog.text
+    assert "starting with an empty one" in caplog.text
