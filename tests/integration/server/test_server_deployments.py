@@ -16,7 +16,7 @@ from rerankd import cli
 from support.fakes import PATIENCE
 from support.hub_standin import HubStandin, listening
 from support.process import serving
-from support.serving import FakeEngine, client_of, rerank, server_of, service_of
+from support.serving import MODELS, FakeEngine, client_of, rerank, server_of, service_of
 from support.tiny_models import write_qwen3
 
 DOCUMENTS = ["yes no", "no", "panda"]
@@ -241,14 +241,14 @@ def test_the_catalog_tells_what_runs() -> None:
     """Where a server is asked, each model has its deployment's state."""
     with server_of(service_of()) as url, httpx.Client(base_url=url, timeout=PATIENCE) as client:
         listed = client.get("/v1/catalog").json()["data"]
-        lines = command(client, "models").stdout.splitlines()
+        lines = command(client, "models", "--catalog-dir", str(MODELS)).stdout.splitlines()
     alone = CliRunner().invoke(cli.main, ["models"]).stdout.splitlines()
 
     def running(found: list[dict[str, Any]]) -> dict[str, str]:
         return {one["id"]: one["state"] for one in found if one["state"]}
 
-    assert running(listed) == {"rerank-mini-en": "ready"}
-    assert running(list(map(json.loads, lines))) == {"rerank-mini-en": "ready"}
+    assert running(listed) == {"cross-mini-en": "ready"}
+    assert running(list(map(json.loads, lines))) == {"cross-mini-en": "ready"}
     assert running(list(map(json.loads, alone))) == {}
 
 
