@@ -113,7 +113,7 @@ def rank_pairs_command(  # noqa: PLR0913 - one parameter an option
     """
     settings = options.load(config_file, flags).settings
     batch = _module("rerankd.distributed.batch", settings)
-    wanted = batch.Options(
+    wanted = batch.BatchOptions(
         query=query_column,
         document=document_column,
         part_rows=part_rows,
@@ -123,11 +123,11 @@ def rank_pairs_command(  # noqa: PLR0913 - one parameter an option
     )
     begun = time.monotonic()
 
-    def tell(done: int, every: int, rows: int) -> None:
+    def on_shard(done: int, every: int, rows: int) -> None:
         speed = rows / (time.monotonic() - begun)
         click.echo(f"{done} of {every} parts, {speed:.1f} rows/s", err=True)
 
-    found = batch.rank_pairs(inputs, output, settings, wanted, tell)
+    found = batch.rank_pairs(inputs, output, settings, wanted, on_shard)
     print_json(found)
     if found.failed:
         sys.exit(1)

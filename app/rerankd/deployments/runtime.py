@@ -34,6 +34,8 @@ from rerankd.sources.resolve import ResolvedModel, judge_file
 logger = logging.getLogger(__name__)
 
 TOKENIZER_THREADS = 2
+SCORE_SETTINGS = ("flash_attn", "kv_type", "accept_degraded")
+"""Settings that a file's scores depend on, beside those that choose file and context."""
 TOKEN_CACHE_SHARE = 4
 """The token cache's bytes are the score cache's by this."""
 
@@ -173,11 +175,12 @@ def _identity(target: Target, facts: ModelFacts, settings: Settings) -> bytes:
     """
     path = target.header.path
     status = path.stat()
+    flash_attn, kv_type, accept_degraded = (getattr(settings, name) for name in SCORE_SETTINGS)
     told = (
         # Layouts are this program's, and another engine rounds in another way.
         *(__version__, version("llama-cpp-python")),
-        *(facts.family, facts.context, facts.device, settings.flash_attn, settings.kv_type),
-        *(status.st_size, status.st_mtime_ns, settings.accept_degraded),
+        *(facts.family, facts.context, facts.device, flash_attn, kv_type),
+        *(status.st_size, status.st_mtime_ns, accept_degraded),
         target.manifest.context.window if target.manifest else None,
     )
     return digest_of(file_head(path), repr(told))

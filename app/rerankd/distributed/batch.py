@@ -18,12 +18,11 @@ import ray.data
 from msgspec import Struct
 from ray.exceptions import RayError
 
-from rerankd.distributed import shards as parts
-from rerankd.distributed import tables
+from rerankd.distributed import shards, tables
 from rerankd.distributed.cluster import connect, room, share_of_cores
 from rerankd.distributed.ray_errors import reason_in
 from rerankd.distributed.scoring import score_pairs
-from rerankd.distributed.shards import Manifest, Part, Source
+from rerankd.distributed.shards import PairFile, RunManifest, Shard
 from rerankd.domain import RankRequest
 from rerankd.errors import ModelFailed, StateError
 from rerankd.service import build, preflight, unlimited
@@ -31,13 +30,11 @@ from rerankd.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-MOST_BLOCKS = 2000
-"""Tasks that Ray Data keeps account of; each may have several parts."""
-SCORE_SETTINGS = ("model", "context", "accept_degraded", "weights")
-"""Settings that scores depend on."""
+MOST_TASKS = 2000
+"""Tasks that Ray Data keeps account of; each may have several shards."""
 
 
-class Options(Struct, frozen=True, kw_only=True):
+class BatchOptions(Struct, frozen=True, kw_only=True):
     """What is read and written."""
 
     query: str = "query"
@@ -52,7 +49,7 @@ class Options(Struct, frozen=True, kw_only=True):
     """Write the query and the document beside the score; other columns always are."""
 
 
-class Summary(Struct, frozen=True, kw_only=True):
+class RunSummary(Struct, frozen=True, kw_only=True):
     """What a run came to."""
 
     parts: int
@@ -65,17 +62,17 @@ class Summary(Struct, frozen=True, kw_only=True):
     """Rows among them that have an error in place of a score."""
 
 
-Tell = Callable[[int, int, int], None]
-"""Is told parts done, parts in all and rows written, after each part."""
+OnShard = Callable[[int, int, int], None]
+"""Called after each part with parts done, parts in all and rows written."""
 
 
 def rank_pairs(
     inputs: Sequence[Path],
     output: Path,
     settings: Settings,
-    options: Options = Options(),  # noqa: B008 - frozen
-    tell: Tell = lambda *_: None,
-) -> Summary:
+    options: BatchOptions = BatchOptions(),  # noqa: B008 - frozen
+    on_shard: OnShard = lambda *_: None,
+) -> RunSummary:
     """Score every (query, document) of Parquet and JSONL files into files in a folder.
 
     Every node must see both under these paths. The same call again does what is still missing.
@@ -84,33 +81,34 @@ def rank_pairs(
     """
     preflight(settings)
     connect(settings)
-    sources = [_source(path, options) for path in parts.files_of(inputs)]
+    sources = [_described(path, options) for path in shards.pair_files(inputs)]
     output = output.resolve()
-    parts.begin(output, Manifest(tuple(sources), _options(settings, options)))
-    every = sum(1 for _ in parts.parts_of(sources))
-    left = parts.missing(output, parts.parts_of(sources))
+    manifest = RunManifest(tuple(sources), _run_options(settings, options))
+    shards.begin_run(output, manifest, shards.score_options(Settings()))
+    every = sum(1 for _ in shards.shards_of(sources))
+    left = shards.missing_shards(output, shards.shards_of(sources))
     rows = failed = 0
     for done, (more, bad) in enumerate(_scored(left, output, settings, options), start=1):
         rows, failed = rows + more, failed + bad
-        tell(every - len(left) + done, every, rows)
-    _finish(output, parts.missing(output, parts.parts_of(sources)))
-    return Summary(parts=every, done_before=every - len(left), rows=rows, failed=failed)
+        on_shard(every - len(left) + done, every, rows)
+    _finish(output, shards.missing_shards(output, shards.shards_of(sources)))
+    return RunSummary(parts=every, done_before=every - len(left), rows=rows, failed=failed)
 
 
-def _source(path: Path, options: Options) -> Source:
+def _described(path: Path, options: BatchOptions) -> PairFile:
     rows = None
-    if parts.form_of(path) == "parquet":
+    if shards.form_of(path) == "parquet":
         rows = tables.rows_of(path)
         tables.require_columns(path, (options.query, options.document))
-    return parts.source_of(path, rows, options.part_rows)
+    return shards.describe_file(path, rows, options.part_rows)
 
 
-def _options(settings: Settings, options: Options) -> dict[str, str]:
-    own = {name: str(getattr(settings, name)) for name in SCORE_SETTINGS}
-    return own | {name: str(value) for name, value in msgspec.structs.asdict(options).items()}
+def _run_options(settings: Settings, options: BatchOptions) -> dict[str, str]:
+    own = {name: str(value) for name, value in msgspec.structs.asdict(options).items()}
+    return shards.score_options(settings) | own
 
 
-def _scored(left: Sequence[Part], output: Path, settings: Settings, options: Options) -> Any:
+def _scored(left: Sequence[Shard], output: Path, settings: Settings, options: BatchOptions) -> Any:
     """Yield the rows and the failed rows of each part as it is done."""
     if not left:
         return
@@ -120,7 +118,7 @@ def _scored(left: Sequence[Part], output: Path, settings: Settings, options: Opt
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     items = [{"part": msgspec.json.encode(part)} for part in left]
-    pairs = ray.data.from_items(items, override_num_blocks=min(len(left), MOST_BLOCKS))
+    pairs = ray.data.from_items(items, override_num_blocks=min(len(left), MOST_TASKS))
     done = pairs.map_batches(
         Scorer,
         fn_constructor_args=(own, options, str(output)),
@@ -138,7 +136,7 @@ def _scored(left: Sequence[Part], output: Path, settings: Settings, options: Opt
         raise ModelFailed(reason_in(str(error))) from error
 
 
-def _finish(output: Path, missing: Sequence[Part]) -> None:
+def _finish(output: Path, missing: Sequence[Shard]) -> None:
     if missing:
         raise StateError(
             f"{len(missing)} parts are not in {output}: can every node see that folder?"
@@ -150,7 +148,7 @@ def _finish(output: Path, missing: Sequence[Part]) -> None:
 class Scorer:
     """An actor of the pool: a model and the loop that it runs on."""
 
-    def __init__(self, settings: Settings, options: Options, output: str) -> None:
+    def __init__(self, settings: Settings, options: BatchOptions, output: str) -> None:
         """Load the model. Raises ModelFailed."""
         self._options = options
         self._output = Path(output)
@@ -162,7 +160,7 @@ class Scorer:
         """Do the parts of a batch; one whose file is there was done by an actor that died."""
         rows, failed = [], []
         for encoded in batch["part"]:
-            part = msgspec.json.decode(bytes(encoded), type=Part)
+            part = msgspec.json.decode(bytes(encoded), type=Shard)
             file = self._output / part.name
             if not file.exists():
                 self._write(part, file)
@@ -171,7 +169,7 @@ class Scorer:
             failed.append(bad)
         return {"rows": rows, "failed": failed}
 
-    def _write(self, part: Part, file: Path) -> None:
+    def _write(self, part: Shard, file: Path) -> None:
         texts = () if self._options.keep_texts else (self._options.query, self._options.document)
         reading: Any = tables.read_parquet if part.form == "parquet" else tables.read_jsonl
         writing: Any = tables.ParquetWriter if part.form == "parquet" else tables.JsonWriter

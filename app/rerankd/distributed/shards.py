@@ -6,24 +6,28 @@ beside them holds what the run is over; with other files or other settings it is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
+from rerankd.deployments.runtime import SCORE_SETTINGS
 from rerankd.errors import InvalidRequest, StateError
+from rerankd.settings import Settings
 
 MANIFEST = "manifest.json"
 SAMPLE_BYTES = 1 << 20
 LINE_BYTES = 1024
 """Taken for a line's where a file has none."""
 
+RUN_SETTINGS = ("model", "context", "weights", *SCORE_SETTINGS)
+
 Form = Literal["parquet", "jsonl"]
 
 
-class Source(Struct, frozen=True):
+class PairFile(Struct, frozen=True):
     """A file of pairs."""
 
     path: str
@@ -36,7 +40,7 @@ class Source(Struct, frozen=True):
     """Rows or bytes of a part."""
 
 
-class Part(Struct, frozen=True):
+class Shard(Struct, frozen=True):
     """A piece of a file: rows of Parquet, or the lines of JSONL that begin in these bytes."""
 
     number: int
@@ -50,11 +54,16 @@ class Part(Struct, frozen=True):
         return f"part-{self.number:08d}.{self.form}"
 
 
-class Manifest(Struct, frozen=True):
+class RunManifest(Struct, frozen=True):
     """What a run is over: it goes on only where this is the same."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[PairFile, ...]
     options: dict[str, str]
+
+
+def score_options(settings: Settings) -> dict[str, str]:
+    """Return the settings that a run's scores depend on, as a manifest has them."""
+    return {name: str(getattr(settings, name)) for name in RUN_SETTINGS}
 
 
 def form_of(path: Path) -> Form:
@@ -66,7 +75,7 @@ def form_of(path: Path) -> Form:
     raise InvalidRequest(f"{path}: pairs must be in .parquet, .jsonl or .ndjson files")
 
 
-def files_of(inputs: Sequence[Path]) -> list[Path]:
+def pair_files(inputs: Sequence[Path]) -> list[Path]:
     """Return the files of pairs, those of a folder by name. Raises InvalidRequest."""
     found: list[Path] = []
     for one in inputs:
@@ -82,11 +91,11 @@ def files_of(inputs: Sequence[Path]) -> list[Path]:
     return found
 
 
-def source_of(path: Path, rows: int | None, part_rows: int) -> Source:
+def describe_file(path: Path, rows: int | None, part_rows: int) -> PairFile:
     """Describe a file; `rows` are those of Parquet, None for JSONL, which is cut by bytes."""
     facts = path.stat()
     step = part_rows if rows is not None else part_rows * _line_bytes(path)
-    return Source(
+    return PairFile(
         path=str(path),
         form=form_of(path),
         bytes=facts.st_size,
@@ -102,37 +111,43 @@ def _line_bytes(path: Path) -> int:
     return max(1, len(sample) // lines) if (lines := sample.count(b"\n")) else LINE_BYTES
 
 
-def parts_of(sources: Sequence[Source]) -> Iterator[Part]:
+def shards_of(sources: Sequence[PairFile]) -> Iterator[Shard]:
     """Yield the parts of all files, the same ones every time."""
     number = 0
     for one in sources:
         for start in range(0, one.end, one.step):
             end = min(start + one.step, one.end)
-            yield Part(number, one.path, one.form, start, end)
+            yield Shard(number, one.path, one.form, start, end)
             number += 1
 
 
-def begin(output: Path, manifest: Manifest) -> None:
-    """Keep the manifest, or find that it is the one that is there. Raises StateError."""
+def begin_run(
+    output: Path, manifest: RunManifest, defaults: Mapping[str, str] | None = None
+) -> None:
+    """Keep the manifest, or find that the one in the folder is the same. Raises StateError.
+
+    `defaults` are taken for options that a run of an earlier version did not record.
+    """
     output.mkdir(parents=True, exist_ok=True)
     file = output / MANIFEST
     if not file.exists():
         if any(output.iterdir()):
             raise StateError(f"{output} is not empty and contains no run of this kind")
-        write_whole(file, msgspec.json.encode(manifest))
+        write_atomically(file, msgspec.json.encode(manifest))
         return
     try:
-        kept = msgspec.json.decode(file.read_bytes(), type=Manifest)
+        kept = msgspec.json.decode(file.read_bytes(), type=RunManifest)
     except (OSError, msgspec.DecodeError) as error:
         raise StateError(f"cannot read {file}: {error}") from error
-    if kept != manifest:
+    recorded = RunManifest(kept.sources, {**(defaults or {}), **kept.options})
+    if recorded != manifest:
         raise StateError(
             f"{output} contains a run with other files or settings "
-            f"({_change(kept, manifest)}); choose another folder"
+            f"({_change(recorded, manifest)}); choose another folder"
         )
 
 
-def _change(kept: Manifest, wanted: Manifest) -> str:
+def _change(kept: RunManifest, wanted: RunManifest) -> str:
     if kept.sources != wanted.sources:
         return "the input files changed"
     names = sorted(kept.options.keys() | wanted.options.keys())
@@ -143,13 +158,13 @@ def _change(kept: Manifest, wanted: Manifest) -> str:
     )
 
 
-def missing(output: Path, parts: Iterator[Part]) -> list[Part]:
+def missing_shards(output: Path, parts: Iterator[Shard]) -> list[Shard]:
     """Return the parts whose file is not there yet."""
     there = {path.name for path in output.glob("part-*")}
     return [part for part in parts if part.name not in there]
 
 
-def write_whole(file: Path, content: bytes) -> None:
+def write_atomically(file: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all."""
     half = file.with_name(f".{file.name}.half")
     half.write_bytes(content)

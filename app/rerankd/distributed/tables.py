@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rerankd.distributed.scoring import PairScores
-from rerankd.distributed.shards import Form, Part
+from rerankd.distributed.shards import Form, Shard
 from rerankd.errors import InvalidRequest
 
 BATCH = 1024
@@ -78,7 +78,7 @@ class JsonBatch:
         return [row.get(name) if row else None for row in self.rows]
 
 
-def read_parquet(part: Part, batch: int = BATCH) -> Iterator[ParquetBatch]:
+def read_parquet(part: Shard, batch: int = BATCH) -> Iterator[ParquetBatch]:
     """Yield a part's rows; what lies before it in its row group is decoded and dropped."""
     with pq.ParquetFile(part.source) as file:
         at = 0
@@ -90,7 +90,7 @@ def read_parquet(part: Part, batch: int = BATCH) -> Iterator[ParquetBatch]:
 
 
 def _read_group(
-    file: pq.ParquetFile, group: int, first: int, part: Part, batch: int
+    file: pq.ParquetFile, group: int, first: int, part: Shard, batch: int
 ) -> Iterator[ParquetBatch]:
     at = first
     for rows in file.iter_batches(batch_size=batch, row_groups=[group]):
@@ -102,12 +102,12 @@ def _read_group(
             return
 
 
-def read_jsonl(part: Part, batch: int = BATCH) -> Iterator[JsonBatch]:
+def read_jsonl(part: Shard, batch: int = BATCH) -> Iterator[JsonBatch]:
     """Yield the lines that begin within a part, blank ones left out."""
     rows: list[Row | None] = []
     positions: list[int] = []
     size = 0
-    for position, line in _lines(part):
+    for position, line in _shard_lines(part):
         rows.append(_row(line))
         positions.append(position)
         size += len(line)
@@ -118,7 +118,7 @@ def read_jsonl(part: Part, batch: int = BATCH) -> Iterator[JsonBatch]:
         yield JsonBatch(rows, positions)
 
 
-def _lines(part: Part) -> Iterator[tuple[int, bytes]]:
+def _shard_lines(part: Shard) -> Iterator[tuple[int, bytes]]:
     with Path(part.source).open("rb") as file:
         if part.start:
             file.seek(part.start - 1)

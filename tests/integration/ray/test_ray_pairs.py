@@ -19,7 +19,7 @@ import pytest
 
 from rerankd.distributed import tables
 from rerankd.distributed.scoring import PairScores
-from rerankd.distributed.shards import Part, parts_of, source_of
+from rerankd.distributed.shards import Shard, describe_file, shards_of
 from rerankd.domain import RankRequest
 from rerankd.errors import InvalidRequest
 from rerankd.service import build
@@ -87,11 +87,11 @@ def read_back(output: Path) -> list[dict[str, Any]]:
 def test_parquet_parts_give_every_row_once(tmp_path: Path, step: int) -> None:
     """However a file is cut, each row comes once, with its number and its values."""
     pairs = rows(200)
-    source = source_of(write_parquet(tmp_path / "a.parquet", pairs), 200, step)
+    source = describe_file(write_parquet(tmp_path / "a.parquet", pairs), 200, step)
 
     found = [
         (position, document)
-        for part in parts_of([source])
+        for part in shards_of([source])
         for batch in tables.read_parquet(part, batch=13)
         for position, document in zip(batch.positions, batch.column("document"), strict=True)
     ]
@@ -107,7 +107,7 @@ def test_jsonl_parts_give_every_line_once(tmp_path: Path, step: int) -> None:
     content = path.read_bytes().replace(b"\n", b"\n\n", 3).rstrip()
     path.write_bytes(content)
     parts = [
-        Part(n, str(path), "jsonl", start, min(start + step, len(content)))
+        Shard(n, str(path), "jsonl", start, min(start + step, len(content)))
         for n, start in enumerate(range(0, len(content), step))
     ]
 
@@ -124,7 +124,7 @@ def test_a_line_that_is_no_object_has_no_texts(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"query":"a"}\n[1]\n{"query":\n"text"\n')
 
-    (batch,) = tables.read_jsonl(Part(0, str(path), "jsonl", 0, path.stat().st_size))
+    (batch,) = tables.read_jsonl(Shard(0, str(path), "jsonl", 0, path.stat().st_size))
 
     assert list(batch.column("query")) == ["a", None, None, None]
 
@@ -134,7 +134,7 @@ def test_a_file_is_not_read_into_memory(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     line = json.dumps({"query": "q", "document": "word " * 1200, "id": 1}).encode() + b"\n"
     path.write_bytes(line * 10_000)
-    part = Part(0, str(path), "jsonl", 0, path.stat().st_size)
+    part = Shard(0, str(path), "jsonl", 0, path.stat().st_size)
     writer = tables.JsonWriter(tmp_path / "out.jsonl", str(path), ())
     written = 0
 
@@ -156,7 +156,7 @@ def test_a_file_is_not_read_into_memory(tmp_path: Path) -> None:
 def test_a_part_appears_when_it_is_whole(tmp_path: Path) -> None:
     """Until a writer is closed its file isn't there; failed rows are counted."""
     path = write_parquet(tmp_path / "a.parquet", rows(3))
-    (batch,) = tables.read_parquet(Part(0, str(path), "parquet", 0, 3))
+    (batch,) = tables.read_parquet(Shard(0, str(path), "parquet", 0, 3))
     file = tmp_path / "part.parquet"
     writer = tables.ParquetWriter(file, str(path), ("query", "document"))
 

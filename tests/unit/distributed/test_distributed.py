@@ -18,14 +18,13 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from rerankd.cli import main
-from rerankd.distributed import require
-from rerankd.distributed import shards as parts
+from rerankd.distributed import require, shards
 from rerankd.distributed.autoscaling import TOKENS, TokenPolicy
 from rerankd.distributed.calls import ForwardedRequest, Part, answer
 from rerankd.distributed.ingress import ATTEMPTS, Ingress
 from rerankd.distributed.ray_errors import first_line, reason_in
 from rerankd.distributed.scoring import PairScores, score_pairs
-from rerankd.distributed.shards import Manifest, Source
+from rerankd.distributed.shards import PairFile, RunManifest
 from rerankd.domain import RankRequest
 from rerankd.errors import InvalidRequest, ModelFailed, SettingsError, StateError
 from rerankd.http.application import create_app
@@ -380,9 +379,9 @@ def test_nothing_reported_changes_nothing(metrics: dict[str, dict[str, float]] |
 )
 def test_parts_cover_every_row_once(ends: list[int], step: int) -> None:
     """Each row of each file lies in exactly one part; numbers and names are all different."""
-    sources = [Source(f"{n}.parquet", "parquet", 1, 1, end, step) for n, end in enumerate(ends)]
+    sources = [PairFile(f"{n}.parquet", "parquet", 1, 1, end, step) for n, end in enumerate(ends)]
 
-    found = list(parts.parts_of(sources))
+    found = list(shards.shards_of(sources))
 
     rows = [(one.source, row) for one in found for row in range(one.start, one.end)]
     assert sorted(rows) == sorted((one.path, row) for one in sources for row in range(one.end))
@@ -395,20 +394,20 @@ def test_files_of_a_folder_come_by_name(tmp_path: Path) -> None:
     for name in ("b.jsonl", "a.parquet", "c.ndjson", "note.txt"):
         (tmp_path / name).write_bytes(b"x")
 
-    names = [path.name for path in parts.files_of([tmp_path])]
+    names = [path.name for path in shards.pair_files([tmp_path])]
 
     assert names == ["a.parquet", "b.jsonl", "c.ndjson"]
-    assert parts.files_of([tmp_path / "b.jsonl"]) == [(tmp_path / "b.jsonl").resolve()]
+    assert shards.pair_files([tmp_path / "b.jsonl"]) == [(tmp_path / "b.jsonl").resolve()]
 
 
 def test_what_can_t_be_pairs_is_refused(tmp_path: Path) -> None:
     """A missing path, an empty folder and a foreign format are named."""
     with pytest.raises(InvalidRequest, match="no such file"):
-        parts.files_of([tmp_path / "nowhere"])
+        shards.pair_files([tmp_path / "nowhere"])
     with pytest.raises(InvalidRequest, match="no files with pairs"):
-        parts.files_of([tmp_path])
+        shards.pair_files([tmp_path])
     with pytest.raises(InvalidRequest, match=r"\.parquet, \.jsonl"):
-        parts.form_of(Path("pairs.csv"))
+        shards.form_of(Path("pairs.csv"))
 
 
 def test_jsonl_is_cut_by_its_lines_length(tmp_path: Path) -> None:
@@ -418,28 +417,51 @@ def test_jsonl_is_cut_by_its_lines_length(tmp_path: Path) -> None:
     unbroken = tmp_path / "line.jsonl"
     unbroken.write_bytes(b"x" * 10)
 
-    assert parts.source_of(file, None, 10).step == 1000
-    assert parts.source_of(file, None, 10).end == 200
-    assert parts.source_of(unbroken, None, 2).step == 2 * parts.LINE_BYTES
+    assert shards.describe_file(file, None, 10).step == 1000
+    assert shards.describe_file(file, None, 10).end == 200
+    assert shards.describe_file(unbroken, None, 2).step == 2 * shards.LINE_BYTES
 
 
-SOURCE = Source("a.jsonl", "jsonl", 1, 1, 1, 1)
-MANIFEST = Manifest((SOURCE,), {"model": "a"})
+SOURCE = PairFile("a.jsonl", "jsonl", 1, 1, 1, 1)
+MANIFEST = RunManifest((SOURCE,), {"model": "a"})
 
 
 def test_a_run_goes_on_only_where_it_is_the_same(tmp_path: Path) -> None:
     """The same manifest again is fine; other files or options are told, as is a foreign folder."""
     output = tmp_path / "scores"
-    parts.begin(output, MANIFEST)
-    parts.begin(output, MANIFEST)
+    shards.begin_run(output, MANIFEST)
+    shards.begin_run(output, MANIFEST)
 
     with pytest.raises(StateError, match="model was 'a' and is now 'b'"):
-        parts.begin(output, Manifest((SOURCE,), {"model": "b"}))
+        shards.begin_run(output, RunManifest((SOURCE,), {"model": "b"}))
     with pytest.raises(StateError, match="the input files changed"):
-        parts.begin(output, Manifest((), {"model": "a"}))
-    (output / parts.MANIFEST).write_bytes(b"{")
+        shards.begin_run(output, RunManifest((), {"model": "a"}))
+    (output / shards.MANIFEST).write_bytes(b"{")
     with pytest.raises(StateError, match="cannot read"):
-        parts.begin(output, MANIFEST)
+        shards.begin_run(output, MANIFEST)
+
+
+def test_a_run_is_another_with_any_setting_that_scores_depend_on(tmp_path: Path) -> None:
+    """What keeps scores apart in the cache keeps runs apart."""
+    kept = RunManifest((SOURCE,), shards.score_options(Settings(kv_type="f16", flash_attn="on")))
+    shards.begin_run(tmp_path / "scores", kept)
+
+    for change in ({"kv_type": "q8_0"}, {"flash_attn": "off"}, {"accept_degraded": True}):
+        other = RunManifest((SOURCE,), shards.score_options(Settings(**change)))  # type: ignore[arg-type]
+        with pytest.raises(StateError, match=f"{next(iter(change))} was"):
+            shards.begin_run(tmp_path / "scores", other)
+
+
+def test_a_run_of_a_version_that_recorded_less_goes_on_with_the_defaults(tmp_path: Path) -> None:
+    """An option that the kept manifest lacks had its default; another value is another run."""
+    output = tmp_path / "scores"
+    shards.begin_run(output, MANIFEST)
+    more = RunManifest((SOURCE,), {"model": "a", "kv_type": "f16"})
+    other = RunManifest((SOURCE,), {"model": "a", "kv_type": "q8_0"})
+
+    shards.begin_run(output, more, {"kv_type": "f16"})
+    with pytest.raises(StateError, match="kv_type was 'f16' and is now 'q8_0'"):
+        shards.begin_run(output, other, {"kv_type": "f16"})
 
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
@@ -447,19 +469,19 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_bytes(b"x")
 
     with pytest.raises(StateError, match="not empty"):
-        parts.begin(tmp_path, MANIFEST)
+        shards.begin_run(tmp_path, MANIFEST)
 
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 def test_what_is_half_written_is_still_missing(tmp_path: Path) -> None:
     """Only a part whose own file is there counts as done."""
-    source = Source("a.jsonl", "jsonl", 30, 1, 30, 10)
-    first, second, third = parts.parts_of([source])
+    source = PairFile("a.jsonl", "jsonl", 30, 1, 30, 10)
+    first, second, third = shards.shards_of([source])
     (tmp_path / second.name).write_bytes(b"")
     (tmp_path / f".{third.name}.1-ab.half").write_bytes(b"")
 
-    assert parts.missing(tmp_path, parts.parts_of([source])) == [first, third]
+    assert shards.missing_shards(tmp_path, shards.shards_of([source])) == [first, third]
 
 
 # Scores of pairs
