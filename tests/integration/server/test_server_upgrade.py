@@ -15,8 +15,8 @@ from click.testing import CliRunner
 
 from rerankd.cli import main
 from rerankd.deployments.applied_tuning import TUNING_FILE, tuning_key
-from rerankd.ranking.score_cache import STATE_FILE as SCORES
-from rerankd.ranking.score_cache import STATE_SCHEMA as SCORES_SCHEMA
+from rerankd.ranking.score_cache import FILE as SCORES
+from rerankd.ranking.score_cache import SCHEMA as SCORES_SCHEMA
 from rerankd.sources import gguf as gguf_file
 from rerankd.sources.hub.files import find_installed
 from rerankd.sources.hub.reference import RemoteFile
