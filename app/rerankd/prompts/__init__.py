@@ -9,7 +9,8 @@ from rerankd.prompts.layouts import (
     layout_for,
     split_template,
 )
-from rerankd.prompts.prompt_builder import PromptBuilder, TokenizedRequest
+from rerankd.prompts.prompt_builder import PromptBuilder
+from rerankd.prompts.rows import TokenizedRequest
 
 __all__ = [
     "Layout",

@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-from msgspec import Struct, structs
+from msgspec import structs
 
-from rerankd.domain import NO_TOKENS, Prompt, TokenIds, Truncation
-from rerankd.errors import InvalidRequest, PairTooLong, TooManyTokens
+from rerankd.domain import TokenIds, Truncation
+from rerankd.errors import InvalidRequest, PairTooLong
 from rerankd.prompts import chunking
-from rerankd.prompts.chunking import TextPart, Tokenize
+from rerankd.prompts.chunking import TextPart
 from rerankd.prompts.layouts import Layout
+from rerankd.prompts.rows import DocumentFitter, PairRows, TokenizedRequest, check_tokens
 
 QUERY_SHARE = 0.75
 """The most of a pair's tokens that a query may take; the rest stays the document's."""
-OVERLAP_SHARE = 0.1
-"""The part of a chunk that may repeat the one before it, unless a request says otherwise."""
 LEAST = {
     "max_tokens_per_doc": 1,
     "max_tokens_per_query": 1,
@@ -26,25 +24,6 @@ LEAST = {
     "max_chunks_per_doc": 1,
 }
 """The least that each number of a Truncation may be."""
-
-
-class TokenizedRequest(Struct, frozen=True, eq=False):
-    """A request in ids, and what had to be cut to make it fit."""
-
-    prompt: Prompt
-    documents: tuple[int, ...]
-    """For each row of the prompt, the document it is of; a document's rows are in its order."""
-    truncated: tuple[int, ...]
-    """Documents that were cut, ascending."""
-    query_truncated: bool
-    query_tokens: int
-    """Tokens of the query itself, as much of it as was kept."""
-    spans: tuple[tuple[int, int], ...] = ()
-    """For each row, the characters of its document that it holds; empty unless asked for."""
-
-    def row_tokens(self, row: int) -> int:
-        """Return the tokens of one row's pair, the shared prefix included."""
-        return len(self.prompt.prefix) + len(self.prompt.rows[row])
 
 
 class PromptBuilder:
@@ -105,10 +84,10 @@ class PromptBuilder:
         texts = self._tokenize(documents, truncation, token_limit)
         longest = min(max(map(len, texts), default=0), _most_whole(truncation))
         kept_query, prefix, query_cut = self._fit_query(query, instruction, longest, truncation)
-        rows = _Rows(self._layout, prefix, token_limit)
+        rows = PairRows(self._layout, prefix, token_limit)
         most = self._room - len(prefix)
         whole = min(most, _most_whole(truncation))
-        fitter = _Fitter(truncation, most, self._trial.document, rows)
+        fitter = DocumentFitter(truncation, most, self._trial.document, rows)
         for index, (text, ids) in enumerate(zip(documents, texts, strict=True)):
             if len(ids) <= whole:
                 rows.add(index, TextPart(0, len(text), ids))
@@ -142,7 +121,7 @@ class PromptBuilder:
             ids = self._layout.document(text)
             texts.append(ids)
             total += int(min(len(ids), most))
-            _check(total, token_limit)
+            check_tokens(total, token_limit)
         return texts
 
     def _fit_query(
@@ -188,103 +167,6 @@ class PromptBuilder:
         )
 
 
-class _Rows:
-    """The rows of a request as they are made, counted."""
-
-    def __init__(self, layout: Layout, prefix: TokenIds, token_limit: int | None) -> None:
-        self._prefix, self._own = NO_TOKENS, prefix
-        if layout.shares_prefix:
-            self._prefix, self._own = prefix, layout.document_prefix
-        self._suffix = layout.suffix
-        self._token_limit = token_limit
-        self._tokens = len(self._prefix)
-        self._rows: list[TokenIds] = []
-        self._documents: list[int] = []
-        self._spans: list[tuple[int, int]] = []
-        self._truncated: list[int] = []
-
-    def check(self, rows: int, tokens: int) -> None:
-        """Raise TooManyTokens if so many more rows, of so many tokens of texts, are too many."""
-        around = len(self._own) + len(self._suffix)
-        _check(self._tokens + rows * around + tokens, self._token_limit)
-
-    def add(self, document: int, part: TextPart) -> None:
-        """Add a row."""
-        row = np.concatenate((self._own, part.ids, self._suffix))
-        self._tokens += len(row)
-        _check(self._tokens, self._token_limit)
-        self._rows.append(row)
-        self._documents.append(document)
-        self._spans.append((part.start, part.end))
-
-    def add_all(self, document: int, parts: Sequence[TextPart], *, complete: bool) -> None:
-        """Add the rows of a document that was cut or split."""
-        for part in parts:
-            self.add(document, part)
-        if not complete:
-            self._truncated.append(document)
-
-    def built(self, query_tokens: int, *, query_cut: bool, spans: bool) -> TokenizedRequest:
-        """Return the request."""
-        return TokenizedRequest(
-            prompt=Prompt(self._prefix, tuple(self._rows)),
-            documents=tuple(self._documents),
-            truncated=tuple(self._truncated),
-            query_truncated=query_cut,
-            query_tokens=query_tokens,
-            spans=tuple(self._spans) if spans else (),
-        )
-
-
-class _Fitter:
-    """Makes documents of one request fit that don't as they are."""
-
-    def __init__(self, truncation: Truncation, most: int, tokenize: Tokenize, rows: _Rows) -> None:
-        """`most` is the most tokens of a document in one row."""
-        self._truncation = truncation
-        self._most = most
-        self._chunk = min(most, truncation.chunk_tokens or most)
-        self._tokenize = tokenize
-        self._rows = rows
-
-    def parts(self, text: str, ids: TokenIds) -> Sequence[TextPart]:
-        """Return what is read of a document, at least one part."""
-        truncation = self._truncation
-        allowed: float = truncation.max_tokens_per_doc or math.inf
-        if truncation.overflow != "chunk":
-            allowed = min(allowed, self._most)
-        elif truncation.max_chunks_per_doc:
-            # What lies beyond the chunks that count needs no splitting.
-            allowed = min(allowed, self._chunk * (truncation.max_chunks_per_doc + 1))
-        kept = TextPart(0, len(text), ids)
-        if len(ids) > allowed:
-            kept = chunking.cut(
-                text, len(ids), int(allowed), truncation.truncation_side, self._tokenize
-            )
-        if truncation.overflow != "chunk" or len(kept.ids) <= self._chunk:
-            return (kept,)
-        return self._chunks(text, kept)
-
-    def _chunks(self, text: str, kept: TextPart) -> Sequence[TextPart]:
-        truncation = self._truncation
-        least = min(
-            truncation.max_chunks_per_doc or math.inf, math.ceil(len(kept.ids) / self._chunk)
-        )
-        self._rows.check(int(least), int(min(len(kept.ids), least * self._chunk)))
-        overlap = truncation.overlap_tokens
-        if overlap is None:
-            overlap = int(self._chunk * OVERLAP_SHARE)
-        inner = text[kept.start : kept.end]
-        parts = [
-            TextPart(kept.start + part.start, kept.start + part.end, part.ids)
-            for part in chunking.split(inner, len(kept.ids), self._chunk, overlap, self._tokenize)
-        ]
-        if not parts:  # nothing but blanks
-            return (TextPart(kept.start, kept.start, self._tokenize("")),)
-        most = truncation.max_chunks_per_doc or len(parts)
-        return parts[:most] if truncation.truncation_side == "right" else parts[-most:]
-
-
 def _most_whole(truncation: Truncation) -> float:
     """Return the most tokens of a document that `truncation` leaves as they are."""
     chunk = truncation.chunk_tokens if truncation.overflow == "chunk" else None
@@ -305,11 +187,3 @@ def _require_sensible(truncation: Truncation) -> None:
         value = getattr(truncation, name)
         if value is not None and value < least:
             raise InvalidRequest(f"{name} must be at least {least}", param=name)
-
-
-def _check(tokens: int, token_limit: int | None) -> None:
-    if token_limit is not None and tokens > token_limit:
-        raise TooManyTokens(
-            f"the request has more than {token_limit} tokens (max_request_tokens)",
-            param="documents",
-        )
