@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rerankd.domain import Backend, Prompt
 from rerankd.engine.backends.embedding import VectorStore
 from rerankd.engine.llama import binding, ggml
+from rerankd.engine.llama.context import ContextOptions, LlamaContext
 from rerankd.engine.planning.devices import Offload, decide
 from rerankd.engine.planning.memory import memory_of
 from rerankd.engine.planning.sizing import Sizes, plan_sizes
@@ -75,7 +76,7 @@ def open_engine(header: Header, verdict: Verdict, settings: Settings) -> Engine:
     try:
         reader = reader_for(header, verdict, model, settings.vector_cache_bytes)
         for _ in range(sizes.workers):
-            context = binding.LlamaContext(model, _context_options(reader, settings, sizes))
+            context = LlamaContext(model, _context_options(reader, settings, sizes))
             backends.append(reader.backend(context, sizes))
         if reader.calibrate:
             reader.calibrate(backends[0])
@@ -123,10 +124,8 @@ def _load_options(verdict: Verdict, settings: Settings, offload: Offload) -> bin
     )
 
 
-def _context_options(
-    reader: ScoreReader, settings: Settings, sizes: Sizes
-) -> binding.ContextOptions:
-    return binding.ContextOptions(
+def _context_options(reader: ScoreReader, settings: Settings, sizes: Sizes) -> ContextOptions:
+    return ContextOptions(
         cells=sizes.limits.cells,
         batch=sizes.batch,
         sequences=sizes.sequences,

@@ -14,7 +14,8 @@ from rerankd.engine.backends.causal import CausalBackend
 from rerankd.engine.backends.embedding import EmbeddingBackend, VectorStore
 from rerankd.engine.backends.encoder import EncoderBackend
 from rerankd.engine.backends.vectors import MEAN, RELATED, Cosine, LateInteraction
-from rerankd.engine.llama.binding import LlamaContext, LlamaModel
+from rerankd.engine.llama.binding import LlamaModel
+from rerankd.engine.llama.context import LlamaContext
 from rerankd.engine.planning.sizing import Sizes
 from rerankd.engine.tensor_rows import repeats_output
 from rerankd.engine.token_types import TokenTypeEmbedder

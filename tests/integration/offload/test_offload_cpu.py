@@ -86,7 +86,7 @@ def reported(caplog: pytest.LogCaptureFixture, devices: Sequence[str]) -> list[f
 
 @pytest.fixture(autouse=True)
 def _llama_cpp_s_log(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, logger="rerankd.engine.llama.binding")
+    caplog.set_level(logging.DEBUG, logger="rerankd.engine.llama.llama_log")
 
 
 def test_there_is_a_gpu() -> None:

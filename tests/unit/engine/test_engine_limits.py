@@ -15,6 +15,7 @@ from rerankd.domain import NO_TOKENS, Backend, Prompt, TokenIds
 from rerankd.engine import open_engine
 from rerankd.engine.llama import binding as llama
 from rerankd.engine.llama import ggml
+from rerankd.engine.llama.context import ContextOptions, LlamaContext
 from rerankd.engine.planning.devices import Survey
 from rerankd.engine.planning.sizing import plan_sizes
 from rerankd.errors import EngineFailure, ModelFileError, SettingsError
@@ -44,7 +45,7 @@ def _reached(*_arguments: Any) -> int:
 @pytest.fixture
 def sealed(monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on a decode that reaches llama.cpp fails the test."""
-    monkeypatch.setattr("rerankd.engine.llama.binding.lib.llama_decode", _reached)
+    monkeypatch.setattr("rerankd.engine.llama.context.lib.llama_decode", _reached)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,7 @@ def test_positions_end_with_the_trained_context(
     assert plan_sizes(header_of_16, BERT, Settings(), cores=1).batch == 32
     with opened(header_of_16.path) as engine:
         assert len(engine.backends[0].run([pairs(row(16), row(16))])[0]) == 2
-        monkeypatch.setattr("rerankd.engine.llama.binding.lib.llama_decode", _reached)
+        monkeypatch.setattr("rerankd.engine.llama.context.lib.llama_decode", _reached)
         with pytest.raises(EngineFailure, match="position"):
             engine.backends[0].run([pairs(row(17))])
 
@@ -136,8 +137,8 @@ def test_a_causal_pair_ends_with_the_trained_context(tmp_path: Path) -> None:
 def test_a_context_refuses_a_sequence_it_does_not_have(tiny_bert: Path) -> None:
     """Sequence ids beyond the context's number never reach llama.cpp."""
     model = llama.LlamaModel(tiny_bert, llama.LoadOptions())
-    options = llama.ContextOptions(cells=64, batch=64, sequences=2, threads=1, pooling="rank")
-    context = llama.LlamaContext(model, options)
+    options = ContextOptions(cells=64, batch=64, sequences=2, threads=1, pooling="rank")
+    context = LlamaContext(model, options)
     marks: NDArray[np.int8] = np.ones(3, dtype=np.int8)
     with pytest.raises(EngineFailure, match="sequences"):
         context.decode(row(3), np.arange(3, dtype=np.int32), row(3, 2), marks)
@@ -152,7 +153,7 @@ def test_a_closed_model_makes_no_context(tiny_bert: Path) -> None:
     model.close()
     model.close()
     with pytest.raises(EngineFailure, match="closed"):
-        llama.LlamaContext(model, llama.ContextOptions(cells=64, batch=64, sequences=1, threads=1))
+        LlamaContext(model, ContextOptions(cells=64, batch=64, sequences=1, threads=1))
 
 
 def test_an_output_buffer_is_given_back_once(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rerankd.domain import NO_TOKENS, Backend, Prompt, TokenIds
 from rerankd.engine import tensor_rows
 from rerankd.engine.llama import binding as llama
+from rerankd.engine.llama.context import ContextOptions, LlamaContext
 from rerankd.engine.tensor_rows import TensorRows, repeats_output
 from rerankd.engine.token_types import TokenTypeEmbedder
 from rerankd.errors import EngineFailure, ModelFileError
@@ -172,7 +173,7 @@ def test_a_row_that_is_no_pair_is_refused(
     """What can't be embedded raises EngineFailure before llama.cpp is called, and work goes on."""
     step = [Prompt(NO_TOKENS, tuple(rows))]
     with monkeypatch.context() as patch:
-        patch.setattr("rerankd.engine.llama.binding.lib.llama_decode", _reached)
+        patch.setattr("rerankd.engine.llama.context.lib.llama_decode", _reached)
         with pytest.raises(EngineFailure, match=reason):
             backend.run(step)
     assert len(backend.run([Prompt(NO_TOKENS, (pair(3, 5),))])[0]) == 1
@@ -189,7 +190,7 @@ def test_an_overrun_is_refused_before_it_is_embedded(
     """Tokens beyond the batch cost no embeddings, and never reach llama.cpp."""
     assert sum(map(len, rows)) > BERT_CONTEXT
     monkeypatch.setattr(tensor_rows, "dequantize", _reached)
-    monkeypatch.setattr("rerankd.engine.llama.binding.lib.llama_decode", _reached)
+    monkeypatch.setattr("rerankd.engine.llama.context.lib.llama_decode", _reached)
     with pytest.raises(EngineFailure, match="for a batch of"):
         backend.run([Prompt(NO_TOKENS, tuple(rows))])
 
@@ -204,18 +205,18 @@ def test_a_vocabulary_without_separator_is_refused(
 
 
 @pytest.fixture
-def context(two_token_types: Path) -> Iterator[llama.LlamaContext]:
+def context(two_token_types: Path) -> Iterator[LlamaContext]:
     """A context with rank pooling of 16 tokens and 2 sequences."""
     model = llama.LlamaModel(two_token_types, llama.LoadOptions())
-    options = llama.ContextOptions(cells=16, batch=16, sequences=2, threads=1, pooling="rank")
-    found = llama.LlamaContext(model, options)
+    options = ContextOptions(cells=16, batch=16, sequences=2, threads=1, pooling="rank")
+    found = LlamaContext(model, options)
     yield found
     found.close()
     model.close()
 
 
 def decode(
-    context: llama.LlamaContext, row: TokenIds, inputs: NDArray[np.float32] | None = None
+    context: LlamaContext, row: TokenIds, inputs: NDArray[np.float32] | None = None
 ) -> float:
     zeros = np.zeros(len(row), dtype=np.int32)
     marks: NDArray[np.int8] = np.ones(len(row), dtype=np.int8)
@@ -223,9 +224,7 @@ def decode(
     return context.rank(0)[0]
 
 
-def test_ids_and_their_embeddings_score_alike(
-    context: llama.LlamaContext, two_token_types: Path
-) -> None:
+def test_ids_and_their_embeddings_score_alike(context: LlamaContext, two_token_types: Path) -> None:
     """A context takes ids and embeddings in turn; a token's own embedding is as good as its id."""
     row = pair(3, 5)
     embeddings = TensorRows(gguf_file.read(two_token_types), "token_embd.weight").read(row)
@@ -238,10 +237,10 @@ def test_ids_and_their_embeddings_score_alike(
 
 @pytest.mark.parametrize("shape", [(10, 31), (10, 33), (9, 32), (11, 32), (32, 10), (320,)])
 def test_embeddings_of_another_shape_are_refused(
-    context: llama.LlamaContext, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
+    context: LlamaContext, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
 ) -> None:
     """Other than one embedding of the model's width a token never reaches llama.cpp."""
-    monkeypatch.setattr("rerankd.engine.llama.binding.lib.llama_decode", _reached)
+    monkeypatch.setattr("rerankd.engine.llama.context.lib.llama_decode", _reached)
     with pytest.raises(EngineFailure, match="input embeddings"):
         decode(context, pair(2, 5), np.zeros(shape, dtype=np.float32))
 

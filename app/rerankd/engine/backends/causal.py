@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Struct
 
 from rerankd.domain import NO_TOKENS, Prompt, StepLimits, TokenIds
-from rerankd.engine.llama.binding import LlamaContext
+from rerankd.engine.llama.context import LlamaContext
 from rerankd.errors import EngineFailure
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from rerankd.domain import Prompt, StepLimits, TokenIds
 from rerankd.engine.backends.vectors import Similarity
-from rerankd.engine.llama.binding import LlamaContext
+from rerankd.engine.llama.context import LlamaContext
 from rerankd.engine.llama.output_pages import OutputPages
 from rerankd.errors import EngineFailure
 from rerankd.lru import LRUCache, digest_of

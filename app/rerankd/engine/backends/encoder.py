@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rerankd.domain import Prompt, StepLimits
-from rerankd.engine.llama.binding import LlamaContext
+from rerankd.engine.llama.context import LlamaContext
 from rerankd.engine.llama.output_pages import OutputPages
 from rerankd.engine.token_types import TokenTypeEmbedder
 from rerankd.errors import EngineFailure

@@ -1,8 +1,6 @@
-"""Models and contexts of llama.cpp, over llama_cpp, which only this package imports.
+"""llama.cpp started, and models loaded with it.
 
-Thin and strict: every length is checked here before a call, because llama.cpp aborts the
-whole process on some overruns. A Context belongs to one thread at a time; a Model's tokenizer
-may be used from many.
+Only this package imports llama_cpp. A model's tokenizer may be used from many threads at once.
 """
 
 from __future__ import annotations
@@ -16,18 +14,13 @@ from typing import Any
 import llama_cpp.llama_cpp as lib
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from rerankd.domain import TokenIds
 from rerankd.engine.llama import ggml, llama_log
 from rerankd.errors import EngineFailure, ModelFileError, SettingsError
 
 SPLIT_MODES = {"none": 0, "layer": 1, "row": 2}
-FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
-KV_TYPES = {"f32": 0, "f16": 1, "q8_0": 8, "bf16": 30}
-POOLING = {"none": 0, "rank": 4}
 LOAD_MODES = {(False, False): 0, (True, False): 1, (False, True): 2, (True, True): 3}
-
 
 _started = threading.Lock()
 _callback: Any = None
@@ -44,22 +37,6 @@ class LoadOptions(Struct, frozen=True, kw_only=True):
     mlock: bool = False
     overrides: tuple[tuple[str, int], ...] = ()
     """Integers that stand in for, or take the place of, those of the file's metadata."""
-
-
-class ContextOptions(Struct, frozen=True, kw_only=True):
-    """A context's sizes, all in tokens but `sequences` and `threads`."""
-
-    cells: int
-    batch: int
-    sequences: int
-    threads: int
-    pooling: str = "none"
-    flash_attn: str = "on"
-    kv_type: str = "f16"
-    outputs: int = 0
-    """Most tokens that give output in one decode, 0 for all."""
-    hidden_states: bool = False
-    """Whether tokens give their hidden states instead of the vocabulary's logits."""
 
 
 def supports_gpu() -> bool:
@@ -182,166 +159,3 @@ def _model_params(options: LoadOptions, tensor_split: Any, overrides: Any) -> An
         params.tensor_split = tensor_split
     params.kv_overrides = overrides
     return params
-
-
-class LlamaContext:
-    """One llama context and the batch buffers it is fed from."""
-
-    def __init__(self, model: LlamaModel, options: ContextOptions) -> None:
-        """Make a context. Raises EngineFailure where llama.cpp can't."""
-        self._model = model
-        self._options = options
-        self._handle = lib.llama_init_from_model(model.handle, _context_params(options))
-        if not self._handle:
-            raise EngineFailure(f"llama.cpp can't make a context: {llama_log.last_words()}")
-        self._memory = lib.llama_get_memory(self._handle)
-        self._batch = _Batch(options.batch)
-        self.batch = options.batch
-
-    def decode(
-        self,
-        tokens: TokenIds,
-        positions: TokenIds,
-        sequences: TokenIds,
-        outputs: NDArray[np.int8],
-        inputs: NDArray[np.float32] | None = None,
-    ) -> None:
-        """Decode one batch; all arrays have one entry a token.
-
-        `inputs`, where given, are fed in place of the tokens' own embeddings.
-        Raises EngineFailure before the call when a length or value is out of bounds, and
-        after it when llama.cpp reports a failure.
-        """
-        self._check(tokens, positions, sequences)
-        if inputs is not None and inputs.shape != (len(tokens), self._model.width):
-            raise EngineFailure("input embeddings of another number or width than the tokens'")
-        batch = self._batch.fill(inputs, tokens, positions, sequences, outputs)
-        status = lib.llama_decode(self._handle, batch)
-        if status != 0:
-            raise EngineFailure(f"llama.cpp failed to decode (status {status})")
-
-    def _check(self, tokens: TokenIds, positions: TokenIds, sequences: TokenIds) -> None:
-        if not 0 < len(tokens) <= self._options.batch:
-            raise EngineFailure(f"{len(tokens)} tokens for a batch of {self._options.batch}")
-        if tokens.min() < 0 or tokens.max() >= self._model.vocabulary_size:
-            raise EngineFailure("a token id outside the vocabulary")
-        if positions.max() >= self._model.has_positions_up_to:
-            raise EngineFailure("a position beyond the model's context")
-        if sequences.max() >= self._options.sequences:
-            raise EngineFailure("more sequences than the context has")
-
-    def rank(self, sequence: int) -> list[float]:
-        """Return the head's outputs of a sequence of the last decode, one a label."""
-        found = lib.llama_get_embeddings_seq(self._handle, sequence)
-        if not found:
-            raise EngineFailure("llama.cpp gave no score for a sequence")
-        return [float(found[label]) for label in range(self._model.labels)]
-
-    def hidden_states(self, tokens: int) -> NDArray[np.float32]:
-        """Return the last hidden states of a decode of `tokens` that all gave output.
-
-        A copy, `[tokens, width]`, in the batch's order.
-        """
-        width = int(lib.llama_model_n_embd_out(self._model.handle))
-        first = lib.llama_get_embeddings_ith(self._handle, 0)
-        last = lib.llama_get_embeddings_ith(self._handle, tokens - 1)
-        if not first or not last:
-            raise EngineFailure("llama.cpp gave no hidden states")
-        apart = _address(last) - _address(first)
-        if apart != (tokens - 1) * width * 4:
-            raise EngineFailure("llama.cpp gave hidden states in another order than the tokens'")
-        return np.ctypeslib.as_array(first, (tokens, width)).copy()
-
-    def logits(self, row: int, tokens: Sequence[int]) -> list[float]:
-        """Return the vocabulary logits of some tokens at batch index `row` of the last decode."""
-        found = lib.llama_get_logits_ith(self._handle, row)
-        if not found:
-            raise EngineFailure("llama.cpp gave no logits for a token")
-        return [float(found[token]) for token in tokens]
-
-    def logits_buffer(self, tokens: int) -> tuple[int, int]:
-        """Return address and bytes of the logits of `tokens`; 0, 0 where they may be pinned."""
-        if supports_gpu():
-            return 0, 0
-        start = ctypes.cast(lib.llama_get_logits(self._handle), ctypes.c_void_p).value
-        size = max(tokens, self._options.sequences) * self._model.vocabulary_size * 4
-        return (start, size) if start else (0, 0)
-
-    def give_embeddings(self, wanted: bool) -> None:
-        """Switch pooled outputs on or off for the decodes that follow."""
-        lib.llama_set_embeddings(self._handle, wanted)
-
-    def share(self, source: int, target: int) -> None:
-        """Let sequence `target` see the whole KV of `source` without a copy."""
-        lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)
-
-    def forget(self, sequence: int, start: int = 0) -> None:
-        """Drop a sequence's KV from position `start` on."""
-        if not lib.llama_memory_seq_rm(self._memory, sequence, start, -1):
-            raise EngineFailure("llama.cpp could not drop a sequence")
-
-    def forget_all(self) -> None:
-        """Drop the KV of every sequence; an encoder has none."""
-        if self._memory:
-            lib.llama_memory_clear(self._memory, True)
-
-    def close(self) -> None:
-        if self._handle:
-            lib.llama_free(self._handle)
-            self._handle = None
-
-
-def _address(pointer: Any) -> int:
-    return ctypes.cast(pointer, ctypes.c_void_p).value or 0
-
-
-def _context_params(options: ContextOptions) -> Any:
-    params = lib.llama_context_default_params()
-    params.n_ctx = options.cells
-    params.n_batch = params.n_ubatch = options.batch
-    params.n_seq_max = options.sequences
-    params.n_outputs_max = options.outputs
-    params.n_threads = params.n_threads_batch = options.threads
-    params.pooling_type = POOLING[options.pooling]
-    params.embeddings = options.pooling != "none" or options.hidden_states
-    params.flash_attn_type = FLASH_ATTENTION[options.flash_attn]
-    params.type_k = params.type_v = KV_TYPES[options.kv_type]
-    params.kv_unified = True
-    params.no_perf = True
-    return params
-
-
-class _Batch:
-    """A llama_batch over NumPy buffers, filled by slices instead of one call a token."""
-
-    def __init__(self, size: int) -> None:
-        kinds: tuple[type[np.generic], ...] = (np.int32, np.int32, np.int32, np.int8)
-        self._columns = [np.zeros(size, dtype=kind) for kind in kinds]
-        self._tokens, positions, sequences, outputs = self._columns
-        self._counts = np.ones(size, dtype=np.int32)
-        stride = sequences.itemsize
-        base = sequences.ctypes.data
-        # llama_batch wants one pointer a token to that token's sequence ids: here one id each.
-        self._pointers = np.arange(base, base + stride * size, stride, dtype=np.uintp)
-        self._batch = lib.llama_batch()
-        self._batch.pos = self._as(positions, ctypes.c_int32)
-        self._batch.n_seq_id = self._as(self._counts, ctypes.c_int32)
-        self._batch.seq_id = self._as(self._pointers, ctypes.POINTER(ctypes.c_int32))
-        self._batch.logits = self._as(outputs, ctypes.c_int8)
-
-    @staticmethod
-    def _as(array: NDArray[Any], kind: Any) -> Any:
-        return array.ctypes.data_as(ctypes.POINTER(kind))
-
-    def fill(self, inputs: NDArray[np.float32] | None, *columns: NDArray[Any]) -> Any:
-        """Copy tokens, positions, sequences and output marks; embeddings stay where they are."""
-        # llama.cpp takes ids or embeddings; the other pointer has to be NULL.
-        self._batch.token = self._as(self._tokens, ctypes.c_int32) if inputs is None else None
-        self._batch.embd = None
-        if inputs is not None:
-            self._inputs = np.ascontiguousarray(inputs, dtype=np.float32)
-            self._batch.embd = self._as(self._inputs, ctypes.c_float)
-        self._batch.n_tokens = len(columns[0])
-        for buffer, column in zip(self._columns, columns, strict=True):
-            buffer[: len(column)] = column
-        return self._batch

@@ -6,7 +6,7 @@ import ctypes
 import mmap
 from typing import Any
 
-from rerankd.engine.llama.binding import LlamaContext
+from rerankd.engine.llama.context import LlamaContext
 
 
 def _find_madvise() -> Any:
