@@ -91,7 +91,7 @@ WALKS: dict[str, Columns] = {
     ),
     "setting": (
         ("app/settings.py:Settings", "app/settings.py:HELP"),
-        ("app/rerankd/settings.py:Settings", "app/rerankd/settings.py:HELP"),
+        ("app/rerankd/settings/schema.py:Settings",),
     ),
     "metric": (
         ("app/metrics.py:_Families", "app/metrics.py:Metrics"),

@@ -143,7 +143,7 @@ def _check_manifest(text: str, folder: Path) -> object:
 def _check_settings(text: str, folder: Path) -> object:
     """Take a file of settings as `--config` would."""
     (folder / "settings.toml").write_text(text)
-    return settings.load(config=folder / "settings.toml", environment={}).settings
+    return settings.load_settings(config=folder / "settings.toml", environment={}).settings
 
 
 def _check_judged(text: str, folder: Path) -> object:

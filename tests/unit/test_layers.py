@@ -108,7 +108,7 @@ def test_the_environment_is_read_in_settings(path: Path) -> None:
     """Nothing but `settings` touches the environment's variables."""
     names = {node.attr for node in ast.walk(TREES[path]) if isinstance(node, ast.Attribute)}
     names |= {node.id for node in ast.walk(TREES[path]) if isinstance(node, ast.Name)}
-    if name_of(path) != "settings.py":
+    if not name_of(path).startswith("settings/"):
         assert not names & {"environ", "environb", "getenv", "putenv"}, name_of(path)
 
 

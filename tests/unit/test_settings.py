@@ -9,7 +9,17 @@ import msgspec
 import pytest
 
 from rerankd.errors import SettingsError
-from rerankd.settings import HELP, SECRET, Effective, Setting, Settings, load, state_folder, table
+from rerankd.settings import (
+    MODEL_SETTINGS,
+    SECRET,
+    Effective,
+    Mark,
+    Settings,
+    load_settings,
+    names_marked,
+    state_folder,
+    table,
+)
 
 KEY = "sk-not-for-the-log"
 
@@ -24,7 +34,7 @@ def loaded(
     environment: dict[str, str] | None = None,
     **flags: Any,
 ) -> Effective:
-    return load(flags, config=config, environment=environment or {})
+    return load_settings(flags, config=config, environment=environment or {})
 
 
 def refusal(
@@ -86,7 +96,7 @@ def test_the_environment_names_the_file(config: Path) -> None:
 def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an environment given, the process's own is read."""
     monkeypatch.setenv("RERANKD_PORT", "1001")
-    found = load()
+    found = load_settings()
     expected = (1001, "RERANKD_PORT")
     assert expected == (found.settings.port, found.sources["port"])
 
@@ -218,12 +228,23 @@ def test_secrets_are_masked_when_settings_are_shown() -> None:
     assert KEY not in repr(found.settings)
 
 
-def test_every_setting_has_help_and_no_help_is_left_over() -> None:
-    """HELP explains the struct's fields, each in a line, and nothing else."""
-    names = list(Settings.__struct_fields__)
-    assert names == list(HELP)
-    assert names == [setting.name for setting in table()]
-    assert all(text and "\n" not in text for text in HELP.values())
+def test_every_setting_has_one_line_of_help() -> None:
+    """The table has the struct's fields in their order, each explained in one line."""
+    assert list(Settings.__struct_fields__) == [setting.name for setting in table()]
+    for setting in table():
+        assert len(setting.help.splitlines()) == 1, setting.name
+
+
+def test_lists_of_settings_are_read_from_marks() -> None:
+    """A mark in the annotation puts a setting on the list, beside other marks or alone."""
+    marked = {setting.name: setting.marks for setting in table()}
+    assert {"api_keys"} == SECRET
+    assert {"accept_degraded", "context", "kv_type", "mmap", "weights"} < MODEL_SETTINGS
+    assert not {"host", "model", "replica_gpus", "cache_bytes"} & MODEL_SETTINGS
+    assert marked["context"] == Mark.PER_MODEL | Mark.CHANGES_SCORES
+    assert marked["port"] == Mark(0)
+    both = names_marked(Mark.SECRET | Mark.CHOOSES_MODEL)
+    assert both == {"api_keys", "model", "model_id", "accept_license", "catalog_dir"}
 
 
 def test_help_names_every_choice() -> None:
@@ -244,12 +265,11 @@ def test_flags_and_variables_are_unique() -> None:
 def test_the_table_describes_a_setting() -> None:
     """A row has what a command line needs: type, choices, default, names."""
     rows = {setting.name: setting for setting in table()}
-    expected = Setting(
-        "split_mode", str, ("none", "layer", "row"), False, "layer", HELP["split_mode"]
-    )
-    assert expected == rows["split_mode"]
-    expected_names = ("--split-mode", "RERANKD_SPLIT_MODE")
-    assert expected_names == (expected.flag, expected.variable)
+    found = rows["split_mode"]
+    assert (found.kind, found.default) == (str, "layer")
+    assert found.choices == ("none", "layer", "row")
+    assert found.help == "how several GPUs share the model: none, layer or row"
+    assert (found.flag, found.variable) == ("--split-mode", "RERANKD_SPLIT_MODE")
     many = [name for name, row in rows.items() if row.many]
     assert many == ["tensor_split", "api_keys", "cors_origins"]
 
@@ -257,8 +277,7 @@ def test_the_table_describes_a_setting() -> None:
 def test_defaults_keep_their_own_rules() -> None:
     """Every default would be accepted if it were given."""
     given = msgspec.to_builtins(Settings())
-    assert Settings() == load(given, environment={}).settings
-    assert set(HELP) >= SECRET
+    assert Settings() == load_settings(given, environment={}).settings
 
 
 def test_a_number_of_gpu_layers_may_be_a_number_in_toml(tmp_path: Path) -> None:
@@ -266,14 +285,14 @@ def test_a_number_of_gpu_layers_may_be_a_number_in_toml(tmp_path: Path) -> None:
     file = tmp_path / "rerankd.toml"
     file.write_text("gpu_layers = 12\n", "utf-8")
 
-    assert load(config=file, environment={}).settings.gpu_layers == "12"
+    assert load_settings(config=file, environment={}).settings.gpu_layers == "12"
 
 
 def test_a_service_link_of_kubernetes_is_not_a_port() -> None:
     """RERANKD_PORT=tcp://… is what Kubernetes sets for a service named rerankd."""
     environment = {"RERANKD_PORT": "tcp://192.0.2.1:8100"}
 
-    assert load(environment=environment).settings.port == 8100
+    assert load_settings(environment=environment).settings.port == 8100
 
 
 def test_a_user_without_a_home_has_a_state_folder(monkeypatch: pytest.MonkeyPatch) -> None:

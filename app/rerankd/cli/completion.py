@@ -47,7 +47,9 @@ def complete_model(
     del param
     flags = {"catalog_dir": ctx.params.get("catalog_dir")}
     try:
-        own = settings.load(flags, config=ctx.params.get("config_file")).settings.catalog_dir
+        own = settings.load_settings(
+            flags, config=ctx.params.get("config_file")
+        ).settings.catalog_dir
         known = catalog.manifests(catalog.own_folder(own))
     except RerankdError:
         return []

@@ -10,11 +10,11 @@ import click
 
 from rerankd import logs, settings
 from rerankd.cli.completion import complete_model
-from rerankd.settings import SECRET, Effective, Setting
+from rerankd.settings import Effective, Mark, Setting
 
 Command = Callable[..., Any]
 
-MODEL_OPTIONS = settings.MODEL_SETTINGS | {"model", "model_id", "accept_license", "catalog_dir"}
+MODEL_OPTIONS = settings.names_marked(Mark.PER_MODEL | Mark.CHOOSES_MODEL)
 """What matters where no server runs."""
 
 
@@ -23,7 +23,7 @@ def with_settings(names: Collection[str] | None = None) -> Callable[[Command], C
 
     def decorate(command: Command) -> Command:
         for setting in reversed(settings.table()):
-            if setting.name not in SECRET and (names is None or setting.name in names):
+            if Mark.SECRET not in setting.marks and (names is None or setting.name in names):
                 command = _option(setting)(command)
         return click.option(
             "--config",
@@ -67,6 +67,6 @@ def _with_default(setting: Setting, text: str) -> str:
 
 def load(config_file: Path | None, flags: dict[str, Any]) -> Effective:
     """Merge a command's options with the other sources, and set up logging from the result."""
-    effective = settings.load(flags, config=config_file)
+    effective = settings.load_settings(flags, config=config_file)
     logs.configure_logging(effective.settings.log_level)
     return effective

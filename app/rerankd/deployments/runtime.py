@@ -25,7 +25,7 @@ from rerankd.prompts import PromptBuilder, Vocabulary, layout_for
 from rerankd.prompts.token_cache import TokenCache
 from rerankd.scheduling.scheduler import Scheduler
 from rerankd.scheduling.tickets import Load
-from rerankd.settings import Settings
+from rerankd.settings import SCORE_SETTINGS, Settings
 from rerankd.sources import gguf as gguf_file
 from rerankd.sources.catalog import Manifest
 from rerankd.sources.gguf import Header, Verdict
@@ -34,10 +34,16 @@ from rerankd.sources.resolve import ResolvedModel, judge_file
 logger = logging.getLogger(__name__)
 
 TOKENIZER_THREADS = 2
-SCORE_SETTINGS = ("flash_attn", "kv_type", "accept_degraded")
-"""Settings that a file's scores depend on, beside those that choose file and context."""
 TOKEN_CACHE_SHARE = 4
 """The token cache's bytes are the score cache's by this."""
+PLACED = frozenset(
+    {
+        *("model", "weights"),  # by the file that is loaded
+        *("context", "gpu_layers", "replica_gpus"),  # by the engine's limit and device
+        *("flash_attn", "kv_type", "accept_degraded"),  # as they are
+    }
+)
+"""Score settings that have a place of their own in the identity; others are appended."""
 
 
 class Target(Struct, frozen=True):
@@ -110,7 +116,7 @@ class Runtime:
             raise
         self.target = target
         self.facts = _model_facts(target, engine, takes_instruction=layout.takes_instruction)
-        self.identity = _identity(target, self.facts, settings)
+        self.identity = identity_of(target, self.facts)
         """Digest of all of this model and its settings that scores depend on."""
         self._engine = engine
         self.tokenizers = ThreadPoolExecutor(TOKENIZER_THREADS, f"tokenizer-{target.id}")
@@ -167,21 +173,22 @@ def fastest(target: Target) -> Target:
     return msgspec.structs.replace(target, header=header, settings=settings)
 
 
-def _identity(target: Target, facts: ModelFacts, settings: Settings) -> bytes:
-    """Return the digest that keeps scores of different files, layouts and limits apart.
+def identity_of(target: Target, facts: ModelFacts) -> bytes:
+    """Return the digest that keeps scores of different files, layouts and settings apart.
 
-    A file is known by its beginning (all its metadata, templates among it), its size and the
-    time it was last written; hashing gigabytes at each start would cost more than it tells.
+    A file is identified by its beginning (all its metadata, templates included), its size and its
+    modification time; hashing gigabytes at each start would take too long.
     """
-    path = target.header.path
+    path, settings = target.header.path, target.settings
     status = path.stat()
-    flash_attn, kv_type, accept_degraded = (getattr(settings, name) for name in SCORE_SETTINGS)
     told = (
         # Layouts are this program's, and another engine rounds in another way.
         *(__version__, version("llama-cpp-python")),
-        *(facts.family, facts.context, facts.device, flash_attn, kv_type),
-        *(status.st_size, status.st_mtime_ns, accept_degraded),
+        *(facts.family, facts.context, facts.device, settings.flash_attn, settings.kv_type),
+        *(status.st_size, status.st_mtime_ns, settings.accept_degraded),
         target.manifest.context.window if target.manifest else None,
+        # After the rest, which keeps its order: caches on disk stay valid.
+        *((name, getattr(settings, name)) for name in sorted(SCORE_SETTINGS - PLACED)),
     )
     return digest_of(file_head(path), repr(told))
 

@@ -13,16 +13,13 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from rerankd.deployments.runtime import SCORE_SETTINGS
 from rerankd.errors import InvalidRequest, StateError
-from rerankd.settings import Settings
+from rerankd.settings import SCORE_SETTINGS, Settings
 
 MANIFEST = "manifest.json"
 SAMPLE_BYTES = 1 << 20
 LINE_BYTES = 1024
 """Taken for a line's where a file has none."""
-
-RUN_SETTINGS = ("model", "context", "weights", *SCORE_SETTINGS)
 
 Form = Literal["parquet", "jsonl"]
 
@@ -63,7 +60,7 @@ class RunManifest(Struct, frozen=True):
 
 def score_options(settings: Settings) -> dict[str, str]:
     """Return the settings that a run's scores depend on, as a manifest has them."""
-    return {name: str(getattr(settings, name)) for name in RUN_SETTINGS}
+    return {name: str(getattr(settings, name)) for name in sorted(SCORE_SETTINGS)}
 
 
 def form_of(path: Path) -> Form:

@@ -31,7 +31,7 @@ from rerankd.python_api.requests import (
     requests_of,
 )
 from rerankd.service import Service, build, default_id, preflight, unlimited
-from rerankd.settings import Settings, load
+from rerankd.settings import Settings, load_settings
 
 OnProgress = Callable[[int, int], None] | bool
 """Takes what is done and what there is in all; True shows a bar on standard error."""
@@ -228,7 +228,7 @@ def _settings(model: str, given: Mapping[str, Any]) -> Settings:
             near = difflib.get_close_matches(name, known, 3)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             raise SettingsError(f"there is no setting {name!r}{hint}", param=name)
-    chosen = load({"model": model, **given}, environment={}).settings
+    chosen = load_settings({"model": model, **given}, environment={}).settings
     return unlimited(chosen, but=given.keys())
 
 

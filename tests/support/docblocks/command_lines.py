@@ -10,7 +10,7 @@ import click
 
 from rerankd import cli
 from rerankd.errors import SettingsError
-from rerankd.settings import load, table
+from rerankd.settings import load_settings, table
 
 from support.docblocks import shell
 from support.places import ROOT
@@ -94,7 +94,7 @@ def _require_values(command: click.Command, context: click.Context, given: dict[
         if one.name and _is_given(given.get(one.name)) and not _is_open(one, given[one.name])
     }
     if command.name == "serve":
-        load({name: one for name, one in values.items() if name in NAMES}, environment={})
+        load_settings({name: one for name, one in values.items() if name in NAMES}, environment={})
 
 
 def _is_open(one: click.Parameter, value: Any) -> bool:

@@ -170,7 +170,7 @@ def test_config_read_back_gives_the_same_settings(tmp_path: Path) -> None:
     file = tmp_path / "again.toml"
     file.write_text(invoke("config", "--tensor-split", "3,1", "--mlock").stdout, "utf-8")
 
-    again = settings.load(config=file, environment={}).settings
+    again = settings.load_settings(config=file, environment={}).settings
 
     assert again == settings.Settings(tensor_split=(3.0, 1.0), mlock=True)
 

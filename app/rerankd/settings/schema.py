@@ -1,0 +1,231 @@
+"""Every setting, stated once: name, type, bounds, help, marks and default.
+
+To add one, add a field. Its flag, variable, key in the settings file and row in docs/settings.md
+follow from it; see `Mark` for what else a field may say.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from rerankd.settings.marks import Help, Mark, marks_of
+
+Natural = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings, in the order in which help and docs list them."""
+
+    host: Annotated[
+        str, Help("address to listen on; anything but loopback needs API keys or no_auth")
+    ] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535), Help("port to listen on; 0 takes a free one")] = 8100
+    model: Annotated[
+        str,
+        Help("model to serve: a catalog id, a path to a GGUF file, or hf:owner/repo:file.gguf"),
+        Mark.CHOOSES_MODEL | Mark.CHANGES_SCORES,
+    ] = "rerank-mini-en"
+    model_id: Annotated[
+        str,
+        Help("name clients use for the model; default: the catalog id or the file's name"),
+        Mark.CHOOSES_MODEL,
+    ] = ""
+    any_model: Annotated[
+        bool, Help("serve the default model to requests that name a model that isn't here")
+    ] = False
+    context: Annotated[
+        Natural,
+        Help("most tokens of a query and document together; 0: what the model allows"),
+        Mark.PER_MODEL | Mark.CHANGES_SCORES,
+    ] = 0
+    workers: Annotated[
+        Natural,
+        Help("engine threads, each with its own llama context; 0: chosen from the cores"),
+        Mark.PER_MODEL,
+    ] = 0
+    threads: Annotated[
+        Natural, Help("cores each worker computes on; 0: chosen from the cores"), Mark.PER_MODEL
+    ] = 0
+    cores: Annotated[
+        Natural,
+        Help(
+            "cores that workers share; 0: all this process may use; on Ray: of each replica, "
+            "0: all of the smallest node"
+        ),
+        Mark.PER_MODEL,
+    ] = 0
+    step_tokens: Annotated[
+        Natural, Help("tokens packed into one decode; 0: chosen for the device"), Mark.PER_MODEL
+    ] = 0
+    gpu_layers: Annotated[
+        str,
+        Meta(pattern=r"^(auto|all|[0-9]{1,6})$"),
+        Help("layers on the GPU: auto, all, or a number"),
+        Mark.PER_MODEL | Mark.CHANGES_SCORES | Mark.WORD_OR_NUMBER,
+    ] = "auto"
+    main_gpu: Annotated[
+        Natural, Help("GPU that holds the model when split_mode is none"), Mark.PER_MODEL
+    ] = 0
+    split_mode: Annotated[
+        Literal["none", "layer", "row"],
+        Help("how several GPUs share the model: none, layer or row"),
+        Mark.PER_MODEL,
+    ] = "layer"
+    tensor_split: Annotated[
+        tuple[Annotated[float, Meta(ge=0)], ...],
+        Help("share of the model on each GPU, e.g. 3,1"),
+        Mark.PER_MODEL,
+    ] = ()
+    flash_attn: Annotated[
+        Literal["auto", "on", "off"],
+        Help("flash attention: auto, on or off"),
+        Mark.PER_MODEL | Mark.CHANGES_SCORES,
+    ] = "on"
+    weights: Annotated[
+        Literal["auto", "file", "f32", "f16", "bf16"],
+        Help(
+            "type that weights are re-encoded to: file (as they are), f32 (exact), f16 or bf16 "
+            "(rounded); auto: what `rerankd tune` found, else file"
+        ),
+        Mark.PER_MODEL | Mark.CHANGES_SCORES,
+    ] = "auto"
+    kv_type: Annotated[
+        Literal["f32", "f16", "bf16", "q8_0"],
+        Help("type of the KV cache: f32, f16, bf16 or q8_0"),
+        Mark.PER_MODEL | Mark.CHANGES_SCORES,
+    ] = "f16"
+    mmap: Annotated[
+        bool,
+        Help(
+            "map the model file instead of reading it: processes share it, but it stays in memory "
+            "beside weights that llama.cpp repacks"
+        ),
+        Mark.PER_MODEL,
+    ] = False
+    mlock: Annotated[
+        bool, Help("keep the model's pages from being swapped out"), Mark.PER_MODEL
+    ] = False
+    accept_degraded: Annotated[
+        bool,
+        Help("serve a file whose scores are known to be only approximate"),
+        Mark.PER_MODEL | Mark.CHANGES_SCORES,
+    ] = False
+    accept_license: Annotated[
+        bool, Help("serve models whose licence forbids commercial use"), Mark.CHOOSES_MODEL
+    ] = False
+    catalog_dir: Annotated[
+        str,
+        Help("folder of your own manifests, which add to the catalog or override it"),
+        Mark.CHOOSES_MODEL,
+    ] = ""
+    state_dir: Annotated[
+        str, Help("folder that keeps deployments over a restart; default: XDG_STATE_HOME/rerankd")
+    ] = ""
+    memory_budget: Annotated[
+        Natural, Help("bytes that all loaded models may take together; 0: no limit")
+    ] = 0
+    idle_timeout: Annotated[
+        float,
+        Meta(ge=0),
+        Help("seconds without a request after which a model is unloaded; 0: never"),
+    ] = 0.0
+    load_wait: Annotated[
+        float,
+        Meta(ge=0, le=3600),
+        Help("seconds a request waits for its model to load before it gets 503"),
+    ] = 0.0
+    load_timeout: Annotated[
+        float, Meta(gt=0, le=86_400), Help("seconds that the load check of a new file may take")
+    ] = 600.0
+    max_body_bytes: Annotated[Positive, Help("largest request body, in bytes")] = 32 * 1024 * 1024
+    max_documents: Annotated[Positive, Help("most documents in one request")] = 10_000
+    max_request_tokens: Annotated[Positive, Help("most tokens in one request")] = 1_000_000
+    max_queue_tokens: Annotated[
+        Positive, Help("most tokens waiting or running in all; beyond it requests get 429")
+    ] = 2_000_000
+    max_requests: Annotated[
+        Positive, Help("most requests waiting or running; beyond it requests get 429")
+    ] = 512
+    request_timeout: Annotated[
+        float,
+        Meta(ge=0, le=86_400),
+        Help("seconds a request may take in all before it gets 504; 0: no limit"),
+    ] = 0.0
+    cache_bytes: Annotated[
+        Natural, Help("bytes of memory for scores that are known already; 0: none are kept")
+    ] = 16 * 1024 * 1024
+    cache_persist: Annotated[
+        bool, Help("keep known scores in the state folder, so that a restart stays warm")
+    ] = False
+    vector_cache_bytes: Annotated[
+        Natural,
+        Help(
+            "bytes of memory for documents' vectors, for each model that "
+            "compares vectors; 0: none are kept"
+        ),
+    ] = 16 * 1024 * 1024
+    read_timeout: Annotated[
+        float, Meta(gt=0, le=86_400), Help("seconds for a request body to arrive")
+    ] = 30.0
+    drain_timeout: Annotated[
+        float,
+        Meta(ge=0, le=86_400),
+        Help("seconds that running requests get to finish after SIGTERM"),
+    ] = 30.0
+    api_keys: Annotated[
+        tuple[str, ...],
+        Help("keys that may do everything, beside those of `rerankd keys`"),
+        Mark.SECRET,
+    ] = ()
+    no_auth: Annotated[bool, Help("allow a non-loopback address without any API key")] = False
+    key_requests_per_minute: Annotated[
+        Natural, Help("requests a minute of each API key that has no limit of its own; 0: no limit")
+    ] = 0
+    key_tokens_per_minute: Annotated[Natural, Help("tokens a minute of each API key, likewise")] = 0
+    key_concurrent_requests: Annotated[
+        Natural, Help("requests at once of each API key, likewise")
+    ] = 0
+    cors_origins: Annotated[
+        tuple[str, ...],
+        Help("sites whose pages may use the API, e.g. https://example.org; * is any"),
+    ] = ()
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Help("debug, info, warning or error")
+    ] = "info"
+    log_format: Annotated[
+        Literal["auto", "human", "json"],
+        Help("lines of a server's log: human, json, or auto: human on a terminal only"),
+    ] = "auto"
+    metrics_public: Annotated[
+        bool, Help("give /metrics without an API key, where keys are asked for")
+    ] = False
+    otlp_endpoint: Annotated[
+        str, Help("where traces go, e.g. http://host:4318; the extra `otel` has to be installed")
+    ] = ""
+    ray_address: Annotated[
+        str, Help("Ray cluster: its head's host:port, or auto: the one this machine belongs to")
+    ] = "auto"
+    min_replicas: Annotated[Positive, Help("on Ray: replicas that there are at least")] = 1
+    max_replicas: Annotated[Positive, Help("on Ray: replicas that there are at most")] = 1
+    replica_tokens: Annotated[
+        Positive, Help("on Ray: tokens that wait or run for each replica; more add replicas")
+    ] = 20_000
+    replica_gpus: Annotated[
+        float,
+        Meta(ge=0),
+        Help("on Ray: GPUs of each replica, or a share of one"),
+        Mark.CHANGES_SCORES,
+    ] = 0.0
+
+    def __repr__(self) -> str:
+        """Show every setting, the secret ones masked."""
+        shown = []
+        for one in msgspec.structs.fields(self):
+            value = getattr(self, one.name)
+            hidden = bool(value) and Mark.SECRET in marks_of(one.type)
+            shown.append(f"{one.name}={'***' if hidden else repr(value)}")
+        return f"Settings({', '.join(shown)})"
