@@ -40,7 +40,7 @@ def available_cores(proc: Path = PROC, groups: Path = GROUPS) -> int:
 
 
 def available_memory(proc: Path = PROC, groups: Path = GROUPS) -> int | None:
-    """Return the bytes this process can take without swapping; None where nobody says.
+    """Return the bytes this process can take without swapping; None where it is unknown.
 
     That is what the system calls available, or less where a control group leaves less.
     """

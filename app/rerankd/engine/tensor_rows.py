@@ -54,7 +54,7 @@ class TensorRows:
 
 
 def repeats_output(header: Header, answers: TokenIds) -> bool:
-    """Tell whether the score head's rows are those of the answers' tokens in the output matrix.
+    """Return whether the score head's rows are those of the answers' tokens in the output matrix.
 
     Rows count as equal when they differ by no more than 4 % of their length, as two quantisations
     of one row may: the cosine of their directions is then over 0.999. False too for types that

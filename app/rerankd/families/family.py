@@ -44,7 +44,7 @@ class Family(Struct, frozen=True, kw_only=True):
     name: str
     """Its public name, in manifests and in what the service reports."""
     scoring: Scoring
-    """How query and document are compared, as clients are told."""
+    """How query and document are compared, as clients see it."""
     prompt: PromptFormat
     score: ScoreRule
     steps: StepSizes
@@ -59,7 +59,7 @@ class Family(Struct, frozen=True, kw_only=True):
     """Metadata without which llama.cpp can't load files of these architectures."""
 
     def may_include(self, header: Header) -> bool:
-        """Tell whether a file's architecture and tokenizer are those of the family."""
+        """Return whether a file's architecture and tokenizer are those of the family."""
         # Tuples, not sets: in a damaged file these may be lists, which have no hash.
         return (not self.architectures or header.architecture in self.architectures) and (
             not self.tokenizers or header.tokenizer in self.tokenizers

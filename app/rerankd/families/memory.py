@@ -13,7 +13,7 @@ from rerankd.families.header import Header
 KV_VALUE = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32}
 """Bytes of a value by KV cache type; q8_0 keeps a 2-byte scale for every 32."""
 CELLS = 256
-"""llama.cpp rounds a KV cache up to so many cells."""
+"""llama.cpp rounds a KV cache up to a multiple of this many cells."""
 
 
 class Dimensions(Struct, frozen=True, kw_only=True):

@@ -1,8 +1,8 @@
-"""Long texts made to fit: cut to so many tokens, or split into chunks that overlap.
+"""Long texts made to fit: cut to a number of tokens, or split into chunks that overlap.
 
 A part's ids are always those of its own characters, tokenised alone, so a cut never leaves half
-a character behind and its place in the text is known exactly. Tokenizers don't tell where in
-the text a token lies, so places are found by trying.
+a character behind and its place in the text is known exactly. Tokenizers don't give
+a token's place in the text, so places are found by trying.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Tokenize = Callable[[str], TokenIds]
 TRIES = 16
 """Most lengths tried for a cut; two or three find it in ordinary text."""
 GOOD_ENOUGH = 128
-"""A cut is found when fewer than one in so many of its tokens are missing."""
+"""A cut is good enough when it lacks less than 1/128 of the tokens it could have."""
 WORD = 32
-"""Characters within which the end of a word is looked for."""
+"""How many characters to search for the end of a word."""
 SPARE = 8
 """Tokens that a cut gives up at most in order to fall between words."""
 REACHES = (1.5, 8)
@@ -71,7 +71,7 @@ class _Cutter:
         self._tokenize = tokenize
 
     def part(self, length: int) -> TextPart:
-        """Return the part of so many characters."""
+        """Return the part of `length` characters."""
         start = len(self._text) - length if self._left else 0
         end = start + length
         return TextPart(start, end, self._tokenize(self._text[start:end]))
@@ -90,7 +90,7 @@ class _Cutter:
         return kept if whole == length else self.part(whole)
 
     def _edge(self, length: int) -> int:
-        """Return the place in the text where a part of so many characters is open."""
+        """Return the open end of a part of `length` characters: its place in the text."""
         return len(self._text) - length if self._left else length
 
     def _word_boundaries(self, length: int) -> list[int]:
@@ -107,7 +107,7 @@ class _Cutter:
         return [*longer, length - less - blanks]
 
     def _carried(self, edge: int) -> bool:
-        """Tell whether a cut here would part a character from its accents or joined ones."""
+        """Return whether a cut here would separate a character from its accents or joined ones."""
         one, last = self._text[edge], self._text[edge - 1]
         skin = "\U0001f3fb" <= one <= "\U0001f3ff"
         return skin or one in JOINERS or last in JOINERS or unicodedata.category(one)[0] == "M"
@@ -147,7 +147,7 @@ def _fitting(text: str, start: int, most: int, tokenize: Tokenize) -> Iterator[T
 
 
 def covers(parts: Sequence[TextPart], text: str) -> bool:
-    """Tell whether parts, in their order, hold all of a text but blanks."""
+    """Return whether parts, in order, hold all of a text except blanks."""
     ends = [0, *(part.end for part in parts)]
     starts = [*(part.start for part in parts), len(text)]
     gaps = (text[end:start] for end, start in zip(ends, starts, strict=True))

@@ -223,7 +223,7 @@ def _text_layout(prompt: TextFormat, header: Header, vocabulary: Vocabulary) -> 
 
 
 def _begins(header: Header) -> bool:
-    """Tell whether texts begin with a token of their own: encoders' do, others' may."""
+    """Return whether texts begin with a token of their own: encoders' do, others' may."""
     add_bos = header.metadata.get("tokenizer.ggml.add_bos_token")
     causal = header.of_architecture("attention.causal", True)
     return bool(add_bos) if causal is not False and add_bos is not None else True

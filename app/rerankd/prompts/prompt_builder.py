@@ -39,8 +39,8 @@ class PromptBuilder:
     ) -> None:
         """`trial` is the same layout over a vocabulary that remembers nothing.
 
-        Parts of long texts are tried with it, most of which nobody will ask for again. `window`
-        is the tokens of a document's chunks where a request doesn't say how it is made to fit.
+        Parts of long texts are tried with it, most of which are never needed again. `window` is
+        the size of a document's chunks in tokens for requests that don't say how it is made to fit.
         """
         self._window = window
         self._layout = layout
@@ -56,7 +56,7 @@ class PromptBuilder:
         return self._layout.takes_instruction
 
     def query_fits(self, query: str, instruction: str | None, truncation: Truncation) -> bool:
-        """Tell whether no document can make this query be cut, or `truncation` cuts it at all."""
+        """Return whether no document can make this query be cut, or `truncation` cuts it at all."""
         kept, _ = self._limited(query, truncation)
         return len(self._layout.prefix(self._layout.query(kept), instruction)) <= self._share
 

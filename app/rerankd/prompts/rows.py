@@ -53,7 +53,7 @@ class PairRows:
         self._truncated: list[int] = []
 
     def check(self, rows: int, tokens: int) -> None:
-        """Raise TooManyTokens if so many more rows, of so many tokens of texts, are too many."""
+        """Raise TooManyTokens if this many more rows and tokens of texts are too many."""
         around = len(self._own) + len(self._suffix)
         check_tokens(self._tokens + rows * around + tokens, self._token_limit)
 

@@ -85,7 +85,7 @@ class CausalBackend:
             raise EngineFailure("a document without tokens")
 
     def _reset(self) -> None:
-        """Start from an empty cache: after a failure nobody knows what it holds."""
+        """Start from an empty cache: after a failure its contents are unknown."""
         self._context.give_embeddings(False)
         self._context.forget_all()
         self._kept = [NO_TOKENS] * len(self._kept)

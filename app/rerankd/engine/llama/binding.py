@@ -40,7 +40,7 @@ class LoadOptions(Struct, frozen=True, kw_only=True):
 
 
 def supports_gpu() -> bool:
-    """Tell whether this build of llama.cpp can put layers on a GPU."""
+    """Return whether this build of llama.cpp can put layers on a GPU."""
     return bool(lib.llama_supports_gpu_offload())
 
 

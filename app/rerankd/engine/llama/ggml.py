@@ -126,8 +126,8 @@ def _library_folder() -> Path:
 def _compiled(folder: Path) -> list[str]:
     """Return the backends whose library is in the build.
 
-    A backend that finds no driver at all doesn't register, and then only its file tells that
-    it is there.
+    A backend that finds no driver at all doesn't register; then only its file shows that it
+    is there.
     """
     names = {path.name.split(".")[0].partition("-")[2] for path in folder.glob("libggml-*")}
     return [

@@ -36,7 +36,7 @@ INSTALL_GPU = (
 
 
 class Device(Struct, frozen=True, kw_only=True):
-    """One device as its backend describes it; memory in bytes, both 0 where it doesn't tell."""
+    """One device as its backend describes it; memory in bytes, both 0 where it reports none."""
 
     name: str
     description: str

@@ -32,7 +32,7 @@ def require_dimensions(header: Header) -> None:
 
 
 def is_causal_network(header: Header) -> bool:
-    """Tell whether llama.cpp keeps a KV cache for a file's network, whatever it is used for."""
+    """Return whether llama.cpp keeps a KV cache for a file's network, whatever it is used for."""
     network = family_of_architecture(header.architecture)
     if network is not None:
         return network.causal

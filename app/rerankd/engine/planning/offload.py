@@ -31,8 +31,8 @@ MARGIN_SHARE = 0.05
 """What stays free on a device: the larger of the two, for the driver's own buffers and others."""
 
 PIPELINE = 4
-"""Copies of what crosses when all layers are on several devices: llama.cpp then works on so many
-steps at once (GGML_SCHED_MAX_COPIES)."""
+"""Copies of what crosses when all layers are on several devices: the steps that llama.cpp then
+works on at once (GGML_SCHED_MAX_COPIES)."""
 
 
 class ModelBytes(Struct, frozen=True):

@@ -7,7 +7,7 @@ from rerankd.sources.catalog.manifest import Manifest
 
 
 def needs_acceptance(manifest: Manifest) -> bool:
-    """Tell whether a person must accept the licence: non-commercial, or not known for sure."""
+    """Return whether a person must accept the licence: non-commercial, or not known for sure."""
     return manifest.non_commercial or not manifest.license_verified
 
 

@@ -14,7 +14,7 @@ from rerankd.sources.catalog.memory import fits, memory_bytes
 MANY_LANGUAGES = "mul"
 
 Installed: TypeAlias = Callable[[Manifest, Variant], bool]
-"""Tells whether a variant's file is on this machine, without asking the network."""
+"""Says whether a variant's file is on this machine, without asking the network."""
 
 
 class VariantEntry(Struct, frozen=True, kw_only=True):
@@ -55,14 +55,14 @@ class Entry(Struct, frozen=True, kw_only=True):
     memory_bytes: int
     """Estimated at the recommended context."""
     fits: bool | None
-    """Whether that fits the memory free now; None where the machine doesn't tell."""
+    """Whether that fits the memory free now; None where it is unknown."""
     installed: bool
     quality: tuple[Quality, ...]
     warnings: tuple[str, ...]
     unverified: tuple[str, ...]
     variants: tuple[VariantEntry, ...]
     state: str | None = None
-    """Its deployment's state, where a server was asked and has one."""
+    """Its deployment's state, if a server was asked and has one."""
 
 
 class Query(Struct, frozen=True, kw_only=True):
@@ -78,7 +78,7 @@ class Query(Struct, frozen=True, kw_only=True):
 
 
 def is_beside(manifest: Manifest, variant: Variant) -> bool:
-    """Tell whether a variant lies beside its manifest; knows nothing of the Hub's cache."""
+    """Return whether a variant lies beside its manifest; knows nothing of the Hub's cache."""
     return variant.repo is None and (manifest.folder / variant.file).is_file()
 
 
@@ -139,7 +139,7 @@ def entries(
 
 
 def matches(entry: Entry, query: Query) -> bool:
-    """Tell whether an entry is what the query looks for."""
+    """Return whether an entry is what the query looks for."""
     return (
         _has_words(entry, query.search)
         and _speaks(entry, query.language)

@@ -62,7 +62,7 @@ def _read_folder(place: Path) -> tuple[Manifest, ...]:
 
 
 def find(name: str, own: Path | None = None) -> Manifest | None:
-    """Return the manifest with this id or alias in any case, None when nobody has it.
+    """Return the manifest with this id or alias in any case, None if there is none.
 
     With `id:VARIANT` that variant is the chosen one, else the manifest's default. Raises
     ModelNotFound that lists the variants when the model is known and the variant isn't.
@@ -104,7 +104,7 @@ def identify(path: Path, own: Path | None = None) -> Manifest | None:
         for variant in manifest.variants
         if variant.sha256 and _may_be(variant, size)
     ]
-    # The size first: a file that nobody lists is not read at all.
+    # Sizes are compared first, so that an unlisted file is not read at all.
     found = file_digest(path) if candidates else None
     return next((choose(one, part.name) for one, part in candidates if part.sha256 == found), None)
 

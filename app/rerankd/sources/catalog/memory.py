@@ -37,7 +37,7 @@ def memory_bytes(manifest: Description, variant: Variant, pair: int) -> int:
 
 
 def fits(needed: int, available: int) -> bool:
-    """Tell whether a model of `needed` bytes and a process around it fit in `available` bytes."""
+    """Return whether a model of `needed` bytes and a process around it fit in `available` bytes."""
     return needed + PROCESS_BYTES <= available
 
 

@@ -116,7 +116,7 @@ def _lost_part(score: HeadScore, header: Header) -> str:
 
 
 def _has_second_type(score: HeadScore, header: Header) -> bool:
-    """Tell whether the engine can serve a file's two token types."""
+    """Return whether the engine can serve a file's two token types."""
     table = header.tensors.get("token_types.weight")
     count = header.metadata.get("tokenizer.ggml.token_type_count")
     return table is not None and table.shape[1:] == (count,) == (score.token_types,) == (2,)
@@ -157,7 +157,7 @@ def _judge_late(family: Family, score: LateScore, header: Header) -> Verdict | N
 def _judge_cosine(family: Family, score: CosineScore, header: Header) -> Verdict | None:
     if "rerank" in _names(header):  # one that lost its head
         return None
-    # Encoders without a word on pooling are read from their mean, as llama.cpp's examples do.
+    # Encoders that don't name their pooling are read from their mean, as llama.cpp's examples do.
     pooled = header.of_architecture("pooling_type") in score.pooling_types
     if not pooled and header.of_architecture("attention.causal") is not False:
         return None
@@ -165,7 +165,7 @@ def _judge_cosine(family: Family, score: CosineScore, header: Header) -> Verdict
 
 
 def _judge_unknown(header: Header) -> Verdict:
-    """Say what a file is that is of no family."""
+    """Return the verdict on a file of no family."""
     architecture = header.architecture
     if _has_head(header):
         no_head = f"its architecture {architecture!r} has no rank head in llama.cpp"
