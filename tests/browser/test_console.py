@@ -188,7 +188,7 @@ def test_a_deployment_shows_its_facts_log_and_curl(visit: Visit) -> None:
     visit.open("deployments")
     card = visit.page.get_by_role("article", name="rerank-mini-en")
     expect(card).to_contain_text("CPU")
-    expect(card).to_contain_text("80.4 MB")
+    expect(card).to_contain_text("54.3 MB")
     expect(card).to_contain_text("512 tokens")
     card.get_by_role("button", name="Logs").click()
     expect(visit.page.get_by_role("log")).to_contain_text("ready")
