@@ -53,7 +53,7 @@ def tune_command(  # noqa: PLR0913 - one parameter an option
 
     MODEL is a catalog id, a path or hf:owner/repo:file.gguf; default: the one that serve takes.
     The result is kept in the state folder, and serve uses it wherever you set nothing else.
-    Weights are only re-encoded to F32, which loses nothing, unless you --accept more. Run it
+    Weights are only converted to F32, which loses nothing, unless you --accept more. Run it
     on a machine that does nothing else. Prints a table in a terminal and JSONL into a pipe.
     """
     own = options.load(config_file, {**flags, "model": model}).settings

@@ -56,7 +56,7 @@ class PromptBuilder:
         return self._layout.takes_instruction
 
     def query_fits(self, query: str, instruction: str | None, truncation: Truncation) -> bool:
-        """Return whether no document can make this query be cut, or `truncation` cuts it at all."""
+        """Return whether no document can cut this query further than `truncation` does itself."""
         kept, _ = self._limited(query, truncation)
         return len(self._layout.prefix(self._layout.query(kept), instruction)) <= self._share
 

@@ -88,7 +88,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     weights: Annotated[
         Literal["auto", "file", "f32", "f16", "bf16"],
         Help(
-            "type that weights are re-encoded to: file (as they are), f32 (exact), f16 or bf16 "
+            "type that weights are converted to: file (as they are), f32 (exact), f16 or bf16 "
             "(rounded); auto: what `rerankd tune` found, else file"
         ),
         Mark.PER_MODEL | Mark.CHANGES_SCORES,
