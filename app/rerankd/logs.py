@@ -1,4 +1,4 @@
-"""Logging: what a line is about, and who keeps it. Documents, queries and keys never reach it.
+"""Logging: what a line is about, and which lines are kept. It never has documents, queries or keys.
 
 Every module logs through the standard library; `log_format` renders a server's lines.
 """
@@ -19,14 +19,14 @@ ASIDE = {"aside": True}
 """`extra` of lines that are kept for a deployment, but written only at the level debug."""
 
 ROUTINE = ("/health", "/metrics", "/static")
-"""Beginnings of paths that probes, scrapers and pages ask for again and again."""
+"""Prefixes of paths that probes, scrapers and pages request all the time."""
 
 KEPT_LINES = 200
 KEPT_DEPLOYMENTS = 256
 
 
 class Notes(Struct, kw_only=True):
-    """What is known of a request so far; those who learn more write it here."""
+    """What is known of a request so far; code that learns more adds it here."""
 
     request_id: str
     model: str = ""
@@ -34,9 +34,9 @@ class Notes(Struct, kw_only=True):
     tokens: int = 0
     caller: str = ""
     error: str = ""
-    """Code of the error it was answered with."""
+    """Code of the error in its response."""
     ranked: bool = False
-    """Whether an Observer was told of it."""
+    """Whether an Observer has counted it."""
 
 
 REQUEST: ContextVar[Notes | None] = ContextVar("request", default=None)
@@ -60,7 +60,7 @@ def about_deployment(deployment_id: str) -> Iterator[None]:
 
 
 def note_error(code: str) -> None:
-    """Remember for the request's log line what it was answered with; nothing outside of one."""
+    """Note an error's code for the log line of the current request, if there is one."""
     notes = REQUEST.get()
     if notes:
         notes.error = code
@@ -74,14 +74,14 @@ def configure_logging(level: str) -> None:
 
 
 def install_handler(handler: logging.Handler, level: str) -> None:
-    """Make `handler` the only one that writes, from `level` on; libraries write warnings."""
+    """Make `handler` the only one, from `level` on; of libraries only warnings are written."""
     handler.setLevel(level.upper())
     if handler.level > logging.DEBUG:
         handler.addFilter(_is_for_all)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    # The handler chooses what is written; what is kept of deployments doesn't depend on it.
+    # The handler decides what is written; what is kept of deployments doesn't depend on that.
     logging.getLogger("rerankd").setLevel(min(logging.INFO, handler.level))
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
@@ -99,7 +99,7 @@ class LogLine(Struct, frozen=True):
 
 
 class RecentLines(logging.Handler):
-    """Keeps the last lines about each deployment, from `info` on, whatever is written."""
+    """Keeps the last lines about each deployment, from `info` on, whatever the log's level."""
 
     def __init__(self, lines: int = KEPT_LINES, deployments: int = KEPT_DEPLOYMENTS) -> None:
         super().__init__(logging.INFO)
@@ -132,7 +132,7 @@ class RecentLines(logging.Handler):
 
 @cache
 def recent_lines() -> RecentLines:
-    """Return this process's memory of lines; it listens from the first call on."""
+    """Return the handler that keeps this process's lines, from the first call on."""
     kept = RecentLines()
     ours = logging.getLogger("rerankd")
     ours.addHandler(kept)

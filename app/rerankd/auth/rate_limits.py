@@ -66,8 +66,8 @@ class RateLimiter:
 
     def __init__(self, limits: KeyLimits, now: float) -> None:
         self.limits = limits
-        self._requests = _bucket_of(limits.requests_per_minute, now)
-        self._tokens = _bucket_of(limits.tokens_per_minute, now)
+        self._requests = _token_bucket(limits.requests_per_minute, now)
+        self._tokens = _token_bucket(limits.tokens_per_minute, now)
         self._running = 0
 
     def admit(self, now: float) -> None:
@@ -116,7 +116,7 @@ class RateLimiters:
 
     def of(self, caller: str, limits: KeyLimits) -> RateLimiter | None:
         """Return a caller's rate limiter, None where nothing limits it."""
-        if limits == UNLIMITED:
+        if limits == NO_LIMITS:
             return None
         found = self._all.get(caller)
         if found is None or found.limits != limits:
@@ -124,10 +124,10 @@ class RateLimiters:
         return found
 
 
-UNLIMITED = KeyLimits()
+NO_LIMITS = KeyLimits()
 
 
-def _bucket_of(a_minute: int, now: float) -> TokenBucket | None:
+def _token_bucket(a_minute: int, now: float) -> TokenBucket | None:
     return TokenBucket(a_minute, now) if a_minute else None
 
 

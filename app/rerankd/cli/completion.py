@@ -12,11 +12,11 @@ from rerankd.sources import catalog
 SHELLS = ("bash", "zsh", "fish")
 NAME = "rerankd"
 VARIABLE = "_RERANKD_COMPLETE"
-"""The variable by which click recognises a shell that asks."""
+"""The variable by which click recognises that a shell wants completions."""
 
 
 class _Script(BashComplete):
-    """Bash's script as it is: click starts a bash to learn its version, which may be elsewhere."""
+    """Bash's script alone: click would start bash to learn its version, and it may not be there."""
 
     def source(self) -> str:
         return ShellComplete.source(self)
@@ -40,9 +40,9 @@ def completion_command(shell: str) -> None:
 def complete_model(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Return the catalog's ids that begin so, after a colon their variants, else the shell's files.
+    """Return the catalog's ids with this prefix, after a colon their variants, else files.
 
-    A manifest of one's own that can't be read completes nothing rather than failing in the shell.
+    A manifest that can't be read completes nothing rather than failing in the shell.
     """
     del param
     flags = {"catalog_dir": ctx.params.get("catalog_dir")}

@@ -24,7 +24,7 @@ class BuildLine(Struct, frozen=True, tag_field="object", tag="build"):
 
 
 class DeviceLine(Struct, frozen=True, tag_field="object", tag="device"):
-    """A line for each device; `offload` tells whether layers would go there."""
+    """A line for each device; `offload` says whether layers would go there."""
 
     name: str
     description: str
@@ -45,13 +45,13 @@ def devices_command() -> None:
 
 
 def build_line(seen: Survey) -> BuildLine:
-    """Return what there is to say of the build."""
+    """Return the line about llama.cpp's build."""
     reason = missing_gpu(seen)
     return BuildLine(seen.backends, seen.features, reason is None, reason, way_to_gpu(seen))
 
 
 def device_lines(seen: Survey) -> list[DeviceLine]:
-    """Return a line a device, in llama.cpp's order."""
+    """Return a line for each device, in llama.cpp's order."""
     targets = offload_targets(seen)
     return [
         DeviceLine(
@@ -68,7 +68,7 @@ def device_lines(seen: Survey) -> list[DeviceLine]:
 
 
 def show_devices(seen: Survey, console: Console) -> None:
-    """Print the table and what stands below it."""
+    """Print the table of devices and the facts about the build below it."""
     grid = Table("device", "description", "type", "backend", "memory", "free", "takes layers")
     targets = offload_targets(seen)
     for device in seen.devices:
@@ -82,7 +82,7 @@ def show_devices(seen: Survey, console: Console) -> None:
             "yes" if device in targets else "no",
         )
     console.print(grid)
-    # As plain text: brackets of a description are no markup, and nothing is broken or coloured.
+    # As plain text: brackets are no markup here, and nothing is wrapped or coloured.
     console.out(f"backends: {', '.join(seen.backends)}", highlight=False)
     console.out(f"features: {seen.features}", highlight=False)
     if reason := missing_gpu(seen):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import io
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -27,10 +25,10 @@ from rerankd.measuring.evaluation import rankers, report
 from rerankd.measuring.evaluation.comparison import (
     FIRST_STAGE,
     Comparison,
-    Standing,
     Task,
     compare_contenders,
 )
+from rerankd.measuring.evaluation.csv_table import as_csv_text
 from rerankd.measuring.evaluation.data import MAX_CANDIDATES, Data, JsonlData
 from rerankd.measuring.evaluation.metrics import CUTOFF, Measures
 from rerankd.measuring.evaluation.rankers import Contender
@@ -45,7 +43,7 @@ MOST_RECALL = 1000
 
 JUDGED_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OWN_OPTIONS = frozenset({"model", "model_id", "log_level"})
-"""Settings that this command has options of its own for, or leaves to each model."""
+"""Settings for which this command has its own options, or which differ between models."""
 
 
 class ModelNames(click.ParamType[tuple[str, ...]]):
@@ -181,7 +179,7 @@ def _judged_data(data: Path | None, files: TrecFiles | None, depth: int) -> Data
 
 
 def _local_contenders(models: Sequence[str], settings: Settings) -> list[Contender]:
-    """Return the models of this process, each judged by its header where it is here already."""
+    """Return the models to load into this process, each judged by its header if it is here."""
     each = [msgspec.structs.replace(settings, model=model, model_id="") for model in models]
     for one in each:
         preflight(one)
@@ -209,12 +207,12 @@ def _require_plain_address(url: str) -> None:
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        # Not what httpx says of it, which may repeat a password.
+        # Without httpx's message, which may repeat a password.
         raise click.UsageError("--url: not an http or https address") from error
     if parsed.scheme not in {"http", "https"} or not parsed.host:
         raise click.UsageError("--url: not an http or https address")
     if parsed.userinfo:
-        # It would stand in the report.
+        # The address appears in the report.
         raise click.UsageError("--url: the address must not contain a password; use --api-key")
 
 
@@ -226,7 +224,7 @@ def _require_distinct(contenders: list[Contender]) -> list[Contender]:
 
 
 async def _compare_with_progress(task: Task, contenders: Sequence[Contender]) -> Comparison:
-    """Compare under progress bars on stderr."""
+    """Compare, with progress bars on stderr."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -250,7 +248,7 @@ def _print_comparison(found: Comparison, *, as_json: bool, as_csv: bool) -> None
     for note in found.notes:
         click.echo(f"note: {note}", err=True)
     if as_csv:
-        click.echo(_comparison_csv(found), nl=False)
+        click.echo(as_csv_text(found), nl=False)
     else:
         output.print_results(
             [found], lambda console: console.print(_comparison_table(found)), as_json=as_json
@@ -266,7 +264,7 @@ def _write_page(path: Path, page: str) -> None:
 
 def _comparison_table(found: Comparison) -> Table:
     names = [one.measure for one in found.first_stage.quality]
-    # Narrow enough for 80 columns, where an interval breaks into two lines.
+    # Narrow enough for 80 columns, where an interval wraps onto a second line.
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("model", min_width=len(FIRST_STAGE), overflow="fold")
     for heading in (*names, "vs best", "docs/s", "p95 ms", "MB"):
@@ -279,25 +277,3 @@ def _comparison_table(found: Comparison) -> Table:
         # As Text: a name may hold brackets, which are markup in a string.
         table.add_row(*map(Text, (one.name, *quality, gap, *report.cost_texts(one.cost))))
     return table
-
-
-def _comparison_csv(found: Comparison) -> str:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    names = [one.measure for one in found.first_stage.quality]
-    parts = [f"{name}{part}" for name in names for part in ("", " difference", " low", " high")]
-    writer.writerow(["model", *parts, "documents_per_second", "p95_ms", "memory_mb", "truncated"])
-    for one in (found.first_stage, *found.contenders):
-        writer.writerow(_csv_cells(one))
-    return file.getvalue()
-
-
-def _csv_cells(one: Standing) -> list[str | float | None]:
-    row: list[str | float | None] = [one.name]
-    for each in one.quality:
-        bounds = (None, None) if each.interval is None else (each.interval.low, each.interval.high)
-        row += [each.mean, each.difference, *bounds]
-    cost = one.cost
-    if cost is None:
-        return [*row, None, None, None, None]
-    return [*row, cost.documents_per_second, cost.p95_ms, cost.memory_mb, cost.truncated]

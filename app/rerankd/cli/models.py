@@ -1,4 +1,4 @@
-"""`rerankd models`: the models of the catalog, to choose one and to learn about it."""
+"""`rerankd models`: list, search and show the models of the catalog."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ByteCount(click.ParamType[int]):
 
 
 class ListingGroup(click.Group):
-    """A group that lists when no command is named, so that search words can follow at once."""
+    """A group that lists when no command is named, so that search words can follow directly."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         named = args and args[0] in {*self.commands, *ctx.help_option_names}
@@ -52,7 +52,7 @@ class ListingGroup(click.Group):
 
 
 class Details(Entry, frozen=True, kw_only=True):
-    """All that is known of one model, and the commands that serve it."""
+    """Everything known about one model, and the commands that serve it."""
 
     overrides: dict[str, int]
     serve: tuple[str, ...]
@@ -125,7 +125,7 @@ def show_model_command(model: str, config_file: Path | None, **flags: Any) -> No
 
 
 def details_of(manifest: Manifest, available: int | None, installed: Installed) -> Details:
-    """Return all there is to tell of a model on a machine with `available` bytes of memory."""
+    """Return everything about a model, on a machine with `available` bytes of memory."""
     entry = catalog.entry_of(manifest, available, installed)
     return Details(
         **msgspec.structs.asdict(entry),
@@ -135,7 +135,7 @@ def details_of(manifest: Manifest, available: int | None, installed: Installed) 
 
 
 def serve_commands(entry: Entry) -> tuple[str, ...]:
-    """Return the commands that serve a model's chosen variant, in their order."""
+    """Return the commands that serve a model's chosen variant, in order."""
     chosen = next(one for one in entry.variants if one.name == entry.default)
     accept = " --accept-license" if entry.needs_acceptance else ""
     model = f"{entry.id}:{chosen.name}"

@@ -10,7 +10,7 @@ from rich.console import Console
 
 
 def is_terminal() -> bool:
-    """Tell whether a person reads standard output."""
+    """Tell whether standard output is a terminal."""
     return sys.stdout.isatty()
 
 

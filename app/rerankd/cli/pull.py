@@ -1,4 +1,4 @@
-"""`rerankd pull` and `rerankd rm`: models from the Hub onto this machine, and off it again."""
+"""`rerankd pull` and `rerankd rm`: download models from the Hub, and delete them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from rerankd.sources import catalog
 from rerankd.sources import resolve as sources
 from rerankd.sources.catalog import Manifest
 from rerankd.sources.hub import files as hub
-from rerankd.sources.hub.meter import FileProgress, OnProgress
+from rerankd.sources.hub.meter import FileProgress, OnFileProgress
 from rerankd.sources.hub.reference import parse_reference
 
 PROGRESS_LINES = 10
-"""Lines of progress that a log gets for each stage of a file."""
+"""Lines of progress in a log for each stage of a file."""
 
 with_models = click.argument(
     "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_model
@@ -75,7 +75,7 @@ def _pull(model: str, settings: Settings) -> Path:
 
 
 def _remove_model(model: str, settings: Settings) -> int:
-    """Return the bytes freed. Raises ModelNotFound where nothing was there."""
+    """Return the bytes freed. Raises ModelNotFound where nothing was downloaded."""
     if model.startswith(sources.HUB_PREFIX):
         freed = hub.remove(parse_reference(model))
     else:
@@ -99,7 +99,7 @@ def _require_manifest(model: str, settings: Settings) -> Manifest:
 
 
 @contextmanager
-def _progress_shown(model: str) -> Iterator[OnProgress]:
+def _progress_shown(model: str) -> Iterator[OnFileProgress]:
     """Show progress on standard error: a bar on a terminal, else lines."""
     if not sys.stderr.isatty():
         yield ProgressLines(model)

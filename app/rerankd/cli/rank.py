@@ -31,7 +31,7 @@ LONG_WORK = 2 * PROGRESS_DOCUMENTS
 
 
 class InputLine(Struct, frozen=True):
-    """A document and where it stood, 1-based."""
+    """A document, and its 1-based line in its file."""
 
     text: str
     file: str
@@ -53,7 +53,7 @@ class _JsonDocument(Struct):
 
 
 class RankCommand(click.Command):
-    """Hands `rank --ray` to `ray rank`, which takes pairs and no query."""
+    """Turns `rank --ray` into `ray rank`, which takes pairs and no query."""
 
     def make_context(
         self,
@@ -117,7 +117,7 @@ def rank_command(  # noqa: PLR0913 - one parameter an option
 def read_lines(file: TextIO, form: InputFormat) -> list[InputLine]:
     """Read a file's documents, blank lines left out.
 
-    Raises InvalidRequest that names file and line where JSONL is not what it should be.
+    Raises InvalidRequest, which names file and line, for malformed JSONL.
     """
     numbered = [
         (number, text.rstrip("\r\n")) for number, text in enumerate(file, start=1) if text.strip()

@@ -1,4 +1,4 @@
-"""`rerankd deploy`, `ps` and `stop`: what a running server serves, over its API."""
+"""`rerankd deploy`, `ps` and `stop`: manage a running server's deployments over its API."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def stop_command(ids: tuple[str, ...], url: str, api_key: str | None) -> None:
 
 
 def statuses(url: str, api_key: str | None) -> list[Status]:
-    """Return what a server serves. Raises ServerRefused with the server's own words."""
+    """Return a server's deployments. Raises ServerRefused with the server's message."""
     with _client(url, api_key) as client:
         answer = _ask(client, "GET", "/v1/deployments")
     return msgspec.json.decode(answer, type=DeploymentList).data
@@ -110,7 +110,7 @@ def _client(url: str, api_key: str | None) -> httpx.Client:
 
 
 def _ask(client: httpx.Client, method: str, path: str, body: Any = None) -> bytes:
-    """Return an answer's body. Raises ServerRefused with the server's own words."""
+    """Return a response's body. Raises ServerRefused with the server's message."""
     try:
         response = client.request(method, path, json=body)
     except httpx.HTTPError as error:
@@ -125,7 +125,7 @@ def _ask(client: httpx.Client, method: str, path: str, body: Any = None) -> byte
 
 
 def _follow(client: httpx.Client, found: Status) -> Status:
-    """Tell each change on standard error until the deployment is ready or failed."""
+    """Report each change on standard error until the deployment is ready or failed."""
     timeout = httpx.Timeout(SERVER_SECONDS, read=None)
     with client.stream("GET", "/v1/deployments/events", timeout=timeout) as events:
         for line in events.iter_lines():

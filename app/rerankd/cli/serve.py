@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
 ANSWER_SECONDS = 5
-"""What the answers to ended requests have to go out after the drain limit."""
+"""How long responses to aborted requests may take to be sent, after the drain limit."""
 
 
 @click.command("serve")
@@ -54,7 +54,7 @@ def serve_command(config_file: Path | None, **flags: Any) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens. Raises SettingsError when the address can't be had."""
+    """Return a listening socket. Raises SettingsError when the address can't be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Naming the protocol matters: asyncio sets TCP_NODELAY only where a socket says it is TCP,
     # and without it an answer waits 40 ms for the client's delayed acknowledgement.
@@ -76,7 +76,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that drains the service on a signal and leaves the exit code to us."""
+    """uvicorn, but a signal drains the service, and the exit code is ours."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
@@ -84,7 +84,7 @@ class _Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop taking work; a second signal ends what runs, too.
+        """Refuse new work; a second signal also ends running requests.
 
         The signal is not kept, so uvicorn doesn't raise it again and the exit code stays 0.
         """
@@ -100,14 +100,14 @@ class _Server(uvicorn.Server):
         self._service.drain()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the service beside the connections: what it ends still gets its answer."""
+        """Close the service together with the connections, so that ended requests are answered."""
         closing = asyncio.create_task(self._service.close())
         await super().shutdown(sockets)
         await closing
 
 
 async def _serve(service: Service, app: Any, listener: socket.socket) -> int:
-    """Listen at once and load beside it; return the exit code."""
+    """Listen at once, load meanwhile; return the exit code."""
     server = _Server(_server_config(app, service.settings), service)
     loading = asyncio.create_task(service.start())
     serving = asyncio.create_task(server.serve(sockets=[listener]))

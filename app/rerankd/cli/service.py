@@ -25,11 +25,11 @@ ENVIRONMENT = """\
 #RERANKD_API_KEYS=
 """
 HIDDEN = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - nothing is written there
-"""Folders that the unit has its own of."""
+"""Folders of which the unit has private ones."""
 
 
 class Place(Struct, frozen=True):
-    """Where a service's two files are, and how systemctl is told which manager is meant."""
+    """Where a service's two files are, and systemctl's flags for its manager."""
 
     unit: Path
     environment: Path
@@ -112,7 +112,7 @@ def show_unit_command(*, user: bool) -> None:
 
 
 def place_of(*, user: bool, root: Path | None = None) -> Place:
-    """Return where the files of a service of the system, or of this user, go."""
+    """Return the places of the files of a system or user service."""
     base = root or Path("/")
     if not user:
         units, settings = base / "etc/systemd/system", base / "etc/rerankd"
@@ -124,18 +124,18 @@ def place_of(*, user: bool, root: Path | None = None) -> Place:
 
 
 def own_command() -> tuple[str, ...]:
-    """Return the words that start this very installation, whatever PATH says."""
+    """Return the words that start this installation, whatever is on PATH."""
     if getattr(sys, "frozen", False):
         return (sys.executable,)
     script = Path(sys.executable).parent / "rerankd"
     if os.access(script, os.X_OK):
         return (str(script),)
-    # -P: the folder that the service starts in must not be searched for modules.
+    # -P: the service's working directory must not be searched for modules.
     return (sys.executable, "-P", "-m", "rerankd")
 
 
 def unit_of(command: Sequence[str], *, user: bool = False) -> str:
-    """Return the unit that runs a command; raises SettingsError for a path systemd can't say."""
+    """Return the unit that runs a command. Raises SettingsError for a path it can't have."""
     name = "user.service" if user else "system.service"
     template = (TEMPLATES / name).read_text("utf-8")
     words = " ".join((*map(_quoted, command), "serve"))
@@ -143,9 +143,9 @@ def unit_of(command: Sequence[str], *, user: bool = False) -> str:
 
 
 def require_reachable(command: Sequence[str]) -> None:
-    """Raise SettingsError unless a user without rights can run a command's first word.
+    """Raise SettingsError unless an unprivileged user can run a command's program.
 
-    A system service runs as a user of its own, who has no part in anybody's home.
+    A system service runs as its own user, who can't read home folders.
     """
     paths = {Path(command[0]).absolute(), Path(command[0]).resolve()}
     if not getattr(sys, "frozen", False):  # the single binary unpacks itself where the service may
@@ -181,7 +181,7 @@ def _require_ours(unit: Path) -> None:
 
 
 def _write_files(place: Place, text: str) -> None:
-    """Write the unit, and the file for settings unless it is there; its owner alone reads it."""
+    """Write the unit, and unless it exists a settings file that only its owner can read."""
     for path in (place.unit, place.environment):
         path.parent.mkdir(parents=True, exist_ok=True)
     try:

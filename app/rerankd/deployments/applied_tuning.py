@@ -54,7 +54,7 @@ def tuning_key(header: Header) -> str:
 
 
 def file_head(path: Path) -> bytes:
-    """Return the first bytes of a file, which tell models of different metadata apart."""
+    """Return the first bytes of a file, which differ where its metadata does."""
     with path.open("rb") as file:
         return file.read(FILE_HEAD_BYTES)
 
@@ -82,7 +82,7 @@ def keep_tuning(header: Header, settings: Settings, result: AppliedTuning) -> No
 
 
 def forget_tuning(header: Header, settings: Settings) -> bool:
-    """Forget a result, and remove requantized files; tell whether there was one."""
+    """Delete a tuning and its requantized file; return whether there was one."""
     file = _tuning_file(settings)
     found = _read_tunings(file)
     known = found.pop(tuning_key(header), None)
@@ -115,7 +115,7 @@ def apply_tuning(header: Header, settings: Settings) -> Settings:
 def weights_file(header: Header, settings: Settings) -> Path:
     """Return the file to load: the model's own, or its weights in the type that is set.
 
-    It is written when it isn't there yet, which takes seconds a gigabyte. Raises ModelFileError.
+    It is written if it isn't there yet, which takes seconds per gigabyte. Raises ModelFileError.
     """
     if settings.weights in {"auto", "file"}:
         return header.path
@@ -132,7 +132,7 @@ def requantized_path(header: Header, settings: Settings, kind: str) -> Path:
         changed = header.path.stat().st_mtime_ns
     except OSError as error:
         raise ModelFileError(f"{header.path}: {error.strerror}") from error
-    # The file as well as its shape: another training of the same network is another model.
+    # By the file, not its header alone: retrained weights are another model.
     own = digest_of(str(header.path.resolve()), str(header.file_bytes), str(changed)).hex()
     return state_folder(settings) / WEIGHTS_FOLDER / f"{header.path.stem}-{own[:12]}-{kind}.gguf"
 

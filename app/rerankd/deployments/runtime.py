@@ -1,4 +1,4 @@
-"""An open model with all that serves it: engine, prompter, scheduler and facts."""
+"""An open model with all that serves it: engine, prompts, scheduler and facts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 TOKENIZER_THREADS = 2
 TOKEN_CACHE_SHARE = 4
-"""The token cache's bytes are the score cache's by this."""
+"""The token cache takes the score cache's bytes divided by this."""
 PLACED = frozenset(
     {
         *("model", "weights"),  # by the file that is loaded
@@ -47,18 +47,18 @@ PLACED = frozenset(
 
 
 class Target(Struct, frozen=True):
-    """A model to serve, its file's header read and judged, nothing loaded."""
+    """A model to serve: its file's header is read and judged, nothing is loaded."""
 
     id: str
     header: Header
     verdict: Verdict
     manifest: Manifest | None
     settings: Settings = Settings()
-    """Those of this model: the server's, its deployment's own, and what tuning found."""
+    """This model's settings: the server's, its deployment's own, and what tuning found."""
 
 
 class OpenEngine(Protocol):
-    """An open model as it is needed here: `rerankd.engine.Engine`, or a stand-in in tests."""
+    """What is needed of an open model: `rerankd.engine.Engine`, or a stand-in in tests."""
 
     @property
     def tokenizer(self) -> Vocabulary: ...
@@ -103,7 +103,7 @@ class Runtime:
         engine: OpenEngine,
         observer: Observer | None = None,
     ) -> None:
-        """Take over an open engine, which is closed if its vocabulary doesn't do."""
+        """Take over an open engine, which is closed if its vocabulary doesn't fit the layout."""
         settings = target.settings
         family = gguf_file.family_of(target.header, target.verdict)
         try:
@@ -117,7 +117,7 @@ class Runtime:
         self.target = target
         self.facts = _model_facts(target, engine, takes_instruction=layout.takes_instruction)
         self.identity = identity_of(target, self.facts)
-        """Digest of all of this model and its settings that scores depend on."""
+        """Digest of everything about the model and its settings that scores depend on."""
         self._engine = engine
         self.tokenizers = ThreadPoolExecutor(TOKENIZER_THREADS, f"tokenizer-{target.id}")
         """Threads for what comes before the engine: it takes as long as texts are."""

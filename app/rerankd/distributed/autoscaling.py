@@ -1,4 +1,4 @@
-"""How many replicas the tokens that wait are worth. Imports nothing: Ray sends it as it is."""
+"""How many replicas the waiting tokens need. Imports nothing of ours: Ray ships it by value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TOKENS = "tokens"
 
 
 class AutoscalingState(Protocol):
-    """What is read of Ray Serve's AutoscalingContext."""
+    """The part of Ray Serve's AutoscalingContext that is used."""
 
     @property
     def aggregated_metrics(self) -> Mapping[str, Mapping[Any, float]] | None: ...
@@ -24,7 +24,7 @@ class AutoscalingState(Protocol):
 
 
 class TokenPolicy:
-    """Wants as many replicas as there are `tokens_per_replica` among the tokens of them all."""
+    """Wants a replica for every `tokens_per_replica` of the tokens in all replicas."""
 
     def __init__(self, tokens_per_replica: int) -> None:
         self._tokens_per_replica = tokens_per_replica
@@ -33,6 +33,6 @@ class TokenPolicy:
         """Return how many replicas there should be; Serve keeps the bounds and the delays."""
         reported = (context.aggregated_metrics or {}).get(TOKENS, {})
         if not reported and context.current_num_replicas:
-            # Nobody has reported yet: no reason to change anything.
+            # No replica has reported yet.
             return context.current_num_replicas, {}
         return max(1, math.ceil(sum(reported.values()) / self._tokens_per_replica)), {}

@@ -1,8 +1,8 @@
 """Offline ranking of sets larger than memory: pairs in, scores out, on a pool of actors.
 
-Imports Ray. Ray Data hands parts to actors, each with a model of its own, and hands a part out
-again when its actor died. A part's file comes into being whole, so a run that was killed goes on
-where it stopped, no row is lost and none is there twice.
+Imports Ray. Ray Data gives parts to actors, each with its own model, and gives a part to another
+when an actor dies. A part's file appears complete, so a run that was killed resumes where it
+stopped, and no row is lost or written twice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from rerankd.settings import Settings
 logger = logging.getLogger(__name__)
 
 MOST_TASKS = 2000
-"""Tasks that Ray Data keeps account of; each may have several shards."""
+"""Tasks that Ray Data manages; each may have several shards."""
 
 
 class BatchOptions(Struct, frozen=True, kw_only=True):
@@ -42,24 +42,24 @@ class BatchOptions(Struct, frozen=True, kw_only=True):
     document: str = "document"
     """Column of the document."""
     part_rows: int = 5000
-    """Rows of a part, about; what is lost of a part that was not done is done again."""
+    """Rows of a part, roughly; a part that was interrupted is done again from its start."""
     raw_scores: bool = False
     instruction: str | None = None
     keep_texts: bool = False
-    """Write the query and the document beside the score; other columns always are."""
+    """Write query and document beside the score; the other columns are always written."""
 
 
 class RunSummary(Struct, frozen=True, kw_only=True):
-    """What a run came to."""
+    """The figures of a run."""
 
     parts: int
-    """Parts in all."""
+    """All parts."""
     done_before: int
     """Parts that an earlier run had done."""
     rows: int
     """Rows that this run wrote."""
     failed: int
-    """Rows among them that have an error in place of a score."""
+    """Those of them that have an error instead of a score."""
 
 
 OnShard = Callable[[int, int, int], None]
@@ -75,7 +75,7 @@ def rank_pairs(
 ) -> RunSummary:
     """Score every (query, document) of Parquet and JSONL files into files in a folder.
 
-    Every node must see both under these paths. The same call again does what is still missing.
+    Every node must see both under these paths. Calling this again does what is still missing.
     Raises SettingsError, InvalidRequest, StateError when the folder holds another run, and
     ModelFailed with the reason when the model can't be served.
     """
@@ -146,7 +146,7 @@ def _finish(output: Path, missing: Sequence[Shard]) -> None:
 
 
 class Scorer:
-    """An actor of the pool: a model and the loop that it runs on."""
+    """An actor of the pool: a model and its event loop."""
 
     def __init__(self, settings: Settings, options: BatchOptions, output: str) -> None:
         """Load the model. Raises ModelFailed."""

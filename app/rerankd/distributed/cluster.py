@@ -1,4 +1,4 @@
-"""A Ray cluster: joining it, what it offers, what of ours stands on it. Imports Ray."""
+"""A Ray cluster: joining it, its resources, and what we run on it. Imports Ray."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REPLICAS, ENTRANCE = "rerankd-replicas", "rerankd"
 
 
 class Deployed(Struct, frozen=True, kw_only=True):
-    """What stands on a cluster."""
+    """One of our applications on a cluster."""
 
     application: str
     state: str
@@ -27,34 +27,34 @@ class Deployed(Struct, frozen=True, kw_only=True):
 
 
 class Node(Struct, frozen=True, kw_only=True):
-    """What one node offers in all, and what of it is free."""
+    """A node's cores, and what of its cores and GPUs is free."""
 
     cores: int
     free_cores: float
     free_gpus: float
 
     def fitting_now(self, cores: int, gpus: float) -> int:
-        """Return how many replicas of so many cores and GPUs there is place for beside others."""
+        """Return how many replicas of so many cores and GPUs fit beside what is running."""
         by_cores = int(self.free_cores // cores)
         return min(by_cores, int(self.free_gpus // gpus)) if gpus else by_cores
 
 
 class Room(Struct, frozen=True, kw_only=True):
-    """What the nodes of a cluster offer."""
+    """The nodes of a cluster."""
 
     nodes: tuple[Node, ...]
 
     @property
     def smallest(self) -> int:
-        """The cores of the node that has the fewest but some."""
+        """The fewest cores of a node that has any."""
         return min(node.cores for node in self.nodes if node.cores)
 
     def fitting(self, cores: int) -> int:
-        """Return how many replicas of so many cores there is place for, at least one."""
+        """Return how many replicas of so many cores fit, at least one."""
         return max(1, sum(node.cores // cores for node in self.nodes))
 
     def fits_beside(self, wanted: int, running: int, cores: int, gpus: float) -> bool:
-        """Tell whether one more than `wanted` replicas find room where `running` ones are now.
+        """Tell whether `wanted` + 1 replicas fit where `running` ones are now.
 
         Serve ends an old replica only while as many as wanted run, so it needs room for one more.
         """
@@ -79,7 +79,7 @@ def connect(settings: Settings) -> None:
 
 
 def room() -> Room:
-    """Return what the cluster offers. Raises SettingsError when no node has a core."""
+    """Return the cluster's nodes. Raises SettingsError when no node has a core."""
     left = ray._private.state.available_resources_per_node()  # noqa: SLF001 - the public call sums all nodes up
     nodes = tuple(
         Node(
@@ -101,14 +101,14 @@ def living_nodes() -> int:
 
 
 def share_of_cores(settings: Settings, there: Room) -> int:
-    """Return the cores of a replica: what the settings say or come to, else a node's."""
+    """Return the cores of a replica: those of the settings, else the smallest node's."""
     if settings.cores:
         return settings.cores
     return settings.workers * max(settings.threads, 1) if settings.workers else there.smallest
 
 
 def status() -> list[Deployed]:
-    """Return what stands on the cluster, the replicas first."""
+    """Return our applications on the cluster, the replicas first."""
     found = serve.status().applications
     return [
         Deployed(
@@ -127,9 +127,9 @@ def status() -> list[Deployed]:
 
 
 def stop() -> None:
-    """Take the entrance and then the replicas away; running requests finish.
+    """Remove the entrance and then the replicas; running requests finish.
 
-    Where nothing else is served from the cluster, its nodes listen no longer.
+    Where nothing else is served from the cluster, its nodes stop listening.
     """
     there = serve.status().applications
     for name in (ENTRANCE, REPLICAS):

@@ -1,4 +1,4 @@
-"""What replicas count, given to Ray, which exports it from every node. Imports Ray."""
+"""Metrics of replicas for Ray, which exports them from every node. Imports Ray."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RAY_SECONDS_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 
 
 
 class Meters:
-    """A `domain.Observer` that counts for Ray as well; prefixed ray_ there."""
+    """A `domain.Observer` that also counts for Ray, which prefixes the names with ray_."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
@@ -41,5 +41,5 @@ class Meters:
         self._engine.inc(max(step.seconds, 1e-9), {"model": model})
 
     def queued(self, tokens: int) -> None:
-        """Tell how many tokens wait or run."""
+        """Set how many tokens wait or run."""
         self._queued.set(tokens)

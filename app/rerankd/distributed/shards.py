@@ -1,7 +1,7 @@
-"""How a large set of pairs is cut into parts, and what says which of them are done.
+"""How a large set of pairs is split into parts, and which parts are done.
 
-A part is done when its file is there: files come into being whole, by renaming. The manifest
-beside them holds what the run is over; with other files or other settings it is another run.
+A part is done when its file is there: files appear complete, by renaming. The manifest beside
+them describes the run; with other input files or settings it is another run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rerankd.settings import SCORE_SETTINGS, Settings
 MANIFEST = "manifest.json"
 SAMPLE_BYTES = 1 << 20
 LINE_BYTES = 1024
-"""Taken for a line's where a file has none."""
+"""The assumed length of a line where the sample has no line break."""
 
 Form = Literal["parquet", "jsonl"]
 
@@ -38,7 +38,7 @@ class PairFile(Struct, frozen=True):
 
 
 class Shard(Struct, frozen=True):
-    """A piece of a file: rows of Parquet, or the lines of JSONL that begin in these bytes."""
+    """A part of a file: rows of Parquet, or the lines of JSONL that begin within these bytes."""
 
     number: int
     source: str
@@ -52,7 +52,7 @@ class Shard(Struct, frozen=True):
 
 
 class RunManifest(Struct, frozen=True):
-    """What a run is over: it goes on only where this is the same."""
+    """What a run reads and how it scores; a run is only resumed with the same."""
 
     sources: tuple[PairFile, ...]
     options: dict[str, str]
@@ -109,7 +109,7 @@ def _line_bytes(path: Path) -> int:
 
 
 def shards_of(sources: Sequence[PairFile]) -> Iterator[Shard]:
-    """Yield the parts of all files, the same ones every time."""
+    """Yield the parts of all files; they are the same every time."""
     number = 0
     for one in sources:
         for start in range(0, one.end, one.step):
@@ -121,7 +121,7 @@ def shards_of(sources: Sequence[PairFile]) -> Iterator[Shard]:
 def begin_run(
     output: Path, manifest: RunManifest, defaults: Mapping[str, str] | None = None
 ) -> None:
-    """Keep the manifest, or find that the one in the folder is the same. Raises StateError.
+    """Write the manifest, or check that the one in the folder is the same. Raises StateError.
 
     `defaults` are taken for options that a run of an earlier version did not record.
     """
@@ -162,7 +162,7 @@ def missing_shards(output: Path, parts: Iterator[Shard]) -> list[Shard]:
 
 
 def write_atomically(file: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
+    """Write a file so that it appears complete or not at all."""
     half = file.with_name(f".{file.name}.half")
     half.write_bytes(content)
     half.replace(file)

@@ -1,6 +1,6 @@
-"""Rows of pairs out of Parquet and JSONL, and scored rows back, a batch at a time. PyArrow's home.
+"""Rows of pairs read from Parquet and JSONL, and scored rows written back, in batches.
 
-Every row carries where it came from: `source` and `position`, the row's number in a Parquet file
+Every row says where it came from: `source` and `position`, the row's number in a Parquet file
 or the byte where its line begins.
 """
 
@@ -20,9 +20,9 @@ from rerankd.distributed.shards import Form, Shard
 from rerankd.errors import InvalidRequest
 
 BATCH = 1024
-"""Rows that are in memory together."""
+"""Rows that are in memory at a time."""
 BATCH_BYTES = 1 << 24
-"""Bytes of lines that end a batch sooner."""
+"""Bytes of lines that end a batch early."""
 
 Row = dict[str, Any]
 
@@ -54,7 +54,7 @@ def require_columns(path: Path, names: Sequence[str]) -> None:
 
 
 class ParquetBatch:
-    """Rows of a Parquet file, their columns as Arrow has them."""
+    """Rows of a Parquet file, in Arrow's columns."""
 
     def __init__(self, rows: pa.RecordBatch, first: int) -> None:
         self.rows = rows
@@ -136,7 +136,7 @@ def _row(line: bytes) -> Row | None:
 
 
 class ParquetWriter:
-    """Writes scored rows into a file that is there when it is whole."""
+    """Writes scored rows into a file that appears when it is complete."""
 
     def __init__(self, file: Path, source: str, leave_out: Sequence[str]) -> None:
         self._file, self._half = file, _half(file)
@@ -169,7 +169,7 @@ class ParquetWriter:
 
 
 class JsonWriter:
-    """The same for JSONL; the columns of a line that is no object are lost, its place is not."""
+    """Writes JSONL likewise; a line that is no object loses its columns but keeps its position."""
 
     def __init__(self, file: Path, source: str, leave_out: Sequence[str]) -> None:
         self._file, self._half = file, _half(file)

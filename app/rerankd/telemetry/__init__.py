@@ -1,1 +1,1 @@
-"""What is observed: metrics, usage, traces and the look of log lines."""
+"""Metrics, usage, traces, and the format of log lines."""

@@ -1,4 +1,4 @@
-"""A server's log lines: for people on a terminal, JSON elsewhere, all through structlog."""
+"""A server's log lines, rendered by structlog: for people on a terminal, JSON elsewhere."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ ACCESS_FIELDS = (
     *("method", "path", "status", "ms", "route", "model", "documents", "tokens", "caller"),
     "error",
 )
-"""What the line of a request has beside its message."""
+"""The fields of a request's line beside its message."""
 IN_MESSAGE = frozenset({"method", "path", "status", "ms", "route"})
-"""What a person reads in the message already."""
+"""Fields that the message already shows to a person."""
 
 QUOTING = (ValueError, LookupError, TypeError)
-"""Exceptions whose messages tend to quote what they could not take, which may be a document."""
+"""Exceptions whose messages often quote the value they rejected, which may be a document."""
 
 
 def configure_server_logging(
@@ -52,7 +52,7 @@ def configure_server_logging(
 
 
 def formatter(*, human: bool, colours: bool = False) -> logging.Formatter:
-    """Return what makes a line of a record of any logger."""
+    """Return the formatter for records of all loggers."""
     rendering = _for_people(colours=colours) if human else _as_json()
     return ProcessorFormatter(
         foreign_pre_chain=[
@@ -90,7 +90,7 @@ def _write_trace(stream: TextIO, found: ExcInfo) -> None:
 
 
 def _trace(error: BaseException | None) -> Iterator[str]:
-    """Yield an exception's traceback and its causes', without messages that quote values."""
+    """Yield the traceback of an exception and its causes, without messages that quote values."""
     if error is None:
         return
     earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -1,7 +1,7 @@
-"""Prometheus metrics: what an Observer is told, what HTTP answered, and how models stand now.
+"""Prometheus metrics: requests and steps, HTTP responses, and the current state of models.
 
 Labels come from bounded sets only: deployments (the first MOST_MODELS of them), routes, statuses
-and error codes. API keys are no label; `rerankd.telemetry.usage` counts by key.
+and error codes. API keys are no label: `rerankd.telemetry.usage` counts by key.
 """
 
 from __future__ import annotations
@@ -53,23 +53,23 @@ SECONDS_BUCKETS = (
     30.0,
 )
 FILLS = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
-"""A step may be over its budget: one longer row goes alone."""
+"""A step may exceed its budget: a row that is longer runs alone."""
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """What HTTP answered one request with."""
+    """The response to one HTTP request."""
 
     method: str
     route: str
-    """The path's template, empty for a path that no route has."""
+    """The route's path template, empty for an unknown path."""
     status: int
     seconds: float
     error: str = ""
-    """Code of its error, if no Observer was told of it."""
+    """Code of its error, unless an Observer has counted it already."""
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """What is read when metrics are asked for, rather than counted."""
+    """Values that are read when metrics are scraped, rather than counted."""
 
     deployments: Sequence[Status] = ()
     cache: CacheStats | None = None
@@ -81,7 +81,7 @@ class Metrics:
     """Counts for Prometheus; a `domain.Observer`. Safe from any thread."""
 
     def __init__(self) -> None:
-        # They are a series more for each, which hardly anybody reads.
+        # One more series for each metric, which hardly anybody reads.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
@@ -110,7 +110,7 @@ class Metrics:
         counts.step_tokens.inc(step.tokens)
 
     def answered(self, answer: Answer) -> None:
-        """Count what HTTP answered."""
+        """Count an HTTP response."""
         method = answer.method if answer.method in METHODS else OTHER
         route = answer.route or OTHER
         self._http.requests.labels(method, route, str(answer.status)).inc()
@@ -135,7 +135,7 @@ class Metrics:
 
 
 class _Families:
-    """What is counted for each model."""
+    """The metric families with a label for the model."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, *more: str) -> Counter:
@@ -178,7 +178,7 @@ class _Families:
 
 
 class _Http:
-    """What is counted for each route."""
+    """The metric families with a label for the route."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
@@ -194,7 +194,7 @@ class _Http:
 
 
 class _Model:
-    """One model's own counters: looking labels up costs more than counting."""
+    """One model's counters, since looking up labels costs more than counting."""
 
     def __init__(self, name: str, families: _Families) -> None:
         self.name = name
@@ -228,9 +228,9 @@ class _Model:
 
 
 class _CurrentMetrics(CollectorRegistry):
-    """A registry's metrics, and beside them the gauges of a moment.
+    """A registry's metrics together with the gauges of a snapshot.
 
-    Nothing is left over of a model that has gone, as it would be of gauges that are set.
+    Gauges that are set would keep the values of models that are gone.
     """
 
     def __init__(self, counted: CollectorRegistry, now: Snapshot) -> None:

@@ -1,4 +1,4 @@
-"""Who is told of what happens: metrics, usage, the request's log line, and traces if wanted."""
+"""One Observer for all that count: metrics, usage, the request's log line, and traces if wanted."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ INSTALL = "pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
 """Names the packages and not our extra, which no index has."""
 
 FAULTS = frozenset({"engine_failure", "internal_error"})
-"""Codes of errors that the request is not to blame for."""
+"""Codes of errors that are not the client's fault."""
 
 
 class Traces(Observer, Protocol):
-    """What `telemetry.tracing` makes of requests; it is imported only where traces are wanted."""
+    """What `telemetry.tracing.Tracing` does; it is imported only where traces are wanted."""
 
     def around(self, app: Any) -> Any:
         """Wrap an ASGI application so that its requests are traced."""
         ...
 
     def close(self) -> None:
-        """Send what is still to be sent."""
+        """Send the last spans."""
         ...
 
 
 def traces_of(settings: Settings) -> Traces | None:
-    """Return what makes traces, if a collector of them is named.
+    """Return the tracing to use, None where no collector is configured.
 
     Raises SettingsError when our own setting names one and the extra is not installed.
     """
@@ -49,7 +49,7 @@ def traces_of(settings: Settings) -> Traces | None:
         missing = f"traces need two more packages: {INSTALL}"
         if settings.otlp_endpoint:
             raise SettingsError(missing, param="otlp_endpoint") from error
-        # The variable may be there for every program of a cluster.
+        # The variable may be set for every program of a cluster.
         logger.warning("OTEL_EXPORTER_OTLP_ENDPOINT is set, but %s", missing)
         return None
     traces: Traces = tracing.tracing_to(settings.otlp_endpoint)
@@ -57,12 +57,12 @@ def traces_of(settings: Settings) -> Traces | None:
 
 
 class Telemetry:
-    """Hands on to all that count; a `domain.Observer`. Safe from any thread."""
+    """Passes events to all observers; a `domain.Observer` itself. Safe from any thread."""
 
     def __init__(
         self, traces: Traces | None = None, *, clock: Callable[[], float] = time.time
     ) -> None:
-        """`clock` tells Unix time in seconds."""
+        """`clock` returns Unix time in seconds."""
         self.metrics = Metrics()
         self.usage = Usage(clock)
         self._traces = traces
@@ -70,7 +70,7 @@ class Telemetry:
         self._observers = (*counting, traces) if traces else counting
 
     def ranked(self, outcome: Outcome) -> None:
-        """Hand on that a request ended; a fault of one that counts harms nobody else."""
+        """Pass on that a request ended; an observer that fails doesn't affect the others."""
         for one in self._observers:
             try:
                 one.ranked(outcome)
@@ -78,7 +78,7 @@ class Telemetry:
                 logger.exception("a request was not counted")
 
     def stepped(self, model: str, step: StepFacts) -> None:
-        """Hand on what a step of an engine did."""
+        """Pass on that an engine's step ended."""
         for one in self._observers:
             try:
                 one.stepped(model, step)
@@ -86,7 +86,7 @@ class Telemetry:
                 logger.exception("a step was not counted")
 
     def answered(self, answer: Answer) -> None:
-        """Count what HTTP answered."""
+        """Count an HTTP response."""
         self.metrics.answered(answer)
 
     def around(self, app: Any) -> Any:
@@ -94,13 +94,13 @@ class Telemetry:
         return self._traces.around(app) if self._traces else app
 
     def close(self) -> None:
-        """Send what is still to be sent."""
+        """Send the last spans."""
         if self._traces:
             self._traces.close()
 
 
 class _Noting:
-    """Writes what became of a request into the notes for its log line."""
+    """Writes a request's outcome into the notes for its log line."""
 
     def ranked(self, outcome: Outcome) -> None:
         if outcome.error in FAULTS and outcome.model:
@@ -117,4 +117,4 @@ class _Noting:
             notes.ranked = True
 
     def stepped(self, model: str, step: StepFacts) -> None:
-        """Do nothing: a step is no request's own."""
+        """Do nothing: a step may serve several requests."""

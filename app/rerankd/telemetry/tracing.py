@@ -1,7 +1,7 @@
 """OpenTelemetry traces, for servers that have the extra `otel` and somewhere to send them.
 
-A span for each request over HTTP, below it one for its ranking and one for each part of that.
-Nothing of a query, document, key or query string is in them.
+Each HTTP request has a span, below it one for its ranking and one for each part of that. Spans
+contain nothing of queries, documents, keys or query strings.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ AsgiSend = Callable[[Any], Awaitable[None]]
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 
 MILLISECOND = 1_000_000
-"""In the nanoseconds that spans are timed in."""
+"""In nanoseconds, the unit of spans."""
 FAULT = 500
 CLOSE_SECONDS = 3.0
-"""What the last spans get to be sent; a collector that is away would take 10 s."""
+"""How long sending the last spans may take; without a collector it would take 10 s."""
 
 
 def tracing_to(endpoint: str) -> Tracing:
     """Return tracing that sends to a collector over OTLP/HTTP.
 
-    Without an `endpoint`, that and all else is as OpenTelemetry's own variables say.
+    Without an `endpoint`, OpenTelemetry's own variables decide; they decide all else as well.
     """
     exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces" if endpoint else None)
     own = Resource({"service.name": "rerankd", "service.version": __version__})
-    # Those of OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME go over ours.
+    # OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME override ours.
     provider = TracerProvider(resource=own.merge(Resource.create()))
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return Tracing(provider, hurry=exporter.shutdown)
@@ -53,13 +53,13 @@ class Tracing:
     """Makes spans of requests; a `domain.Observer`."""
 
     def __init__(self, provider: TracerProvider, hurry: Callable[[], None] = lambda: None) -> None:
-        """`hurry` makes the provider's exporter try no longer."""
+        """`hurry` makes the provider's exporter stop retrying."""
         self._provider = provider
         self._hurry = hurry
         self._tracer = provider.get_tracer("rerankd", __version__)
 
     def ranked(self, outcome: Outcome) -> None:
-        """Make the spans of a request that has just ended, from the times it took."""
+        """Create the spans of a request that has just ended, from its timings."""
         end = time.time_ns()
         begin = end - int(outcome.seconds * 1000 * MILLISECOND)
         span = self._tracer.start_span("rank", start_time=begin, attributes=_facts_of(outcome))
@@ -93,14 +93,14 @@ class Tracing:
         return Traced(app, self)
 
     def close(self) -> None:
-        """Send what is still to be sent, for CLOSE_SECONDS at most."""
+        """Send the last spans, within CLOSE_SECONDS."""
         timer = threading.Timer(CLOSE_SECONDS, self._hurry)
         timer.start()
         self._provider.shutdown()
         timer.cancel()
 
     def _parts(self, span: Span, begin: int, timings: Timings) -> None:
-        """Lay the parts end to end: they follow on each other, and only their lengths are known."""
+        """Lay the parts end to end: they follow each other, and only their durations are known."""
         within = set_span_in_context(span)
         for name, spent in (
             ("tokenize", timings.tokenize_ms),
@@ -128,7 +128,7 @@ def _facts_of(outcome: Outcome) -> Attributes:
 
 
 class Traced:
-    """Wraps an ASGI application so that each request has its span while it is answered."""
+    """Wraps an ASGI application so that a span covers each request."""
 
     def __init__(self, app: Asgi, tracing: Tracing) -> None:
         self._app = app

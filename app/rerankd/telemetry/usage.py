@@ -22,12 +22,12 @@ WindowName = Literal["hour", "day"]
 
 MOST_PAIRS = 128
 OTHER = "other"
-"""Counts together what is beyond a bound, such as MOST_PAIRS of model and key."""
+"""Stands for everything beyond a bound, such as MOST_PAIRS of model and key."""
 
 DOUBLING = 8
 """Buckets in which a latency doubles."""
 SHORTEST, LONGEST = -64, 192
-"""Buckets of 1/256 ms and of 2^24 ms, which also take what is beyond."""
+"""Buckets of 1/256 ms and 2^24 ms, which also count what lies beyond them."""
 
 
 class Window(Struct, frozen=True):
@@ -41,7 +41,7 @@ WINDOWS: dict[WindowName, Window] = {"hour": Window(60, 60), "day": Window(900, 
 
 
 class Amounts(Struct, frozen=True, kw_only=True):
-    """What was used in some time. Latencies are those of requests that went well."""
+    """Usage over a time. Latencies are those of successful requests."""
 
     requests: int
     documents: int
@@ -53,16 +53,16 @@ class Amounts(Struct, frozen=True, kw_only=True):
 
 
 class UsageBucket(Amounts, frozen=True, kw_only=True):
-    """What was used in the step that begins at `time`, a Unix time in seconds."""
+    """Usage in the step that begins at `time`, a Unix time in seconds."""
 
     time: int
 
 
 class UsageSeries(Struct, frozen=True, kw_only=True):
-    """A model's use by one API key, a bucket for every step, oldest first.
+    """A model's usage by one API key: a bucket for every step, oldest first.
 
     `key` is the key's id, empty for requests without one; `model` is empty where the request
-    named none that there is.
+    named an unknown one.
     """
 
     model: str
@@ -71,7 +71,7 @@ class UsageSeries(Struct, frozen=True, kw_only=True):
 
 
 class UsageReport(Struct, frozen=True, kw_only=True):
-    """What was used from `begin` up to `end`, Unix times in seconds."""
+    """Usage from `begin` up to `end`, Unix times in seconds."""
 
     object: Literal["usage"] = "usage"
     window: WindowName
@@ -88,7 +88,7 @@ class Usage:
     def __init__(
         self, clock: Callable[[], float] = time.time, *, most_pairs: int = MOST_PAIRS
     ) -> None:
-        """`clock` tells Unix time in seconds."""
+        """`clock` returns Unix time in seconds."""
         self._clock = clock
         self._most_pairs = most_pairs
         self._pairs: dict[_Pair, dict[WindowName, _Ring]] = {}
@@ -105,7 +105,7 @@ class Usage:
         """Do nothing: steps serve several keys."""
 
     def report(self, name: WindowName) -> UsageReport:
-        """Return what was used in a window that ends with the running step."""
+        """Return the usage in a window that ends with the current step."""
         window = WINDOWS[name]
         last = int(self._clock() // window.step)
         begin = last - window.steps + 1
@@ -160,7 +160,7 @@ class Usage:
 
 
 class _Counts(Struct):
-    """What was used in one step; `latencies` counts requests by bucket."""
+    """Usage in one step; `latencies` counts requests by bucket."""
 
     requests: int = 0
     documents: int = 0
@@ -200,7 +200,7 @@ class _Counts(Struct):
 
 
 class _Ring:
-    """Counts of the last steps; what is older goes when something newer comes."""
+    """Counts of the last steps; older ones are dropped as newer ones come."""
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
@@ -209,7 +209,7 @@ class _Ring:
     def at(self, step: int) -> _Counts:
         found = self._counts.get(step)
         if found is None:
-            # Both ways, since a clock may be set back.
+            # In both directions, since a clock may be set back.
             self._counts = {
                 at: counts for at, counts in self._counts.items() if abs(step - at) < self._steps
             }
@@ -248,7 +248,7 @@ def _bucket_of(milliseconds: float) -> int:
 
 
 def quantile(latencies: dict[int, int], share: float) -> float | None:
-    """Return the latency in ms that `share` of the requests kept to, None without requests."""
+    """Return the latency in ms that `share` of requests did not exceed, None without requests."""
     left = math.ceil(sum(latencies.values()) * share)
     for place in sorted(latencies):
         left -= latencies[place]

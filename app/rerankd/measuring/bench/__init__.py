@@ -1,1 +1,1 @@
-"""Load on a running server, and what it took."""
+"""Load on running servers, and their figures."""

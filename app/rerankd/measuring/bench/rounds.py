@@ -1,4 +1,4 @@
-"""Servers measured in turn, round by round, so that both meet the same noise of the machine."""
+"""Servers measured in turn, round by round, so that the machine's noise affects all alike."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def workloads(
 ) -> Iterator[Workload]:
     """Yield every combination of clients, documents and words; 0 requests: a long round."""
     for one, many, long in itertools.product(clients, documents, words):
-        # About 400 documents of 80 words a client and round, at least two requests each.
+        # About 400 documents of 80 words per client and round, in at least two requests.
         each = requests or max(2, 32_000 // (many * long * one))
         yield Workload(clients=one, documents=many, words=long, requests=each * one)
 

@@ -98,7 +98,7 @@ async def run_workload(server: RerankServer, load: Workload, requests: Sequence[
 
 
 class _Run:
-    """A workload that is being sent, and what has come of it so far."""
+    """A workload that is being sent, and its figures so far."""
 
     def __init__(self, server: RerankServer, load: Workload, requests: Sequence[bytes]) -> None:
         self._pid = server.pid

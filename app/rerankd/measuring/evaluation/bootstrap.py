@@ -11,10 +11,10 @@ Values = NDArray[np.float64]
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 FEWEST = 2
-"""A single query says nothing about how much queries differ."""
+"""A single query says nothing about how much queries vary."""
 
 BLOCK = 1_000_000
-"""Most numbers of one block of resamples, which bounds the memory."""
+"""Numbers in a block of resamples at most, which bounds the memory."""
 
 
 class Interval(Struct, frozen=True):
@@ -28,7 +28,7 @@ def intervals(differences: Values, *, seed: int, resamples: int = RESAMPLES) -> 
     """Return the interval of each column's mean; `differences` is (queries, columns).
 
     Percentiles of the means of `resamples` draws of queries with replacement, the same draws for
-    every column, so that what is compared is compared on the same queries. Empty for fewer than
+    every column, so that columns are compared on the same queries. Empty for fewer than
     `FEWEST` queries. The same seed gives the same bounds.
     """
     if len(differences) < FEWEST:

@@ -25,7 +25,7 @@ Begun = Callable[[str], Tick]
 
 
 class Task(Struct, frozen=True, kw_only=True, eq=False):
-    """What every contender does."""
+    """The work of every contender."""
 
     data: Data
     measures: Measures
@@ -35,7 +35,7 @@ class Task(Struct, frozen=True, kw_only=True, eq=False):
 
 
 class QualityFigures(Struct, frozen=True, kw_only=True):
-    """A measure's mean over the queries, its difference to the first stage, and by query."""
+    """A measure's mean, its difference from the first stage, and its values by query."""
 
     measure: str
     mean: float
@@ -68,7 +68,7 @@ class Gap(Struct, frozen=True, kw_only=True):
 
 
 class Standing(Struct, frozen=True, kw_only=True):
-    """How one order of the candidates did; the first stage has no cost."""
+    """The figures of one order of the candidates; the first stage has no cost."""
 
     name: str
     quality: tuple[QualityFigures, ...]
@@ -79,14 +79,14 @@ class Standing(Struct, frozen=True, kw_only=True):
 
 
 class Failure(Struct, frozen=True):
-    """A contender that did not come to its end, and why."""
+    """A contender that failed, and why."""
 
     name: str
     message: str
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
-    """All that `rerankd eval` found: no texts of queries or documents, only queries' ids."""
+    """Everything `rerankd eval` found, without texts: queries appear by their ids."""
 
     queries: tuple[str, ...]
     """Those measured."""
@@ -103,14 +103,14 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
     @property
     def notes(self) -> list[str]:
-        """Return what a reader of the figures has to know, a sentence each."""
+        """Return what a reader of the figures has to know, one sentence each."""
         return [*_data_notes(self), *_contender_notes(self)]
 
 
 async def compare_contenders(
     task: Task, contenders: Sequence[Contender], begun: Begun
 ) -> Comparison:
-    """Let each contender rank all queries, one loaded at a time.
+    """Let each contender rank all queries, one contender loaded at a time.
 
     A contender that fails is reported with its reason, and the others go on.
     """

@@ -42,7 +42,7 @@ class JudgedQuery(Struct, frozen=True):
     candidates: tuple[Candidate, ...]
     grades: Mapping[str, int]
     cut: bool = False
-    """Whether candidates beyond the depth were left out, of every order alike."""
+    """Whether candidates beyond the depth were left out, the same for every order."""
 
     @property
     def answerable(self) -> bool:
@@ -54,7 +54,7 @@ class Data(Protocol):
     """Judged queries that can be read again for each model, in the same order."""
 
     def __iter__(self) -> Iterator[JudgedQuery]:
-        """Yield each query once. Raises InvalidRequest that names file and line."""
+        """Yield each query once. Raises InvalidRequest, which names file and line."""
         ...
 
 
@@ -89,7 +89,7 @@ def lines_of(path: Path) -> Iterator[FileLine]:
 
 
 def decode_line(path: Path, line: FileLine, form: type[LineForm]) -> LineForm:
-    """Return a line's JSON as a struct. Raises InvalidRequest that names file and line."""
+    """Return a line's JSON as a struct. Raises InvalidRequest, which names file and line."""
     try:
         return msgspec.json.decode(line.content, type=form)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -109,7 +109,7 @@ class _Query(Struct):
 
 
 class JsonlData(Struct, frozen=True):
-    """A JSONL file: one query a line with its judged documents in first-stage order."""
+    """A JSONL file: on each line a query with its judged documents in first-stage order."""
 
     path: Path
     depth: int

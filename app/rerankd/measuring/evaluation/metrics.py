@@ -1,4 +1,4 @@
-"""nDCG@10, MRR@10 and recall@k of rankings, by trec_eval's own code."""
+"""nDCG@10, MRR@10 and recall@k of rankings, computed by trec_eval's code."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Measures:
             {_QUERY: dict(grades)}, {gain, "recip_rank", self._recall}
         )
         whole = evaluator.evaluate({_QUERY: _as_scores(ranking)})[_QUERY]
-        # trec_eval's reciprocal rank knows no cutoff, so that the ranking is cut for it.
+        # trec_eval's reciprocal rank has no cutoff, so the ranking is cut beforehand.
         top = evaluator.evaluate({_QUERY: _as_scores(ranking[:CUTOFF])})[_QUERY]
         return (float(whole[gain]), float(top["recip_rank"]), float(whole[self._recall]))
 

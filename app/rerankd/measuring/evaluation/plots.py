@@ -1,4 +1,4 @@
-"""Plots as SVG that stands inside a page: no script, no font, no address of another host."""
+"""Plots as SVG within a page: no scripts, no fonts, nothing loaded from another host."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ WIDTH, HEIGHT = 640, 360
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 20, 52
 TICKS = 5
 SPEED_ROOM = 0.4
-"""Powers of ten at each side of the speeds, so that round numbers to read them by are in sight."""
+"""Powers of ten added at both ends of the speeds, so that round numbers are on the axis."""
 MOST_BARS = 400
-"""More queries than this are drawn as that many, evenly taken from their order."""
+"""Of more queries than this, as many are drawn, spaced evenly in their order."""
 COLOURS = 6
 """Classes c0 … c5 of the page's style; further contenders begin again."""
 
@@ -132,10 +132,10 @@ def _speed_tick(across: Axis, value: float) -> str:
 
 def _mark(number: int, point: Point, across: Axis, up: Axis) -> str:
     x, y = across.at(math.log10(point.speed)), up.at(point.quality)
-    # Names on the right half stand left of their mark, so that none leaves the plot.
+    # Names in the right half are left of their mark, so that none leaves the plot.
     left = x > (LEFT + WIDTH - RIGHT) / 2
     beside_x, anchor = (x - 10, "end") if left else (x + 10, "start")
-    # Above and below in turn: contenders of equal quality and speed would cover each other.
+    # Alternately above and below: names of similar contenders would overlap.
     beside = y - 8 if number % 2 == 0 else y + 16
     return (
         f'<g class="c{number % COLOURS}">'

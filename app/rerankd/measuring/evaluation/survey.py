@@ -13,11 +13,11 @@ from rerankd.measuring.evaluation.data import Data, JudgedQuery
 from rerankd.measuring.evaluation.metrics import Measures
 
 LISTED = 100
-"""Most ids of queries that are listed with what is wrong with them."""
+"""The most ids that are listed for one problem."""
 
 
 class Listed(Struct, frozen=True):
-    """How many queries something holds for, and the first `LISTED` of their ids."""
+    """The number of queries with a problem, and the first `LISTED` of their ids."""
 
     queries: int
     ids: tuple[str, ...]
@@ -41,9 +41,9 @@ class DataSurvey(Struct, frozen=True, kw_only=True, eq=False):
 
 
 def survey_data(data: Data, measures: Measures) -> DataSurvey:
-    """Read all data once, so that faults show before any model is loaded.
+    """Read all data once, so that errors show before any model is loaded.
 
-    Raises InvalidRequest that names file and line, or when there is nothing to measure.
+    Raises InvalidRequest, which names file and line, also when there is nothing to measure.
     """
     seen = _Seen()
     for query in data:

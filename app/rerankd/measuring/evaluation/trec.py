@@ -1,4 +1,4 @@
-"""Judged queries in the files of TREC: topics, documents, qrels, and a first-stage run.
+"""Judged queries in TREC's files: topics, documents, qrels, and a first-stage run.
 
 Topics and documents are TSV (id, text) or JSONL; qrels have TREC's four columns or BEIR's three.
 Only ids stay in memory: a document's text is read from its file when its query's turn comes.
@@ -26,7 +26,7 @@ from rerankd.measuring.evaluation.data import (
 )
 
 MAX_PAIRS = 5_000_000
-"""Most lines of qrels and of a run, and most queries, that are kept in memory."""
+"""The most lines of qrels or of a run, and the most queries, that are kept in memory."""
 
 QRELS_COLUMNS, BEIR_COLUMNS, RUN_COLUMNS = 4, 3, 6
 
@@ -99,9 +99,9 @@ class TrecData(Struct, frozen=True, kw_only=True):
 
 
 def read_trec(files: TrecFiles, depth: int) -> TrecData:
-    """Read all but the documents' texts; judgements and runs of other queries are passed over.
+    """Read all but the documents' texts; judgements and runs of other queries are ignored.
 
-    Raises InvalidRequest that names file and line.
+    Raises InvalidRequest, which names file and line.
     """
     topics = _topics(files.queries)
     grades, judged = _qrels(files.qrels, topics)
@@ -109,7 +109,7 @@ def read_trec(files: TrecFiles, depth: int) -> TrecData:
     if files.run is not None:
         source, found = files.run, _read_run(files.run, topics, depth)
     answerable = {name for name, own in grades.items() if any(own.values())}
-    # What can't be measured is not ranked, and so its documents are not looked for.
+    # Queries that can't be measured are not ranked, so their documents are not needed.
     found = {name: own for name, own in found.items() if name in answerable}
     kept = {name: own[:depth] for name, own in found.items()}
     return TrecData(
@@ -140,13 +140,13 @@ def _named_text(path: Path, line: FileLine) -> tuple[str, str]:
         if not wire.name:
             raise InvalidRequest(f"{path}:{line.number}: no id")
         return wire.name, f"{wire.title} {wire.text}" if wire.title else wire.text
-    name, tab, text = _text_of(path, line).rstrip("\r\n").partition("\t")
+    name, tab, text = _decoded_text(path, line).rstrip("\r\n").partition("\t")
     if not tab or not name.strip():
         raise InvalidRequest(f"{path}:{line.number}: expected JSON, or id, tab, text")
     return name.strip(), text
 
 
-def _text_of(path: Path, line: FileLine) -> str:
+def _decoded_text(path: Path, line: FileLine) -> str:
     try:
         return line.content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -166,7 +166,7 @@ def _qrels(
     judged: dict[str, list[_Found]] = {}
     count = 0
     for line in lines_of(path):
-        columns = _text_of(path, line).split()
+        columns = _decoded_text(path, line).split()
         if len(columns) == BEIR_COLUMNS:
             columns.insert(1, "0")
         if line.number == 1 and columns[-1] == "score":
@@ -201,7 +201,7 @@ def _read_run(path: Path, topics: Mapping[str, str], depth: int) -> dict[str, li
     best: dict[str, list[_Found]] = {}
     count = 0
     for line in lines_of(path):
-        columns = _text_of(path, line).split()
+        columns = _decoded_text(path, line).split()
         if len(columns) != RUN_COLUMNS:
             raise InvalidRequest(
                 f"{path}:{line.number}: expected query, Q0, document, rank, score, tag"

@@ -34,7 +34,7 @@ class Trial(Struct, frozen=True, kw_only=True, eq=False):
     """Of each query that has candidates."""
     truncated: int
     memory: int | None
-    """The most that was resident after any query, in bytes."""
+    """The most resident memory after any query, in bytes."""
     warnings: tuple[str, ...]
 
     def percentile(self, share: float) -> float:
@@ -64,7 +64,7 @@ async def rank_all(
 
 
 def _surveyed(data: Data, known: DataSurvey) -> Iterator[JudgedQuery]:
-    """Yield the queries that are measured, and see that they still are the same."""
+    """Yield the queries that are measured, and check that they are still the same."""
     expected = iter(known.queries)
     for query in data:
         if query.answerable:
@@ -76,7 +76,7 @@ def _surveyed(data: Data, known: DataSurvey) -> Iterator[JudgedQuery]:
 
 
 class _RankingPass:
-    """A ranker at work, and what it has cost so far."""
+    """A ranker at work, and its cost so far."""
 
     def __init__(self, ranker: Ranker, tick: Tick) -> None:
         self._ranker = ranker

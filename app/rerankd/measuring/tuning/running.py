@@ -19,9 +19,9 @@ from rerankd.settings import Settings
 from rerankd.sources.gguf import family_of
 
 CLIENTS = 4
-"""Requests that wait at once while something is measured."""
+"""Requests that wait at a time during a measurement."""
 DOCUMENT_WORDS = (15, 40, 80, 80, 120)
-"""Words of the documents of a request that is measured with."""
+"""Words of each document of a request."""
 SYLLABLES = ("ta", "re", "mo", "li", "sun", "ker", "va", "do", "nim", "est")
 
 

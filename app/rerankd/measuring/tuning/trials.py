@@ -1,4 +1,4 @@
-"""Measuring candidates for one model, within a time and with weights requantized beside it."""
+"""Measuring candidates for one model within a time limit, with its weights in other types."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from rerankd.sources.gguf import Header
 
 ROUNDS = 3
 GAIN = 1.03
-"""How much faster a candidate must be to be preferred to what is there."""
+"""How much faster a candidate must be to replace the incumbent."""
 LONGEST_SLICE = 2.0
-"""Seconds that one candidate runs in one round, at most."""
+"""The most seconds that a candidate runs in one round."""
 SHORTEST_SLICE = 0.3
 
 OnTrial = Callable[[TuningTrial], None]
@@ -45,8 +45,8 @@ class TuningBench:
         on_trial: OnTrial,
     ) -> None:
         self._target = target
-        # What is measured is what is given, not what an earlier run found; and every text is
-        # decoded each time, or a model that keeps vectors would only be measured once.
+        # Measured as given, without an earlier tuning; and without a vector cache, so that
+        # every text is decoded each time.
         self._settings = msgspec.structs.replace(settings, weights="file", vector_cache_bytes=0)
         self._end = time.monotonic() + seconds
         self._seconds = seconds
@@ -113,7 +113,7 @@ class TuningBench:
     # Measuring
 
     def _rates(self, candidates: Sequence[TuningCandidate]) -> dict[TuningCandidate, list[float]]:
-        """Return tokens/s of candidates in each round; empty when the time is up."""
+        """Return the candidates' tokens/s in each round; empty when the time is up."""
         left = self._end - time.monotonic()
         if left <= 0 or len(candidates) < 2:  # noqa: PLR2004 - nothing to compare with
             return {}

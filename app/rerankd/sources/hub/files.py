@@ -20,7 +20,7 @@ from rerankd.errors import DownloadError, RerankdError
 from rerankd.sources.hub import cache
 from rerankd.sources.hub.fetch import fetch_files
 from rerankd.sources.hub.listing import resolve_cached_files, resolve_files
-from rerankd.sources.hub.meter import Abandoned, FileProgress, Meter, OnProgress
+from rerankd.sources.hub.meter import Abandoned, FileProgress, Meter, OnFileProgress
 from rerankd.sources.hub.reference import MOST_SPLITS, Reference, RemoteFile
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ _downloads_lock = threading.Lock()
 def download(
     wanted: Reference | Sequence[RemoteFile],
     *,
-    on_progress: OnProgress | None = None,
+    on_progress: OnFileProgress | None = None,
     stop: threading.Event | None = None,
 ) -> Path:
     """Return the path of a model's first file, with all its files downloaded and verified.
@@ -128,7 +128,7 @@ def _leave(joined: _Download) -> None:
             joined.meter.abandon()
 
 
-def _await(joined: _Download, on_progress: OnProgress, stop: threading.Event) -> Path:
+def _await(joined: _Download, on_progress: OnFileProgress, stop: threading.Event) -> Path:
     """Report progress until the download ends or its caller wants it no longer."""
     while not wait([joined.outcome], timeout=PROGRESS_SECONDS).done:
         on_progress(joined.meter.progress)

@@ -35,7 +35,7 @@ class FileProgress(Struct, frozen=True):
     amount: DownloadProgress
 
 
-OnProgress = Callable[[FileProgress], None]
+OnFileProgress = Callable[[FileProgress], None]
 
 
 class Abandoned(BaseException):
