@@ -18,7 +18,7 @@ HOPS: Columns = (
     ),
     (
         *("http/routes.py:rerank", "http/routes.py:_answer", "http/disconnects.py:unless_gone"),
-        *("service.py:rank_many", "service.py:_rank", "ranking/ranker.py:rank"),
+        *("service/service.py:rank_many", "service/service.py:_rank", "ranking/ranker.py:rank"),
         *("scheduling/scheduler.py:score", "scheduling/scheduler.py:_work"),
         *("scheduling/steps.py:run_step", "scheduling/steps.py:_counted"),
         "engine/backends/encoder.py:run",
@@ -42,7 +42,11 @@ REQUEST: Columns = (
     (
         *("http/routes.py:rerank", "http/wire.py:body_of", "dialects/table.py:detect"),
         *("dialects/native.py:parse_native", "http/routes.py:_answer"),
-        *("http/disconnects.py:unless_gone", "service.py:rank_many", "service.py:_rank"),
+        *(
+            "http/disconnects.py:unless_gone",
+            "service/service.py:rank_many",
+            "service/service.py:_rank",
+        ),
         *("deployments/registry.py:use", "ranking/ranker.py:rank"),
         *("ranking/preparation.py:prepare", "prompts/prompt_builder.py:build"),
         *("scheduling/scheduler.py:score", "scheduling/fair_queue.py:take"),

@@ -19,7 +19,7 @@ from support.serving import FakeEngine, client_of, rerank, service_of
 PACKAGE = Path(rerankd.__file__).parent
 MOST_HOPS = 12
 ROUTE = "http/routes.py:rerank"
-ROOMS = ["http", "service.py", "ranking", "scheduling"]
+ROOMS = ["http", "service", "ranking", "scheduling"]
 """Rooms in the order in which the request enters them; the engine comes last, a fake one here."""
 
 
@@ -63,7 +63,7 @@ def test_a_request_goes_straight_to_the_engine() -> None:
                 for task in asyncio.all_tasks(loop[0])
             ]
             (outer,) = (one for one in loop_side if ROUTE in one)
-            inner = [one for one in loop_side if one and one[0].startswith("service.py")]
+            inner = [one for one in loop_side if one and one[0].startswith("service/")]
             hops.extend(outer[outer.index(ROUTE) :])
             hops.extend(place for one in inner for place in one)
             hops.extend(filter(None, map(place_of, called(sys._getframe()))))

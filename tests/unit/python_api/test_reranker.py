@@ -291,11 +291,15 @@ def test_it_is_no_value_to_be_pickled(reranker: Reranker) -> None:
         pickle.dumps(reranker)
 
 
-def test_logging_is_left_alone(reranker: Reranker) -> None:
-    """No handler, no level."""
-    reranker.rank(QUERY, TEXTS)
+def test_logging_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No level and no handler is changed."""
+    loggers = [logging.getLogger(name) for name in ("", "rerankd")]
+    before = [(one.level, tuple(one.handlers)) for one in loggers]
 
-    assert logging.getLogger("rerankd").level == logging.NOTSET
+    with over(FakeEngine(), monkeypatch) as found:
+        found.rank("q", ["a"])
+
+    assert [(one.level, tuple(one.handlers)) for one in loggers] == before
 
 
 def test_a_program_may_forget_to_close() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,14 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerankd.auth.keys import Caller
-from rerankd.auth.rate_limits import KeyLimits, RateLimiter
 from rerankd.domain import Outcome, RankedDocument, RankedResult, RankRequest, StepFacts, Truncation
 from rerankd.errors import (
     DeadlineExceeded,
     EngineFailure,
-    RateLimited,
     RerankdError,
-    TooManyDocuments,
 )
 from rerankd.ranking.collector import TOP_CHUNKS, sigmoid
 from rerankd.service import Service
@@ -494,45 +490,3 @@ def test_order_is_by_score_then_by_place(words: list[list[str]]) -> None:
         return await service.rank(asking(*documents))
 
     assert [one.index for one in serve(FakeEngine(), test).results] == expected
-
-
-def test_several_requests_are_one_of_their_caller() -> None:
-    """They take one of its places together, run one after the other, and are charged each."""
-    limiter = RateLimiter(KeyLimits(concurrent_requests=1, tokens_per_minute=60), time.monotonic())
-    engine = FakeEngine()
-
-    async def work(service: Service) -> tuple[list[RankedResult], str]:
-        results = await service.rank_many(
-            [asking("one"), asking("one two"), asking("three")], limiter=limiter
-        )
-        with limiter.running(), pytest.raises(RateLimited) as refused:
-            await service.rank_many([asking("one"), asking("two")], limiter=limiter)
-        return results, refused.value.code
-
-    results, code = serve(engine, work)
-
-    assert [len(one.results) for one in results] == [1, 1, 1]
-    assert code == RateLimited.code
-    (left,) = limiter.quotas(time.monotonic())
-    assert 60 - sum(one.prompt_tokens for one in results) <= left.remaining < 60
-
-
-def test_requests_that_stand_for_themselves_fail_for_themselves() -> None:
-    """Each has its result or its error, in the order of asking."""
-    outcomes = serve(
-        FakeEngine(),
-        lambda service: service.rank_each([asking("one"), asking("poison"), asking("two")]),
-    )
-
-    assert [isinstance(one, RankedResult) for one in outcomes] == [True, False, True]
-    assert isinstance(outcomes[1], EngineFailure)
-
-
-def test_documents_of_several_requests_count_together() -> None:
-    """The limit of a request's documents holds for all its queries."""
-    with pytest.raises(TooManyDocuments):
-        serve(
-            FakeEngine(),
-            lambda service: service.rank_many([asking("one", "two"), asking("three", "four")]),
-            max_documents=3,
-        )

@@ -5,19 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import Any, TypeVar
-
-import msgspec
 
 from rerankd.auth.keys import Caller
 from rerankd.auth.rate_limits import RateLimiter
 from rerankd.deployments import Deployments
-from rerankd.deployments.loader import FileLoader
-from rerankd.deployments.runtime import Opener, Target, examine
 from rerankd.domain import Observer, Outcome, RankedResult, RankRequest
-from rerankd.engine import open_engine
 from rerankd.errors import (
     MissingDocuments,
     ModelFailed,
@@ -30,67 +25,22 @@ from rerankd.lru import CacheStats
 from rerankd.ranking import ranker as ranking
 from rerankd.ranking.collector import OnScored
 from rerankd.ranking.score_cache import ScoreCache
-from rerankd.settings import Settings, state_folder
+from rerankd.settings import Settings
 from rerankd.sources import resolve as sources
-from rerankd.store import Spec, Store
+from rerankd.store import Spec
 
 CLIENT_CLOSED = "client_closed"
 """What a request counts as whose client has gone."""
 QUERIES_AT_ONCE = 32
 """Queries of one request that run together, so that the engine may batch them."""
 ANYONE = Caller()
-NO_LIMIT = 1 << 40
-UNLIMITED = {
-    **dict.fromkeys(("max_documents", "max_request_tokens", "max_queue_tokens"), NO_LIMIT),
-    "max_requests": NO_LIMIT,
-    "request_timeout": 0.0,
-    "idle_timeout": 0.0,
-}
-
 Item = TypeVar("Item")
 OnBytes = Callable[[int, int], None]
-
-
-def preflight(settings: Settings) -> Target | None:
-    """Check the model that the settings name before anything is started.
-
-    A model that has to be downloaded is checked when it is here: None. Raises ModelFileError,
-    DownloadError or SettingsError, one line that says what is wrong and what to do.
-    """
-    model_id = default_id(settings)
-    if not sources.is_local(settings.model, settings):
-        return None
-    located = sources.resolve_model(settings.model, settings)
-    return examine(model_id, located.path, located.manifest, settings)
 
 
 def default_id(settings: Settings) -> str:
     """Return the name that clients use for the default model."""
     return settings.model_id or sources.default_name(settings.model, settings)
-
-
-def unlimited(settings: Settings, *, but: Collection[str] = ()) -> Settings:
-    """Return settings without the limits that keep clients apart, for one client that waits.
-
-    The settings named in `but` stay.
-    """
-    changes: dict[str, Any] = {name: value for name, value in UNLIMITED.items() if name not in but}
-    return msgspec.structs.replace(settings, **changes)
-
-
-def build(
-    settings: Settings,
-    opener: Opener = open_engine,
-    *,
-    keep: bool = False,
-    observer: Observer | None = None,
-) -> Service:
-    """Put the rooms together; with `keep`, deployments survive a restart in the state folder."""
-    folder = state_folder(settings)
-    store = Store(folder) if keep else None
-    loading = FileLoader(settings, store, opener, observer)
-    cache = ScoreCache(settings.cache_bytes, folder if keep and settings.cache_persist else None)
-    return Service(Deployments(settings, loading, store), settings, cache, observer)
 
 
 class Service:
@@ -171,7 +121,8 @@ class Service:
         `limiter` holds the caller's limits. `on_scored` gets documents on the event loop as soon
         as their score is final, on the result's scale, before the result comes.
         """
-        with _place(limiter):
+        self._require_models(caller, (request,))
+        with _rate_limited(limiter):
             return await self._rank(request, caller, limiter, on_scored)
 
     async def rank_many(
@@ -187,10 +138,11 @@ class Service:
         Together they are one request: they take one of the caller's places, and their documents
         count together. The first error ends them all.
         """
-        if len(requests) == 1:
-            with _place(limiter):
-                return [await self._rank(requests[0], caller, limiter, on_scored)]
         self._require_few_documents(sum(len(request.documents) for request in requests))
+        self._require_models(caller, requests)
+        if len(requests) == 1:
+            with _rate_limited(limiter):
+                return [await self._rank(requests[0], caller, limiter, on_scored)]
         # Those of a caller with limits run one after the other: they are one of its requests.
         at_once = asyncio.Semaphore(1 if limiter else QUERIES_AT_ONCE)
 
@@ -198,7 +150,7 @@ class Service:
             async with at_once:
                 return await self._rank(request, caller, limiter, on_scored)
 
-        with _place(limiter):
+        with _rate_limited(limiter):
             return await _all_of(rank_one(request) for request in requests)
 
     async def rank_each(self, requests: Sequence[RankRequest]) -> list[RankedResult | RerankdError]:
@@ -225,7 +177,7 @@ class Service:
         begun = time.monotonic()
         result, error = None, ""
         try:
-            self._admit(request, caller)
+            self._admit(request)
             deadline = begun + self._patience(request)
             self._requests += 1
             try:
@@ -269,8 +221,7 @@ class Service:
                 )
             )
 
-    def _admit(self, request: RankRequest, caller: Caller) -> None:
-        self._require_model(caller, request.model)
+    def _admit(self, request: RankRequest) -> None:
         if not request.documents:
             raise MissingDocuments("documents must hold at least one document", param="documents")
         self._require_few_documents(len(request.documents))
@@ -287,13 +238,14 @@ class Service:
                 f"{count} documents, the limit is {most} (max_documents)", param="documents"
             )
 
-    def _require_model(self, caller: Caller, model: str | None) -> None:
+    def _require_models(self, caller: Caller, requests: Iterable[RankRequest]) -> None:
         """Raise ModelNotFound alike for a model not meant for this caller and for a missing one."""
-        if caller.models is None or caller.may_use(self.deployments.name_of(model)):
-            return
-        own = ", ".join(map(repr, caller.models))
-        what = f"no model {model!r} here" if model else "name a model"
-        raise ModelNotFound(f"{what}; this API key may use: {own}", param="model")
+        for model in {request.model for request in requests}:
+            if caller.models is None or caller.may_use(self.deployments.name_of(model)):
+                continue
+            own = ", ".join(map(repr, caller.models))
+            what = f"no model {model!r} here" if model else "name a model"
+            raise ModelNotFound(f"{what}; this API key may use: {own}", param="model")
 
     def drain(self) -> None:
         """Refuse new requests from now on; running ones go on."""
@@ -310,7 +262,7 @@ class Service:
 
 
 @contextmanager
-def _place(limiter: RateLimiter | None) -> Iterator[None]:
+def _rate_limited(limiter: RateLimiter | None) -> Iterator[None]:
     """Hold one of the places for a caller's requests. Raises RateLimited when none is free."""
     if limiter is None:
         yield
