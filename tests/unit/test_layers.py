@@ -95,6 +95,27 @@ def test_no_modules_import_each_other() -> None:
     assert set(MODULES) == set(order)
 
 
+def names_bound(path: Path) -> Iterator[str]:
+    """Yield the names that a module defines or imports at its top, but for modules of ours."""
+    for node in TREES[path].body:
+        if isinstance(node, ast.ImportFrom):
+            aliases = [one for one in node.names if f"{node.module}.{one.name}" not in MODULES]
+            yield from (one.asname or one.name for one in aliases)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign):
+            yield from (one.id for one in node.targets if isinstance(one, ast.Name))
+
+
+@pytest.mark.parametrize("path", [one for one in FILES if one.name == "__init__.py"], ids=name_of)
+def test_a_package_gives_no_name_to_two_things(path: Path) -> None:
+    """A name that is also a module's changes its meaning once somebody imports the module."""
+    places = [module.rpartition(".") for module in MODULES]
+    inside = {name for package, _, name in places if package == module_of(path)}
+
+    assert not inside & set(names_bound(path))
+
+
 @every_file
 def test_libraries_stay_in_their_rooms(path: Path) -> None:
     """A library that has a home is imported nowhere else."""

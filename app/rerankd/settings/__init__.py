@@ -6,10 +6,7 @@ No other package reads the environment.
 """
 
 from rerankd.settings.environment import allows_colours, state_folder, wants_traces
-from rerankd.settings.loading import CONFIG_VARIABLE, Effective, load_settings, override
-from rerankd.settings.marks import Mark
-from rerankd.settings.schema import Settings
-from rerankd.settings.table import (
+from rerankd.settings.listing import (
     MODEL_SETTINGS,
     SCORE_SETTINGS,
     SECRET,
@@ -17,6 +14,9 @@ from rerankd.settings.table import (
     names_marked,
     table,
 )
+from rerankd.settings.loading import CONFIG_VARIABLE, Effective, load_settings, override
+from rerankd.settings.marks import Mark
+from rerankd.settings.schema import Settings
 
 __all__ = [
     "CONFIG_VARIABLE",

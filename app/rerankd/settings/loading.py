@@ -12,9 +12,9 @@ import msgspec
 from msgspec import Struct, field
 
 from rerankd.errors import SettingsError
+from rerankd.settings.listing import MODEL_SETTINGS, Setting, settings_by_name, table
 from rerankd.settings.marks import Mark
 from rerankd.settings.schema import Settings
-from rerankd.settings.table import MODEL_SETTINGS, Setting, settings_by_name, table
 
 CONFIG_VARIABLE = "RERANKD_CONFIG"
 
