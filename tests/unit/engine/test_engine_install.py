@@ -14,6 +14,9 @@ import pytest
 from support.places import ROOT
 
 SCRIPT = ROOT / "app/rerankd/engine/patches/install.sh"
+PORTABLE = dict(
+    re.findall(r'^(\w+)="(.+)"$', SCRIPT.with_name("portable.env").read_text(), re.MULTILINE)
+)
 LIST = """\
 function(ggml_add_cpu_backend_variant tag_name)
     ggml_add_cpu_backend_variant_impl(${tag_name})
@@ -22,13 +25,21 @@ endfunction()
         ggml_add_cpu_backend_variant(haswell            SSE42 AVX)
             ggml_add_cpu_backend_variant(zen4           SSE42 AVX512)
         ggml_add_cpu_backend_variant(apple_m1 DOTPROD)
-"""
+""" + "".join(
+    f"        ggml_add_cpu_backend_variant({name} AVX)\n"
+    for name in PORTABLE["CPU_VARIANTS"].split()
+    if name not in {"haswell", "zen4"}
+)
 PIP = """\
 #!/bin/sh
 # pip in name: "downloads" what lies here, and keeps what it is told to install.
 case "$3" in
 download) for folder; do :; done; cp {sources} "$folder" ;;
-install) for folder; do :; done; cp "$folder/vendor/llama.cpp/ggml/src/CMakeLists.txt" {seen} ;;
+install)
+    for folder; do :; done
+    cp "$folder/vendor/llama.cpp/ggml/src/CMakeLists.txt" {seen}
+    echo "$CMAKE_ARGS" > {seen}.flags
+    ;;
 esac
 """
 
@@ -55,7 +66,12 @@ def install(lock: Path, variants: str) -> subprocess.CompletedProcess[str]:
     """Install with some variants; without the patches, which are for the real sources."""
     return subprocess.run(
         [SCRIPT, lock.with_name("python"), lock],
-        env={**os.environ, "RERANKD_PLAIN_ENGINE": "1", "RERANKD_CPU_VARIANTS": variants},
+        env={
+            **os.environ,
+            "RERANKD_PLAIN_ENGINE": "1",
+            "RERANKD_CPU_VARIANTS": variants,
+            "CMAKE_ARGS": "-DX=1",
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -65,18 +81,28 @@ def install(lock: Path, variants: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("variants", "left"),
     [
-        ("", ["x64", "haswell", "zen4", "apple_m1"]),
         ("zen4 x64", ["x64", "zen4"]),
         ("haswell", ["haswell"]),
+        ("all", PORTABLE["CPU_VARIANTS"].split()),
     ],
 )
 def test_only_what_is_named_is_compiled(lock: Path, variants: str, left: list[str]) -> None:
-    """Nothing named leaves all; what isn't a variant's line stays."""
+    """Kernels become plugins; what isn't a variant's line stays, and so do the caller's flags."""
     assert install(lock, variants).returncode == 0
 
     seen = lock.with_name("seen").read_text()
-    assert re.findall(r"backend_variant\((\w+)[ )]", seen) == left
+    assert sorted(re.findall(r"backend_variant\((\w+)[ )]", seen)) == sorted(left)
     assert seen.startswith("".join(LIST.splitlines(keepends=True)[:3]))
+    flags = lock.with_name("seen.flags").read_text()
+    assert flags == f"{PORTABLE['CPU_FLAGS']} -DX=1\n"
+
+
+def test_with_nothing_named_it_is_compiled_for_this_machine(lock: Path) -> None:
+    """llama.cpp's own list and the caller's flags reach CMake unchanged."""
+    assert install(lock, "").returncode == 0
+
+    assert lock.with_name("seen").read_text() == LIST
+    assert lock.with_name("seen.flags").read_text() == "-DX=1\n"
 
 
 def test_a_variant_that_is_gone_stops_the_build(lock: Path) -> None:

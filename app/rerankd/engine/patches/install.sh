@@ -2,10 +2,14 @@
 # Install the llama-cpp-python of a lock, its llama.cpp patched by the *.patch files beside this.
 #   install.sh PYTHON LOCK
 # With RERANKD_PLAIN_ENGINE=1 it is installed as it was published. CMAKE_ARGS reach CMake either way.
-# RERANKD_CPU_VARIANTS="haswell zen4" leaves only these of the variants of GGML_CPU_ALL_VARIANTS.
+# RERANKD_CPU_VARIANTS="haswell zen4" compiles the CPU's kernels for these generations of processors, as
+# plugins, instead of for this machine; RERANKD_CPU_VARIANTS=all for those that portable.env lists.
 set -euo pipefail
 python=$1 lock=$2
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/portable.env"
+variants=${RERANKD_CPU_VARIANTS:-}
+[ "$variants" != all ] || variants=$CPU_VARIANTS
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
@@ -21,14 +25,15 @@ if [ -z "${RERANKD_PLAIN_ENGINE:-}" ]; then
         }
     done
 fi
-if [ -n "${RERANKD_CPU_VARIANTS:-}" ]; then
+if [ -n "$variants" ]; then
     list=$folder/vendor/llama.cpp/ggml/src/CMakeLists.txt
-    for variant in $RERANKD_CPU_VARIANTS; do
+    for variant in $variants; do
         grep --quiet -E "ggml_add_cpu_backend_variant\($variant[ )]" "$list" || {
             echo "llama.cpp has no CPU variant $variant" >&2
             exit 1
         }
     done
-    sed --in-place -E "/ggml_add_cpu_backend_variant\([a-z]/{/\((${RERANKD_CPU_VARIANTS// /|})[ )]/!d}" "$list"
+    sed --in-place -E "/ggml_add_cpu_backend_variant\([a-z]/{/\((${variants// /|})[ )]/!d}" "$list"
+    export CMAKE_ARGS="$CPU_FLAGS ${CMAKE_ARGS:-}"
 fi
 "$python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$folder"

@@ -1,0 +1,63 @@
+# Source this: virtual environments for the scripts beside it. Each is installed once, and again when
+# what it is made from changes: a stamp in it holds a checksum of that. Runs from the repository's root.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+python=${PYTHON:-python3}
+venv=${venv:-$PWD/.venv}
+patches=app/rerankd/engine/patches
+
+# is_current STAMP TEXT: whether the stamp holds the text
+is_current() {
+    [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]
+}
+
+# create_venv FOLDER: an environment with pip, from Python's own venv or, where that is missing, from uv
+create_venv() {
+    if [ -x "$1/bin/python" ]; then return; fi
+    local suitable=">=3.11,<3.14" has_venv=
+    if "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
+        suitable=$python
+        if "$python" -c 'import ensurepip' 2>/dev/null; then has_venv=yes; fi
+    fi
+    if [ -n "$has_venv" ]; then
+        "$python" -m venv "$1"
+    elif command -v uv >/dev/null; then
+        uv venv --quiet --seed --python "$suitable" "$1"
+    else
+        echo "$python is not Python 3.11 to 3.13 with venv (Debian and Ubuntu: apt install python3-venv)." \
+            "Name another in PYTHON, or install uv." >&2
+        exit 1
+    fi
+}
+
+# pip_install FOLDER ARGUMENT...
+pip_install() {
+    "$1/bin/python" -m pip install --quiet --disable-pip-version-check "${@:2}"
+}
+
+# install_engine FOLDER LOCK BUILD: compile the lock's llama.cpp with our patches; BUILD tells builds apart
+install_engine() {
+    local stamp=$1/engine.installed wanted
+    wanted=$( (grep '^llama-cpp-python==' "$2"; cat $patches/*.patch; echo "$3") | cksum)
+    if is_current "$stamp" "$wanted"; then return; fi
+    create_venv "$1"
+    echo "compiling llama.cpp into ${1##*/} (once: 5 to 10 minutes)" >&2
+    $patches/install.sh "$1/bin/python" "$2"
+    echo "$wanted" > "$stamp"
+}
+
+# install_lock FOLDER NAME: what requirements/NAME.txt lists, and rerankd itself, editable
+install_lock() {
+    local stamp=$1/$2.installed wanted
+    wanted=$(cat "requirements/$2.txt" pyproject.toml | cksum)
+    if is_current "$stamp" "$wanted"; then return; fi
+    pip_install "$1" --require-hashes -r "requirements/$2.txt"
+    pip_install "$1" --no-deps --no-build-isolation --editable .
+    echo "$wanted" > "$stamp"
+}
+
+# lend_packages FOLDER: let an environment import what .venv has, above all the compiled engine
+lend_packages() {
+    "$venv/bin/python" -c 'import sysconfig; path = sysconfig.get_path("purelib"); print(f"import site; site.addsitedir({path!r})")' \
+        > "$(echo "$1"/lib/python3*/site-packages)/rerankd.pth"
+}
