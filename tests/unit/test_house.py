@@ -96,6 +96,11 @@ def test_every_figure_of_this_checkout_is_measured() -> None:
     assert figures["modules in import cycles"] == "0"
 
 
+def test_few_names_are_defined_in_two_modules() -> None:
+    """Who searches for a name finds one definition, but for 5 % of them."""
+    assert house.duplicated(checkout(str(ROOT))) <= 0.05
+
+
 def test_a_revision_is_read_from_git() -> None:
     """A commit is measured without being checked out, and columns stand side by side."""
     git = ["git", "-C", str(ROOT), "rev-parse", "--verify", "--quiet", "HEAD^{commit}"]

@@ -33,7 +33,7 @@ HOMES = {
 
 RUNS_AT_IMPORT = {"__main__.py": "it is the command"}
 
-LONGEST_FUNCTION, LONGEST_FILE = 45, 350
+LONGEST_FUNCTION, LONGEST_FILE = 45, 300
 
 FILES = files_in(APP, "**/*.py")
 TREES = {path: ast.parse(path.read_text("utf-8")) for path in FILES}
