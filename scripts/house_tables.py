@@ -98,8 +98,12 @@ WALKS: dict[str, Columns] = {
         ("app/rerankd/settings/schema.py:Settings",),
     ),
     "metric": (
-        ("app/metrics.py:_Families", "app/metrics.py:Metrics"),
-        ("app/rerankd/telemetry/metrics.py:_Families", "app/rerankd/telemetry/metrics.py:Metrics"),
+        ("app/metrics.py:_Families", "app/metrics.py:_Model", "app/metrics.py:Metrics"),
+        (
+            "app/rerankd/telemetry/metrics.py:_Families",
+            "app/rerankd/telemetry/metrics.py:_Model",
+            "app/rerankd/telemetry/metrics.py:Metrics",
+        ),
     ),
     "error": (
         ("app/errors.py", "app/http/statuses.py"),
