@@ -25,6 +25,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
         Room("logs", "logging, and the last lines of each deployment", "how lines look"),
         Room("lru", "a cache bounded in bytes", "what it holds"),
         Room("machine", "the cores and memory this process may use", "who uses them"),
+        Room("threads", "bounded pools of threads for work that takes long", "what they run"),
     ),
     (
         Room(

@@ -22,6 +22,7 @@ from rerankd.auth.rate_limits import KeyLimits
 from rerankd.errors import Conflict, NotFound, StateError, Unauthorized
 from rerankd.settings import Settings
 from rerankd.store import Key, Scope, Stamp, Store
+from rerankd.threads import WorkerPool
 
 logger = logging.getLogger(__name__)
 
@@ -136,6 +137,9 @@ class KeyStore:
         self._stamp: Stamp | None = None
         self._settled = store is None
         self._reading = asyncio.Lock()
+        # Apart from each other: requests wait for reading, never for writing.
+        self._reader = WorkerPool("read-keys", 1)
+        self._writer = WorkerPool("write-keys", 1)
         self._writing: set[asyncio.Task[None]] = set()
 
     @property
@@ -160,7 +164,7 @@ class KeyStore:
             return
         async with self._reading:
             if self._store and not self._is_fresh():
-                self._take(*await asyncio.to_thread(self._read, self._store))
+                self._take(*await self._reader.run(self._read, self._store))
 
     def caller(self, text: str) -> Caller:
         """Return whose key this is, in a time that reveals nothing of others. Raises Unauthorized.
@@ -180,7 +184,7 @@ class KeyStore:
     async def add(self, key: Key) -> None:
         """Put a new key into force. Raises Conflict, StateError."""
         if self._store:
-            await asyncio.to_thread(keep_key, self._store, key, self._clock())
+            await self._writer.run(keep_key, self._store, key, self._clock())
             await self.refresh()
         else:
             self._take({**self._stored, key.prefix: key}, None, settled=True)
@@ -194,7 +198,7 @@ class KeyStore:
             raise NotFound(f"no active API key {key_id!r}")
         now = int(self._clock())
         if self._store:
-            await asyncio.to_thread(self._store.revoke_key, key_id, now)
+            await self._writer.run(self._store.revoke_key, key_id, now)
             await self.refresh()
         else:
             revoked = msgspec.structs.replace(key, revoked=now)
@@ -252,7 +256,7 @@ class KeyStore:
 
     async def _write_use(self, store: Store, key_id: str, now: int) -> None:
         try:
-            await asyncio.to_thread(store.set_key_used, key_id, now)
+            await self._writer.run(store.set_key_used, key_id, now)
         except StateError as error:
             logger.warning("cannot store when a key was last used: %s", error.message)
 

@@ -18,8 +18,12 @@ from rerankd.sources import resolve as sources
 from rerankd.sources.hub.meter import DownloadProgress
 from rerankd.sources.resolve import OnDownload, ResolvedModel
 from rerankd.store import Spec, Store
+from rerankd.threads import WorkerPool
 
 logger = logging.getLogger(__name__)
+
+DOWNLOADS_AT_ONCE = 8
+"""Downloads that run together; further ones wait for their turn."""
 
 
 class FileLoader:
@@ -37,6 +41,12 @@ class FileLoader:
         self._store = store
         self._opener = opener
         self._observer = observer
+        # By kind, so that none waits for another: slow downloads never hold up a local file.
+        self._downloading = WorkerPool("download", DOWNLOADS_AT_ONCE)
+        self._finding = WorkerPool("find-model", 4)
+        self._examining = WorkerPool("examine-model", 2)
+        self._converting = WorkerPool("convert-weights", 1)
+        self._loading = WorkerPool("load-model", 1)
 
     async def download(self, spec: Spec, on_progress: OnDownload) -> ResolvedModel:
         """Find the file, or download it; `on_progress` is called on the event loop."""
@@ -47,20 +57,20 @@ class FileLoader:
 
         stop = threading.Event()
         try:
-            return await asyncio.to_thread(
-                sources.resolve_model, spec.source, self._base, on_thread, stop
-            )
+            is_here = await self._finding.run(sources.is_local, spec.source, self._base)
+            pool = self._finding if is_here else self._downloading
+            return await pool.run(sources.resolve_model, spec.source, self._base, on_thread, stop)
         finally:
             stop.set()  # when the deployment is stopped, the thread still runs
 
     async def verify(self, spec: Spec, resolved: ResolvedModel) -> tuple[Target, int]:
         """Judge the file, and load-check it unless this machine has done so before."""
         own = settings.override(self._base, spec.options)
-        target = await asyncio.to_thread(examine, spec.id, resolved.path, resolved.manifest, own)
+        target = await self._examining.run(examine, spec.id, resolved.path, resolved.manifest, own)
         if not self._is_trusted(resolved):
             await load_check.check_in_child(resolved.path, own, resolved.known_as)
             self._remember_check(resolved)
-        target = await asyncio.to_thread(fastest, target)
+        target = await self._converting.run(fastest, target)
         needed = memory_needed(target.header, target.verdict, target.settings)
         return target, needed.total
 
@@ -85,7 +95,7 @@ class FileLoader:
     async def load(self, spec: Spec, target: Target) -> Runtime:
         """Open the model."""
         del spec
-        return await asyncio.to_thread(open_runtime, target, self._opener, self._observer)
+        return await self._loading.run(open_runtime, target, self._opener, self._observer)
 
 
 def engine_version() -> str:

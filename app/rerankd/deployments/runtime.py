@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +29,7 @@ from rerankd.sources import gguf as gguf_file
 from rerankd.sources.catalog import Manifest
 from rerankd.sources.gguf import Header, Verdict
 from rerankd.sources.resolve import ResolvedModel, judge_file
+from rerankd.threads import run_apart
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ class Runtime:
         """Let running work finish within `seconds`, fail the rest, free everything."""
         ended = await self.scheduler.close(seconds)
         # Tokenising may still go on for a request that has just been refused.
-        await asyncio.to_thread(self.tokenizers.shutdown)
+        await run_apart("tokenizers-end", self.tokenizers.shutdown)
         if ended:
             self._engine.close()
         else:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from litestar.datastructures import Headers, MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPResponseBodyEvent, Message, Receive, Scope, Send
 
-from rerankd.http.content_encoding import COMPRESSORS, Compressor
+from rerankd.http.content_encoding import COMPRESSORS, Compressor, codec_threads
 from rerankd.http.negotiation import FORMATS, bare, coding
 
 SMALLEST = 1024
@@ -115,4 +114,4 @@ async def tell_variants(message: Message, _scope: Scope) -> None:
 
 async def _apart(step: Callable[[bytes], bytes], body: bytes) -> bytes:
     """Take a step in a thread where it takes long."""
-    return await asyncio.to_thread(step, body) if len(body) >= LARGE else step(body)
+    return await codec_threads().run(step, body) if len(body) >= LARGE else step(body)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from functools import cache
 from typing import Literal, Protocol
 
 from backports import zstd
 
 from rerankd.errors import BodyTooLarge, InvalidRequest, UnsupportedMedia
+from rerankd.threads import WorkerPool
+
+CODEC_THREADS = 2
 
 Coding = Literal["gzip", "zstd", "deflate"]
 
@@ -123,3 +127,9 @@ class ZstdCompressor:
 
 COMPRESSORS: dict[str, Callable[[], Compressor]] = {"zstd": ZstdCompressor, "gzip": GzipCompressor}
 """What answers are compressed with, the faster first."""
+
+
+@cache
+def codec_threads() -> WorkerPool:
+    """Return the threads that compress and decompress what is too large for the event loop."""
+    return WorkerPool("codec", CODEC_THREADS)

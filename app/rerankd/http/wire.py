@@ -39,7 +39,7 @@ async def body_of(request: Request[Any, Any, Any], seconds: float) -> bytes:
     limit = request.route_handler.resolve_request_max_body_size()
     if limit is None:
         raise TypeError("a route that reads bodies needs a limit")
-    return await asyncio.to_thread(codings.decompressed, body, coding, limit)
+    return await codings.codec_threads().run(codings.decompressed, body, coding, limit)
 
 
 def packed(content_type: str) -> bool:

@@ -8,7 +8,6 @@ best = reranker.rank("What is a panda?", documents)[0]
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import os
 import weakref
@@ -32,6 +31,7 @@ from rerankd.python_api.requests import (
 )
 from rerankd.service import Service, build, default_id, preflight, unlimited
 from rerankd.settings import Settings, load_settings
+from rerankd.threads import run_apart
 
 OnProgress = Callable[[int, int], None] | bool
 """Takes what is done and what there is in all; True shows a bar on standard error."""
@@ -189,7 +189,7 @@ class Reranker:
 
     async def __aexit__(self, *_error: object) -> None:
         """Close, without holding up the caller's event loop."""
-        await asyncio.to_thread(self.close)
+        await run_apart("reranker-end", self.close)
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled: threads and a model can't be."""

@@ -23,6 +23,7 @@ from rerankd.errors import (
 from rerankd.scheduling.fair_queue import FairQueue, Job, Share
 from rerankd.scheduling.steps import facts_of_step, run_step
 from rerankd.scheduling.tickets import Load, OnRows, ScoredRows, Ticket
+from rerankd.threads import run_apart
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ class Scheduler:
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-        return await asyncio.to_thread(self._join)
+        return await run_apart("engine-end", self._join)
 
     def abort(self) -> None:
         """Take no new work and fail all there is with ShuttingDown, but for steps that run."""

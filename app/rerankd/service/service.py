@@ -28,6 +28,7 @@ from rerankd.ranking.score_cache import ScoreCache
 from rerankd.settings import Settings
 from rerankd.sources import resolve as sources
 from rerankd.store import Spec
+from rerankd.threads import run_apart
 
 CLIENT_CLOSED = "client_closed"
 """What a request counts as whose client has gone."""
@@ -258,7 +259,7 @@ class Service:
     async def close(self) -> None:
         """Drain, let running requests finish within the drain limit, free all; may be repeated."""
         await self.deployments.close()
-        await asyncio.to_thread(self._cache.close)
+        await run_apart("score-cache-end", self._cache.close)
 
 
 @contextmanager

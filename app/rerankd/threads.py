@@ -1,0 +1,39 @@
+"""Threads for work that may take long, apart from the event loop's default pool.
+
+The default pool has few threads, and requests need them: whatever may hold one for more than a
+moment (a download, a load, waiting for a thread to end) runs in a pool of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+Given = ParamSpec("Given")
+Returned = TypeVar("Returned")
+
+
+class WorkerPool:
+    """A bounded pool of threads for one kind of work; what exceeds it waits for its turn.
+
+    Threads start when there is work and end when the pool is garbage collected.
+    """
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._executor = ThreadPoolExecutor(threads, name)
+
+    async def run(
+        self, work: Callable[Given, Returned], *given: Given.args, **named: Given.kwargs
+    ) -> Returned:
+        """Return what `work` returns; when cancelled before its turn, it never runs."""
+        future = self._executor.submit(work, *given, **named)
+        return await asyncio.wrap_future(future)
+
+
+async def run_apart(
+    name: str, work: Callable[Given, Returned], *given: Given.args, **named: Given.kwargs
+) -> Returned:
+    """Run rare work that may wait long, such as for other threads, in a thread of its own."""
+    return await WorkerPool(name, 1).run(work, *given, **named)
