@@ -16,7 +16,7 @@ settings.load_profile("patient")
 
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT-shaped cross-encoder with its whole head."""
+    """A BERT-shaped cross-encoder with its complete head."""
     return write_bert(tmp_path_factory.mktemp("bert") / "tiny-bert.gguf")
 
 

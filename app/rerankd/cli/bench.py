@@ -42,12 +42,16 @@ class PositiveNumbers(click.ParamType[tuple[int, ...]]):
     "--clients", type=PositiveNumbers(), default="1", show_default=True, help="concurrent requests"
 )
 @click.option(
-    "--documents", type=PositiveNumbers(), default="20", show_default=True, help="per request"
+    "--documents",
+    type=PositiveNumbers(),
+    default="20",
+    show_default=True,
+    help="documents per request",
 )
 @click.option(
-    "--words", type=PositiveNumbers(), default="80", show_default=True, help="per document"
+    "--words", type=PositiveNumbers(), default="80", show_default=True, help="words per document"
 )
-@click.option("--query-words", default=QUERY_WORDS, show_default=True, help="of the query")
+@click.option("--query-words", default=QUERY_WORDS, show_default=True, help="words of the query")
 @click.option(
     "--repeated",
     type=click.FloatRange(0, 1),
@@ -55,7 +59,9 @@ class PositiveNumbers(click.ParamType[tuple[int, ...]]):
     show_default=True,
     help="share of documents repeated from the previous request, all with the same query",
 )
-@click.option("--requests", default=0, help="per client and round; 0: enough for a long round")
+@click.option(
+    "--requests", default=0, help="requests per client and round; 0: enough for a long round"
+)
 @click.option("--rounds", default=5, show_default=True, help="number of rounds")
 @click.option(
     "--seed", type=int, help="generates the same texts for the same seed; default: random"

@@ -30,9 +30,7 @@ class DeployRequest(Struct, forbid_unknown_fields=True):
     id: Annotated[
         str | None, Meta(description="The name that requests use; default: the model's own")
     ] = None
-    pinned: Annotated[
-        bool, Meta(description="Never unload it, neither when it is idle nor to free memory")
-    ] = False
+    pinned: Annotated[bool, Meta(description="Never unload it when idle or to free memory")] = False
     options: Annotated[
         dict[str, str | int | bool],
         Meta(
@@ -71,12 +69,16 @@ Models = Annotated[
 class KeyRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     """The body of POST /v1/keys."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=100, description="A name for people")]
+    name: Annotated[
+        str, Meta(min_length=1, max_length=100, description="A name to recognise the key by")
+    ]
     expires: Annotated[Moment | None, Meta(description="Unix time in seconds; null: never")] = None
     scopes: Annotated[
-        list[Scope], Meta(min_length=1, max_length=2, description="What it may be used for")
+        list[Scope], Meta(min_length=1, max_length=2, description="What the key allows")
     ] = field(default_factory=lambda: ["inference"])
-    models: Annotated[Models | None, Meta(description="Models it may rank with; null: all")] = None
+    models: Annotated[Models | None, Meta(description="Models the key works with; null: all")] = (
+        None
+    )
     requests_per_minute: Limit = None
     tokens_per_minute: Limit = None
     concurrent_requests: Limit = None
@@ -104,7 +106,7 @@ class KeyReply(Struct, kw_only=True):
 class NewKeyReply(KeyReply, kw_only=True):
     """A new API key."""
 
-    key: Annotated[str, Meta(description="The key itself, which is shown only this once")]
+    key: Annotated[str, Meta(description="The key itself, which is never shown again")]
 
 
 class KeyList(Struct, kw_only=True):

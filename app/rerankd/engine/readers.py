@@ -72,7 +72,7 @@ def _head_reader(
     if verdict.token_types:
         separator = model.special("sep")
         if separator is None:
-            raise ModelFileError(f"{header.path}: its vocabulary names no sep token")
+            raise ModelFileError(f"{header.path}: its vocabulary has no separator token")
         embedder = TokenTypeEmbedder(header, separator)
 
     def backend(context: LlamaContext, sizes: Sizes) -> Backend:

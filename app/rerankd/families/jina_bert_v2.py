@@ -13,7 +13,8 @@ JINA_BERT_V2 = Family(
     prompt=PairFormat(before=("bos",), between=("eos", "eos"), after=("eos",)),
     score=HeadScore(
         tensors=(POOLER,),  # here the last layer has the pooler's name
-        approximate="the conversion lost its pooler: order is usable, scores are not probabilities",
+        approximate="the conversion lost its pooler: the order is usable, but the scores are not "
+        "probabilities",
         tanh=True,
     ),
     steps=ENCODER_STEPS,

@@ -234,5 +234,5 @@ def _specials(vocabulary: Vocabulary, *names: SpecialToken) -> TokenIds:
     ids = [vocabulary.special(name) for name in names]
     missing = dict.fromkeys(name for name, token in zip(names, ids, strict=True) if token is None)
     if missing:
-        raise ModelFileError(f"its vocabulary names no {' or '.join(missing)} token")
+        raise ModelFileError(f"its vocabulary has no {' or '.join(missing)} token")
     return np.array(ids, dtype=np.int32)

@@ -215,7 +215,7 @@ def test_auto_without_room_is_the_cpu_and_says_so(tiny_bert: Path) -> None:
 
     assert (found.layers, found.devices) == (0, ())
     assert (found.split_mode, found.main_gpu) == ("none", -1)
-    assert found.reason == "no layer fits, 128 MiB are free: on the CPU"
+    assert found.reason == "no layer fits in the 128 MiB free: on the CPU"
 
 
 @pytest.mark.parametrize(("setting", "layers"), [("all", 3), ("2", 2), ("3", 3), ("999", 3)])
@@ -232,7 +232,7 @@ def test_asking_for_more_than_fits_is_done_and_noted(tiny_bert: Path, setting: s
     found = decided(tiny_bert, full, gpu_layers=setting)
 
     assert found.layers > 0
-    assert found.reason.endswith("that is more than fits by the estimate")
+    assert found.reason.endswith("this is more than fits, by the estimate")
     assert "more than fits" not in decided(tiny_bert, ONE_GPU, gpu_layers=setting).reason
 
 
@@ -278,7 +278,7 @@ def test_split_mode_none_takes_the_main_gpu(tiny_bert: Path) -> None:
 
     assert (found.devices, found.tensor_split) == (("CUDA1",), ())
     assert (found.split_mode, found.main_gpu) == ("none", 1)
-    with pytest.raises(SettingsError, match="main_gpu is 2, there are 2 GPUs"):
+    with pytest.raises(SettingsError, match="main_gpu is 2, but there are 2 GPUs"):
         decided(tiny_bert, TWO_GPUS, split_mode="none", main_gpu=2)
 
 

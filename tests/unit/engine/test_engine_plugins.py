@@ -75,5 +75,5 @@ def test_a_processor_that_can_run_none_is_told_so(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(ggml, "_function", registry)
 
     for start in (ggml.load_plugins, llama.start):
-        with pytest.raises(EngineFailure, match="can run none"):
+        with pytest.raises(EngineFailure, match="cannot run any"):
             start()

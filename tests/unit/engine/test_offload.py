@@ -427,7 +427,7 @@ def test_blocks_that_are_not_there_are_refused(count: int) -> None:
     header = MODELS["bge-v2-m3"]
     wrong = structs.replace(header, metadata={**header.metadata, "bert.block_count": count})
 
-    with pytest.raises(ModelFileError, match=f"24 blocks where its header says {count}"):
+    with pytest.raises(ModelFileError, match=f"24 blocks, but its header says {count}"):
         weights_of(wrong)
 
 

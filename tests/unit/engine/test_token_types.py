@@ -200,7 +200,7 @@ def test_a_vocabulary_without_separator_is_refused(
 ) -> None:
     """A model whose token types can't be told apart is not opened."""
     monkeypatch.setattr(llama.LlamaModel, "special", lambda _model, _name: None)
-    with pytest.raises(ModelFileError, match="sep token"), opened(two_token_types):
+    with pytest.raises(ModelFileError, match="separator token"), opened(two_token_types):
         pass
 
 

@@ -242,7 +242,7 @@ def test_nothing_is_left_of_a_failure(tmp_path: Path, tiny_bert: Path) -> None:
     """A target that can't be written is an error with its reason, and no half file."""
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
-    with pytest.raises(ModelFileError, match="can't be written as f32"):
+    with pytest.raises(ModelFileError, match="cannot be converted to f32"):
         requantize(gguf_file.read(tiny_bert), blocked / "f32.gguf", "f32", threads=1)
 
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
@@ -361,13 +361,13 @@ def test_a_damaged_file_is_passed_over(
     (folder / applied_tuning.TUNING_FILE).write_bytes(content)
 
     assert applied_tuning.apply_tuning(target.header, own) == own
-    assert "can't read" in caplog.text
+    assert "cannot read" in caplog.text
 
 
 def test_what_can_not_be_kept_is_an_error(target: Target, tmp_path: Path) -> None:
     """Tuning for nothing would be a surprise at the next start."""
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StateError, match="can't be kept"):
+    with pytest.raises(StateError, match="cannot store the tuning result"):
         applied_tuning.keep_tuning(
             target.header, Settings(state_dir=str(tmp_path / "file")), result()
         )

@@ -119,7 +119,7 @@ RERANKERS = [
         "modern-bert",
         keys={"modern-bert.classifier.pooling_type": 1},
         tensors=DENSE | OUTPUT | {"cls.norm.weight": (WIDTH,)},
-        says="whole head",
+        says="complete head",
     ),
     reranker(
         "modern-bert without its pooling",
@@ -872,7 +872,7 @@ def test_numbers_that_are_missing_or_of_another_length_are_refused(
     """The refusal names the array and both lengths."""
     keys = {"rerankd.late.rarity": [1.0, 2.0, 3.0]}
     header = gguf_file.read(write(tmp_path / "a.gguf", "bert", keys, EMBEDDING))
-    with pytest.raises(ModelFileError, match=f"late.{name} has . numbers instead of {length}"):
+    with pytest.raises(ModelFileError, match=f"late.{name} has . numbers, expected {length}"):
         gguf_file.numbers(header, name, length)
 
 

@@ -128,7 +128,7 @@ class EmbeddingBackend:
         )
         states = self._context.hidden_states(total)
         if not np.isfinite(states).all():  # kept, it would spoil the text for every query to come
-            raise EngineFailure("llama.cpp gave hidden states that are not numbers")
+            raise EngineFailure("llama.cpp returned hidden states that are not numbers")
         self._context.forget_all()
         self._pages.release(total)
         ends = np.cumsum(lengths)

@@ -133,7 +133,8 @@ def _tensor_split(shares: Sequence[float]) -> Any:
     devices = int(lib.llama_max_devices())
     if len(shares) > devices:
         raise SettingsError(
-            f"tensor_split names {len(shares)} devices, there are {devices}", param="tensor_split"
+            f"tensor_split names {len(shares)} devices, but there are {devices}",
+            param="tensor_split",
         )
     return (ctypes.c_float * devices)(*shares)
 
@@ -143,7 +144,7 @@ def _overrides(integers: Sequence[tuple[str, int]]) -> Any:
     found = (lib.llama_model_kv_override * (len(integers) + 1))()
     for override, (key, value) in zip(found, integers, strict=False):
         if not 0 < len(key.encode()) < lib.llama_model_kv_override.key.size:  # a zero ends it
-            raise ModelFileError(f"the metadata key {key!r} can't be overridden")
+            raise ModelFileError(f"the metadata key {key!r} cannot be overridden")
         override.tag, override.key = lib.LLAMA_KV_OVERRIDE_TYPE_INT, key.encode()
         override.value.val_i64 = value
     return found

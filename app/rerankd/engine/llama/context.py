@@ -71,7 +71,7 @@ class LlamaContext:
         """
         self._check(tokens, positions, sequences)
         if inputs is not None and inputs.shape != (len(tokens), self._model.width):
-            raise EngineFailure("input embeddings of another number or width than the tokens'")
+            raise EngineFailure("the input embeddings do not match the tokens in number or width")
         batch = self._batch.fill(inputs, tokens, positions, sequences, outputs)
         status = lib.llama_decode(self._handle, batch)
         if status != 0:
@@ -91,7 +91,7 @@ class LlamaContext:
         """Return the head's outputs of a sequence of the last decode, one a label."""
         found = lib.llama_get_embeddings_seq(self._handle, sequence)
         if not found:
-            raise EngineFailure("llama.cpp gave no score for a sequence")
+            raise EngineFailure("llama.cpp returned no score for a sequence")
         return [float(found[label]) for label in range(self._model.labels)]
 
     def hidden_states(self, tokens: int) -> NDArray[np.float32]:
@@ -103,17 +103,17 @@ class LlamaContext:
         first = lib.llama_get_embeddings_ith(self._handle, 0)
         last = lib.llama_get_embeddings_ith(self._handle, tokens - 1)
         if not first or not last:
-            raise EngineFailure("llama.cpp gave no hidden states")
+            raise EngineFailure("llama.cpp returned no hidden states")
         apart = _address(last) - _address(first)
         if apart != (tokens - 1) * width * 4:
-            raise EngineFailure("llama.cpp gave hidden states in another order than the tokens'")
+            raise EngineFailure("llama.cpp returned hidden states in another order than the tokens")
         return np.ctypeslib.as_array(first, (tokens, width)).copy()
 
     def logits(self, row: int, tokens: Sequence[int]) -> list[float]:
         """Return the vocabulary logits of some tokens at batch index `row` of the last decode."""
         found = lib.llama_get_logits_ith(self._handle, row)
         if not found:
-            raise EngineFailure("llama.cpp gave no logits for a token")
+            raise EngineFailure("llama.cpp returned no logits for a token")
         return [float(found[token]) for token in tokens]
 
     def logits_buffer(self, tokens: int) -> tuple[int, int]:

@@ -74,7 +74,7 @@ def load_plugins() -> None:
         if not _count("reg"):
             _function("ggml_backend_load_all_from_path")(os.fsencode(folder))
         if not _count("reg"):
-            raise EngineFailure("this processor can run none of llama.cpp's kernels that are here")
+            raise EngineFailure("this processor cannot run any of the installed llama.cpp kernels")
 
 
 def survey() -> Survey:

@@ -53,15 +53,15 @@ def requantize(header: Header, target: Path, kind: str, *, threads: int) -> None
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         needed, free = bytes_as(header, kind), shutil.disk_usage(target.parent).free
         if free < needed + SPARE_BYTES:
-            raise ModelFileError(f"{kind} weights need {needed} bytes, {free} are free")
+            raise ModelFileError(f"{kind} weights need {needed} bytes, but {free} are free")
         llama_log.forget()
         paths = str(source).encode(), str(made).encode()
         if lib.llama_model_quantize(*paths, ctypes.byref(params)) != 0:
             reason = llama_log.last_words()
-            raise ModelFileError(f"{source.name} can't be written as {kind}: {reason}")
+            raise ModelFileError(f"{source.name} cannot be converted to {kind}: {reason}")
         made.replace(target)
     except OSError as error:
-        raise ModelFileError(f"{source.name} can't be written as {kind}: {error}") from error
+        raise ModelFileError(f"{source.name} cannot be converted to {kind}: {error}") from error
     finally:
         with suppress(OSError):
             made.unlink()

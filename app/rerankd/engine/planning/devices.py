@@ -105,7 +105,7 @@ def way_to_gpu(survey: Survey) -> str | None:
     if all(name in ON_THE_PROCESSOR for name in survey.backends):
         return INSTALL_GPU
     return (
-        "look whether the driver is installed and the device is passed into the container "
+        "check that the driver is installed and the device is passed into the container "
         "(docs/gpu.md)"
     )
 
@@ -188,9 +188,9 @@ def _explained(
     if placement.layers:
         reason = f"{placement.layers} of {of} layers on the GPU, about {', '.join(held)}"
         if any(taken > offload.usable(had) for _, _, taken, had in rows):
-            reason += "; that is more than fits by the estimate"
+            reason += "; this is more than fits, by the estimate"
     else:
-        reason = f"no layer fits, {_size(max(free))} are free: on the CPU"
+        reason = f"no layer fits in the {_size(max(free))} free: on the CPU"
     shared = bool(placement.layers) and placement.alone is None
     return Offload(
         layers=placement.layers,

@@ -97,7 +97,7 @@ def model_bytes(header: Header, *, causal: bool) -> ModelBytes:
         output += _aligned(embedding.bytes) if embedding else 0
     count = header.integer("block_count")
     if count > MOST_LAYERS or len(blocks) != count or max(blocks, default=0) >= count:
-        raise ModelFileError(f"{header.path}: {len(blocks)} blocks where its header says {count}")
+        raise ModelFileError(f"{header.path}: {len(blocks)} blocks, but its header says {count}")
     return ModelBytes(tuple(blocks[at] for at in range(count)), output, kept)
 
 
@@ -142,7 +142,7 @@ def place(
     if split.mode == "none":
         if split.main_gpu >= len(room):
             raise SettingsError(
-                f"main_gpu is {split.main_gpu}, there are {len(room)} GPUs", param="main_gpu"
+                f"main_gpu is {split.main_gpu}, but there are {len(room)} GPUs", param="main_gpu"
             )
         return _on_one(model, context, first, split.main_gpu, len(room))
     shares = _shares(split.tensor_split, room)
@@ -180,13 +180,15 @@ def _pipelined(context: ContextBytes) -> ContextBytes:
 def _shares(tensor_split: Sequence[float], room: Sequence[int]) -> tuple[float, ...]:
     if len(tensor_split) > len(room):
         raise SettingsError(
-            f"tensor_split names {len(tensor_split)} devices, there are {len(room)} GPUs",
+            f"tensor_split names {len(tensor_split)} devices, but there are {len(room)} GPUs",
             param=SHARES,
         )
     if any(tensor_split):
         # llama.cpp adds up in single precision, where a sum may come to nothing or to infinity.
         if not 1e-30 < sum(tensor_split) < 1e30:  # noqa: PLR2004
-            raise SettingsError("tensor_split has too small or too large numbers", param=SHARES)
+            raise SettingsError(
+                "tensor_split has numbers that are too small or too large", param=SHARES
+            )
         return (*tensor_split, *(0.0 for _ in range(len(room) - len(tensor_split))))
     return tuple(float(one) for one in room) if any(room) else (1.0,) * len(room)
 

@@ -37,7 +37,7 @@ class _HeaderReader(GGUFReader):  # type: ignore[misc]
     ) -> NDArray[Any]:
         # The library takes what is left when less is there than the header says.
         if offset + np.dtype(dtype).itemsize * int(count) > len(self.data):
-            raise ValueError("it runs past the end of the file")
+            raise ValueError("the header runs past the end of the file")
         part: NDArray[Any] = super()._get(offset, dtype, count, override_order)
         return part
 
@@ -48,7 +48,7 @@ class _HeaderReader(GGUFReader):  # type: ignore[misc]
             raise ValueError(f"a tensor of {dimensions} dimensions")
         entry = super()._get_tensor_info_field(orig_offs)
         if entry.name in self._names:  # at once: a claimed trillion of them would take hours
-            raise ValueError(f"tensor {entry.name!r} comes twice")
+            raise ValueError(f"tensor {entry.name!r} appears twice")
         self._names.add(entry.name)
         return entry
 
@@ -88,7 +88,7 @@ class _HeaderReader(GGUFReader):  # type: ignore[misc]
                 raise ValueError("a string runs past the end of the file")
             if distinct:
                 if number >= MOST_TOKENS or offset - start > MOST_TOKEN_BYTES:
-                    raise ValueError("a vocabulary larger than any model has")
+                    raise ValueError("the vocabulary is larger than any model's")
                 self._see(bytes(view[begin:offset]), number, seen)
         return offset - start
 
@@ -124,12 +124,12 @@ def read(path: Path) -> Header:
     try:
         if not path.is_file():
             raise ModelFileError(
-                f"{path}: no such file; give a path to a .gguf file or a catalog id"
+                f"{path}: no such file; give the path of a .gguf file or a catalog id"
             )
         size = path.stat().st_size
         with path.open("rb") as file:
             if file.read(4) != b"GGUF":
-                raise ModelFileError(f"{path}: not a GGUF file; rerankd serves GGUF weights only")
+                raise ModelFileError(f"{path}: not a GGUF file; rerankd serves only GGUF weights")
         reader = _HeaderReader(path)
         metadata = _metadata(reader)
     except OSError as error:
@@ -150,7 +150,7 @@ def numbers(header: Header, name: str, length: int) -> NDArray[np.float32]:
     place, found = header.numbers.get(NUMBERS_PREFIX + name, (0, 0))
     if found != length:
         raise ModelFileError(
-            f"{header.path}: {NUMBERS_PREFIX}{name} has {found} numbers instead of {length}"
+            f"{header.path}: {NUMBERS_PREFIX}{name} has {found} numbers, expected {length}"
         )
     values = np.fromfile(header.path, np.dtype("<f4"), length, offset=place)
     if len(values) != length or not np.isfinite(values).all():

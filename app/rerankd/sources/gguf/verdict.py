@@ -103,7 +103,7 @@ def _judge_head(family: Family, score: HeadScore, header: Header, bare_head: boo
         for key, assumption in score.assumptions
         if header.of_architecture(key) is None
     )
-    return Verdict("reranker", f"cross-encoder with its whole head{assumed}", family)
+    return Verdict("reranker", f"cross-encoder with its complete head{assumed}", family)
 
 
 def _lost_part(score: HeadScore, header: Header) -> str:
@@ -131,8 +131,8 @@ def _judge_answers(family: Family, score: AnswerScore, header: Header) -> Verdic
             return Verdict("reranker", f"{answers} head on the last token", family)
         return Verdict(
             "misconverted",
-            f"its head {HEAD} is {list(head.shape)} with labels {labels!r}, not a row each for "
-            f"{answers}: every score would be the same",
+            f"its head {HEAD} is {list(head.shape)} with labels {labels!r} instead of one row "
+            f"each for {answers}, so every score would be the same",
         )
     if not (score.headless_names and re.search(score.headless_names, _names(header))):
         return None
@@ -161,7 +161,7 @@ def _judge_cosine(family: Family, score: CosineScore, header: Header) -> Verdict
     pooled = header.of_architecture("pooling_type") in score.pooling_types
     if not pooled and header.of_architecture("attention.causal") is not False:
         return None
-    return Verdict("embedding", "an embedding model: ranks by the cosine of vectors", family)
+    return Verdict("embedding", "an embedding model, which ranks by the cosine of vectors", family)
 
 
 def _judge_unknown(header: Header) -> Verdict:
@@ -173,8 +173,8 @@ def _judge_unknown(header: Header) -> Verdict:
     if "rerank" in _names(header):
         return _headless()
     if "tokenizer.chat_template" in header.metadata or "output.weight" in header.tensors:
-        return Verdict("chat", "a chat or base model: it has no rank head")
-    return _foreign(f"its architecture {architecture!r} is not one rerankd knows")
+        return Verdict("chat", "a chat or base model, which has no rank head")
+    return _foreign(f"its architecture {architecture!r} is not one that rerankd knows")
 
 
 def _has_head(header: Header) -> bool:
@@ -205,10 +205,10 @@ def require_reranker(header: Header, verdict: Verdict, *, accept_degraded: bool)
     ):
         return
     advice = {
-        "degraded": "use another conversion, or say --accept-degraded to serve it all the same",
-        "misconverted": "use a conversion made with the head, for Qwen3-Reranker one of"
+        "degraded": "use another conversion, or pass --accept-degraded to serve it anyway",
+        "misconverted": "use a conversion that includes the head, for Qwen3-Reranker one of"
         " ggml-org/Qwen3-Reranker-0.6B-Q8_0-GGUF or Voodisss/Qwen3-Reranker-4B-GGUF-llama_cpp",
-    }.get(verdict.kind, "give a reranker, for instance gpustack/bge-reranker-v2-m3-GGUF")
+    }.get(verdict.kind, "use a reranker, for example gpustack/bge-reranker-v2-m3-GGUF")
     raise ModelFileError(f"{header.path}: no rank head to serve: {verdict.reason}; {advice}")
 
 
