@@ -9,14 +9,19 @@ import msgspec
 from msgspec import Struct
 
 from rerankd.dialects.error_format import ErrorFormat, validation_error
+from rerankd.dialects.long_texts import Skeleton, json_skeleton, msgpack_skeleton
 from rerankd.dialects.marks import Marks
 from rerankd.domain import RankedResult, RankRequest
-from rerankd.errors import InvalidRequest, MalformedJson
+from rerankd.errors import MalformedJson
+from rerankd.utf8 import decode_json, decode_msgpack, is_utf16
 
 BodyKind = TypeVar("BodyKind")
 
-MAX_VALUES = 2_000_000
-"""Objects and lists that a body may hold: each takes many times its bytes once decoded."""
+VALUES_PER_DOCUMENT = 8
+"""Values that a large body may hold for each document that a request may have.
+
+Each takes many times its bytes, and some time, once decoded.
+"""
 
 SHARED_PATHS = ("/v1/rerank", "/rerank", "/v1/reranking", "/reranking")
 """Paths on which several dialects are spoken."""
@@ -27,43 +32,42 @@ class Body(Struct, frozen=True):
 
     content: bytes
     packed: bool = False
+    skeleton: Skeleton | None = None
+    """What is decoded of a large body instead of `content`."""
+
+    def split(self, max_documents: int) -> Body:
+        """Return a large body so that decoding it holds up no other thread.
+
+        This takes a while, so it belongs in a thread. Raises MalformedJson, or BodyTooLarge for
+        more values than a request of `max_documents` needs.
+        """
+        divide = msgpack_skeleton if self.packed else json_skeleton
+        skeleton = divide(self.content, VALUES_PER_DOCUMENT * max_documents)
+        return msgspec.structs.replace(self, skeleton=skeleton)
 
     def decode(self, kind: type[BodyKind]) -> BodyKind:
         """Return the body as a `kind`; the strings `"true"` and `"3"` are read as true and 3.
 
         Raises MalformedJson, or InvalidRequest with the field's path.
         """
+        decode = decode_msgpack if self.packed else decode_json
+        content = self.skeleton.content if self.skeleton else self.content
         try:
-            if self.packed:
-                return msgspec.msgpack.decode(self.content, type=kind, strict=False)
-            return msgspec.json.decode(self.content, type=kind, strict=False)
+            value = decode(content, kind, strict=False)
         except msgspec.ValidationError as error:
             raise validation_error(str(error)) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            name = "MessagePack" if self.packed else "JSON"
-            raise MalformedJson(f"the body is not valid {name}: {error}") from error
+            raise self._malformed(error) from error
+        return self.skeleton.restore(value) if self.skeleton else value
 
-    def require_few_values(self) -> None:
-        """Raise InvalidRequest for a body whose many small values would fill the memory.
-
-        In JSON they can be counted; a large body in MessagePack may hold plain texts only.
-        """
-        content = self.content
-        if len(content) <= MAX_VALUES:
-            return
-        if self.packed:
-            self.decode(_PlainTexts)
-        elif content.count(b"{") + content.count(b"[") > MAX_VALUES:
-            raise InvalidRequest(f"the body holds more than {MAX_VALUES} objects and lists")
-
-
-class _PlainTexts(Struct):
-    query: str | None = None
-    documents: list[str] | None = None
-    texts: list[str] | None = None
-    input: list[str] | dict[str, str | list[str]] | None = None
-    text_1: str | list[str] | None = None
-    text_2: str | list[str] | None = None
+    def _malformed(self, error: Exception) -> MalformedJson:
+        if not self.packed and is_utf16(self.content):
+            return MalformedJson("the body is encoded in UTF-16; send it in UTF-8")
+        name = "MessagePack" if self.packed else "JSON"
+        reason = str(error)
+        if self.skeleton:  # what it counts are the skeleton's bytes
+            reason = reason.partition(" (byte ")[0]
+        return MalformedJson(f"the body is not valid {name}: {reason}")
 
 
 class RequestContext(Struct, frozen=True, kw_only=True):

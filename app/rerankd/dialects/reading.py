@@ -11,6 +11,7 @@ from msgspec import Meta
 from rerankd.dialects.texts import text_of
 from rerankd.domain import TruncationSide
 from rerankd.errors import InvalidRequest, MissingDocuments
+from rerankd.utf8 import decode_json
 
 REQUIRED = "x-rerankd-required"
 """Marks in a JSON schema what must be given although the struct has a default."""
@@ -57,7 +58,7 @@ def options_of(value: str | Mapping[str, Any] | None) -> Mapping[str, Any]:
     if not isinstance(value, str):
         return value or {}
     try:
-        return msgspec.json.decode(value, type=dict[str, Any])
+        return decode_json(value, dict[str, Any])
     except (msgspec.DecodeError, RecursionError):
         return {}
 

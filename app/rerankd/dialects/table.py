@@ -65,7 +65,6 @@ class DialectTable:
         Nothing of the body is decoded but the fields that are marks. Raises MalformedJson, or
         InvalidRequest.
         """
-        body.require_few_values()
         only = self.only_one(path)
         if only:
             return only

@@ -131,5 +131,5 @@ COMPRESSORS: dict[str, Callable[[], Compressor]] = {"zstd": ZstdCompressor, "gzi
 
 @cache
 def codec_threads() -> WorkerPool:
-    """Return the threads that compress and decompress what is too large for the event loop."""
+    """Return the threads for bodies that are too large for the event loop."""
     return WorkerPool("codec", CODEC_THREADS)

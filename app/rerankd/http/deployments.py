@@ -29,7 +29,7 @@ from rerankd.http.guard import MANAGEMENT
 from rerankd.http.openapi.operation import BodySchema
 from rerankd.http.openapi.route_doc import RouteDoc
 from rerankd.http.openapi.tags import DEPLOYMENTS_TAG
-from rerankd.http.wire import Encoded, body_of, decode
+from rerankd.http.wire import MANAGEMENT_BYTES, Encoded, body_of, decode
 from rerankd.service import Service
 from rerankd.settings import Settings
 from rerankd.sources.resolve import default_name
@@ -62,6 +62,7 @@ def list_deployments(service: NamedDependency[Service]) -> Response[Any]:
             *(StateError, ShuttingDown),
         ),
     ),
+    request_max_body_size=MANAGEMENT_BYTES,
 )
 async def deploy_model(
     request: Request[Any, Any, Any], service: NamedDependency[Service]

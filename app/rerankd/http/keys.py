@@ -18,10 +18,8 @@ from rerankd.http.guard import MANAGEMENT, caller_of
 from rerankd.http.openapi.operation import BodySchema
 from rerankd.http.openapi.route_doc import RouteDoc
 from rerankd.http.openapi.tags import KEYS_TAG
-from rerankd.http.wire import Encoded, body_of, decode
+from rerankd.http.wire import MANAGEMENT_BYTES, Encoded, body_of, decode
 from rerankd.service import Service
-
-MOST_BYTES = 64 * 1024
 
 
 @get(
@@ -54,7 +52,7 @@ async def list_keys(ring: NamedDependency[KeyStore]) -> Response[Any]:
         reply=BodySchema(management.NewKeyReply),
         errors=(Conflict, StateError),
     ),
-    request_max_body_size=MOST_BYTES,
+    request_max_body_size=MANAGEMENT_BYTES,
 )
 async def create_key(
     request: Request[Any, Any, Any],

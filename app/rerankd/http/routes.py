@@ -32,6 +32,7 @@ from rerankd.errors import (
 )
 from rerankd.http import negotiation
 from rerankd.http.access_log import request_id
+from rerankd.http.content_encoding import codec_threads
 from rerankd.http.disconnects import unless_gone
 from rerankd.http.guard import caller_of
 from rerankd.http.limits import limiter_of
@@ -42,6 +43,8 @@ from rerankd.http.wire import Encoded, body_of
 from rerankd.service import Service
 
 CLIENT_CLOSED = 499
+LARGE_BODY = 64 * 1024
+"""Bytes of a body that is read on the event loop, in at most a few milliseconds."""
 WARNING = "X-Rerankd-Warning"
 """Has the warnings of a reply that has no place for them."""
 
@@ -83,9 +86,26 @@ async def rerank(
     content = await body_of(request, service.settings.read_timeout)
     kind = negotiation.bare(request.headers.get("content-type", ""))
     body = Body(content, packed=kind in negotiation.MSGPACK_NAMES)
+    if len(content) > LARGE_BODY:
+        most = service.settings.max_documents
+        dialect, parsed = await codec_threads().run(_parsed_large, request, body, context, most)
+    else:
+        dialect, parsed = _parsed(request, body, context)
+    return await _answer(request, service, dialect, parsed)
+
+
+def _parsed_large(
+    request: Request[Any, Any, Any], body: Body, context: RequestContext, max_documents: int
+) -> tuple[Dialect, ParsedRequest]:
+    return _parsed(request, body.split(max_documents), context)
+
+
+def _parsed(
+    request: Request[Any, Any, Any], body: Body, context: RequestContext
+) -> tuple[Dialect, ParsedRequest]:
     dialect = table.DIALECTS.detect(context.path, body)
     speak(request, dialect)
-    return await _answer(request, service, dialect, dialect.parse(body, context))
+    return dialect, dialect.parse(body, context)
 
 
 async def _answer(

@@ -17,6 +17,9 @@ from rerankd.http import negotiation
 
 T = TypeVar("T")
 
+MANAGEMENT_BYTES = 64 * 1024
+"""The largest body of routes that manage: they hold names and numbers."""
+
 _json_encoder = msgspec.json.Encoder()
 _msgpack_encoder = msgspec.msgpack.Encoder()
 

@@ -17,7 +17,6 @@ from rerankd import errors
 from rerankd.deployments.runtime import TOKENIZER_THREADS
 from rerankd.dialects import dashscope, tei, vllm, voyage
 from rerankd.dialects.dialect import (
-    MAX_VALUES,
     SHARED_PATHS,
     Body,
     Dialect,
@@ -253,25 +252,6 @@ def _read_or_refused(dialect: Dialect, body: Body) -> bool:
         return bool(error.message)
 
 
-@pytest.mark.parametrize(
-    ("body", "refused"),
-    [
-        (Body(b'{"documents":[' + b"[]," * MAX_VALUES + b"[]]}"), True),
-        (Body(b'{"documents":["' + b"[" * MAX_VALUES + b'"]}'), True),
-        (Body(b'{"documents":["' + b"x" * 2 * MAX_VALUES + b'"]}'), False),
-        (Body(msgspec.msgpack.encode({"documents": [[]] * MAX_VALUES}), packed=True), True),
-        (Body(msgspec.msgpack.encode({"texts": [""] * 2 * MAX_VALUES}), packed=True), False),
-    ],
-)
-def test_bodies_that_would_fill_the_memory_are_refused(body: Body, *, refused: bool) -> None:
-    """Millions of empty lists take twenty times their bytes; long texts take theirs."""
-    if refused:
-        with pytest.raises(errors.InvalidRequest):
-            DIALECTS.detect("/rerank", body)
-    else:
-        assert DIALECTS.detect("/rerank", body).name in {"native", "tei"}
-
-
 # Over HTTP
 
 
@@ -422,7 +402,7 @@ def test_a_body_nested_deeply_is_refused(client: Client) -> None:
     """Nothing recurses as deep as a client likes."""
     body = b'{"query":"q","documents":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 
-    assert client.post("/v1/rerank", content=body).status_code == 400
+    assert client.post("/v1/rerank", content=body).status_code in {400, 413}
 
 
 def test_errors_are_logged_by_code_in_every_dialect(

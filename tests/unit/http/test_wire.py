@@ -287,9 +287,9 @@ def test_bad_messagepack_is_400(client: Client, body: bytes, code: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"query":' * 100_000, b'{"x":' + b"[" * 5000])
-def test_deep_json_is_400(client: Client, body: bytes) -> None:
-    """A body nested deeper than any stack is malformed, not our fault."""
-    assert 400 == post(client, body).status_code
+def test_deep_json_is_refused(client: Client, body: bytes) -> None:
+    """A body nested deeper than any stack is malformed or too large, not our fault."""
+    assert post(client, body).status_code in {400, 413}
 
 
 @given(st.binary(max_size=60), st.sampled_from(["", "application/msgpack", "text/plain"]))
