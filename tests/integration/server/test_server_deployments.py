@@ -113,7 +113,7 @@ def test_a_state_folder_that_takes_nothing_stops_no_model(tiny: Path) -> None:
     assert answer.status_code == 200
     assert any("will be checked again at the next start" in line for line in running.lines)
     assert refused.exit_code == 2
-    assert "can't be used" in refused.stderr
+    assert "cannot use the state" in refused.stderr
 
 
 def test_a_file_that_fails_never_takes_the_server_down(tiny: Path, tmp_path: Path) -> None:
@@ -262,6 +262,6 @@ def test_commands_tell_what_the_server_said() -> None:
 
     assert [2, 2, 2, 2] == [done.exit_code for done in (silent, keyless, unknown, odd)]
     assert "no response from" in silent.stderr
-    assert "401: an API key is needed" in keyless.stderr
+    assert "401: an API key is required" in keyless.stderr
     assert "404: no model 'x' here" in unknown.stderr
     assert "is not NAME=VALUE" in odd.stderr
