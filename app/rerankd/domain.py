@@ -68,7 +68,7 @@ class RankRequest(Struct, frozen=True, kw_only=True):
 
 
 class Passage(Struct, frozen=True):
-    """A part of a document, from character `start` up to `end`, and its own score."""
+    """A part of a document, from character `start` up to `end`, with its score."""
 
     start: int
     end: int
@@ -196,7 +196,7 @@ class StepLimits(Struct, frozen=True, kw_only=True):
 
 
 class ModelFacts(Struct, frozen=True, kw_only=True):
-    """What a loaded model is, as told to clients."""
+    """Facts about a loaded model."""
 
     id: str
     architecture: str

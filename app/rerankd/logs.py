@@ -91,7 +91,7 @@ def _is_for_all(record: logging.LogRecord) -> bool:
 
 
 class LogLine(Struct, frozen=True):
-    """A kept line; `time` is a Unix time in seconds."""
+    """A log line; `time` is a Unix time in seconds."""
 
     time: float
     level: str

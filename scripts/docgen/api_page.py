@@ -19,9 +19,10 @@ from docgen.markdown import codes, sentence_part, table
 HEAD = """\
 # API reference
 
-`just docs` writes this page from `/openapi.json`, which every server has, with a page at `/docs` to
-try it on. [api.md](api.md) explains the API. Each route asks for an API key where there are any,
-except those marked "open". Bodies are JSON or MessagePack.
+This page lists every route, parameter and field of the API; [api.md](api.md) explains them.
+`just docs` generates it from `/openapi.json`. Every server has the same reference at `/docs`, with
+forms to try it. If a server has API keys, every route requires one, except those marked "open".
+Bodies are JSON or MessagePack.
 """
 NEVER_ON_THE_WIRE = frozenset({"bad_request", "unavailable", "server_refused"})
 """Codes of base classes, and of an error that only ends a command."""
@@ -40,7 +41,7 @@ def errors() -> str:
 
 def _when(kind: type[RerankdError]) -> str:
     if kind is RerankdError:
-        return "a bug; the log has it"
+        return "a bug; see the log"
     return sentence_part(kind.__doc__ or "")
 
 
@@ -68,7 +69,7 @@ def page() -> str:
     """Return the whole page."""
     spec = document(route_handlers(), keyed=True)
     parts = [HEAD, "## Routes", *_tags(spec), "## Parameters", _parameters(spec)]
-    parts += ["## Refusals", _refusals(), "## Bodies", *_schemas(spec)]
+    parts += ["## Errors", _refusals(), "## Bodies", *_schemas(spec)]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
@@ -81,17 +82,17 @@ def _operations(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def _tags(spec: dict[str, Any]) -> Iterator[str]:
     for tag in spec["tags"]:
         rows = [
-            (route + (" (open)" if one.get("security") == [] else ""), *_told(one))
+            (route + (" (open)" if one.get("security") == [] else ""), *_summary_of(one))
             for route, one in _operations(spec)
             if one["tags"] == [tag["name"]]
         ]
         yield f"### {tag['name']}"
         yield f"{tag['description']}."
-        yield table(("route", "what", "takes", "gives", "refuses with"), rows)
+        yield table(("route", "what it does", "request", "reply", "errors"), rows)
 
 
-def _told(operation: dict[str, Any]) -> tuple[str, str, str, str]:
-    """Return what an operation does, takes, gives, and the statuses that it refuses with."""
+def _summary_of(operation: dict[str, Any]) -> tuple[str, str, str, str]:
+    """Return what an operation does, its request, its reply and its error statuses."""
     answers = operation["responses"]
     good = [status for status in answers if status < "300"]
     gives = "; ".join(f"{status} {_content(answers[status])}".strip() for status in good)
@@ -105,7 +106,7 @@ def _content(body: dict[str, Any]) -> str:
     if JSON not in content:
         return codes(content)
     shapes = _type(content[JSON]["schema"])
-    return f"{shapes}; or line by line" if NDJSON in content else shapes
+    return f"{shapes}, or streamed line by line" if NDJSON in content else shapes
 
 
 def _parameters(spec: dict[str, Any]) -> str:
@@ -120,7 +121,7 @@ def _parameters(spec: dict[str, Any]) -> str:
 def _refusals() -> str:
     rows = [(str(status), meaning) for status, (_, meaning) in MEANINGS.items()]
     return (
-        "The codes in the bodies of errors are in [api.md](api.md#errors). 429 and 503 have "
+        "The codes in error bodies are in [api.md](api.md#errors). 429 and 503 have "
         "`Retry-After`.\n\n" + table(("status", "meaning"), rows)
     )
 

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """A deployment as people see it; times are Unix times in seconds."""
+    """A deployment; times are Unix times in seconds."""
 
     id: str
     source: str

@@ -21,7 +21,7 @@ from rerankd.errors import (
 
 
 class ErrorBody(Struct):
-    """An error with a stable `code`, and the field that it concerns."""
+    """An error with a stable `code` and the field it concerns."""
 
     message: str
     type: str

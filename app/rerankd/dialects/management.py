@@ -28,13 +28,13 @@ class DeployRequest(Struct, forbid_unknown_fields=True):
         ),
     ]
     id: Annotated[
-        str | None, Meta(description="The name that requests use; default: the model's own")
+        str | None, Meta(description="The name that requests use; default: the model's id")
     ] = None
     pinned: Annotated[bool, Meta(description="Never unload it when idle or to free memory")] = False
     options: Annotated[
         dict[str, str | int | bool],
         Meta(
-            description="Settings of its own, such as `gpu_layers`, `context` or `workers`",
+            description="Settings for the deployment, such as `gpu_layers`, `context` or `workers`",
             extra_json_schema={"propertyNames": {"enum": sorted(MODEL_SETTINGS)}},
         ),
     ] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class KeyList(Struct, kw_only=True):
 
 
 class Me(Struct, kw_only=True):
-    """Who calls and what they may do. `keyed` is false for a caller without a key."""
+    """The caller and what it may do. `keyed` is false for a caller without a key."""
 
     id: str
     name: str

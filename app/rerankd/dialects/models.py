@@ -21,7 +21,7 @@ class Model(Struct, kw_only=True):
     created: int
     owned_by: str = "rerankd"
     model_type: Annotated[
-        Literal["rerank"], Meta(description="Xinference's clients choose their methods by this")
+        Literal["rerank"], Meta(description="Xinference's clients use this to choose their methods")
     ] = "rerank"
     model_name: str
     max_model_len: Annotated[
@@ -53,7 +53,7 @@ class Labels(Struct):
 
 
 class RerankerType(Struct):
-    """What TEI's clients choose their methods by."""
+    """The field by which TEI's clients choose their methods."""
 
     reranker: Labels = field(default_factory=Labels)
 

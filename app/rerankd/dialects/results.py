@@ -23,14 +23,14 @@ class TokenUsage(Struct):
 
 
 class Document(Struct):
-    """A document that is repeated in the reply."""
+    """A document repeated in the reply."""
 
     text: str
     multi_modal: UnsetType | None = UNSET
 
 
 class ResultPassage(Struct, kw_only=True):
-    """A part of a document, from character `start` up to `end`, and its own score."""
+    """A part of a document, from character `start` up to `end`, with its score."""
 
     start: int
     end: int

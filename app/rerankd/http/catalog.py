@@ -31,7 +31,7 @@ class CatalogModel(Entry, frozen=True, kw_only=True):
 
 
 class CatalogList(Struct, frozen=True, kw_only=True):
-    """The models that match a query, those that take least memory first."""
+    """The models that match a query, smallest memory first."""
 
     object: Literal["list"] = "list"
     data: tuple[CatalogModel, ...]

@@ -67,7 +67,7 @@ def list_deployments(service: NamedDependency[Service]) -> Response[Any]:
 async def deploy_model(
     request: Request[Any, Any, Any], service: NamedDependency[Service]
 ) -> Response[Any]:
-    """Start to download and load a model."""
+    """Start downloading and loading a model."""
     settings = service.settings
     body = await body_of(request, settings.read_timeout)
     wire = decode(body, request.headers.get("content-type", ""), management.DeployRequest)

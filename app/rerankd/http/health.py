@@ -29,7 +29,7 @@ LIVE = RouteDoc(tag=HEALTH_TAG, reply=BodySchema(Health, {"status": "live"}))
 
 @get("/health", opt={PUBLIC: True}, doc=LIVE, sync_to_thread=False)
 def live_alias() -> Response[Any]:
-    """Answer as /health/live does."""
+    """Return the same as /health/live."""
     return Encoded(Health("live"))
 
 
@@ -66,6 +66,6 @@ def ready(service: NamedDependency[Service]) -> Response[Any]:
     sync_to_thread=False,
 )
 def weaviate_ready(service: NamedDependency[Service]) -> None:
-    """Check whether requests are served, for Weaviate, which wants no body."""
+    """Check whether requests are served, for Weaviate, which expects no body."""
     if not service.ready:
         raise ModelLoading("no model is ready yet", retry_after=LOADING_RETRY)

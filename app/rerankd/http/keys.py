@@ -38,7 +38,7 @@ def me(request: Request[Any, Any, Any]) -> Response[Any]:
     doc=RouteDoc(tag=KEYS_TAG, reply=BodySchema(management.KeyList)),
 )
 async def list_keys(ring: NamedDependency[KeyStore]) -> Response[Any]:
-    """List all keys, including those that were revoked lately."""
+    """List all keys, including recently revoked ones."""
     return Encoded(management.KeyList(data=[management.key_reply_of(key) for key in ring.keys]))
 
 
@@ -59,7 +59,7 @@ async def create_key(
     service: NamedDependency[Service],
     ring: NamedDependency[KeyStore],
 ) -> Response[Any]:
-    """Create a key, which is shown only this once."""
+    """Create a key, which is never shown again."""
     body = await body_of(request, service.settings.read_timeout)
     wire = decode(body, request.headers.get("content-type", ""), management.KeyRequest)
     now = time.time()

@@ -50,7 +50,7 @@ WARNING = "X-Rerankd-Warning"
 
 RANKING_HEADERS = {
     "Server-Timing": "Milliseconds that each part of the work took",
-    WARNING: "Warnings about the scores, in dialects whose replies have no place for them",
+    WARNING: "Warnings about the scores, in dialects whose replies have no field for them",
 }
 RANKING_ERRORS = (
     *(ModelNotFound, TextOnly, TooManyDocuments, TooManyTokens, PairTooLong, RateLimited),

@@ -34,7 +34,7 @@ _lines = msgspec.json.Encoder().encode_lines
 
 
 class Line(Struct, frozen=True):
-    """A score that is final; the document keeps it in the ranking."""
+    """A final score, which the document has in the ranking too."""
 
     index: int
     relevance_score: float

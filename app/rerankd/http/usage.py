@@ -45,7 +45,7 @@ def usage(
         ),
     ] = "hour",
 ) -> Response[Any]:
-    """UsageReport what each model and API key used."""
+    """Report what each model and API key used."""
     for name in WINDOWS:
         if window == name:
             return Encoded(telemetry.usage.report(name))

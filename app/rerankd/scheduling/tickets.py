@@ -22,7 +22,7 @@ class ScoredRows(Struct, frozen=True):
 
 
 class Load(Struct, frozen=True):
-    """How busy the pool is."""
+    """How busy the model is."""
 
     requests: int
     tokens: int

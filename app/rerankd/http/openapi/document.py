@@ -13,7 +13,7 @@ from rerankd.http.openapi.route_doc import operations_of
 DESCRIPTION = """\
 Reranks documents by their relevance to a query with a GGUF model.
 
-Bodies are JSON, or MessagePack where `Content-Type` and `Accept` say `application/msgpack`, and
+Bodies are JSON, or MessagePack if `Content-Type` and `Accept` say `application/msgpack`, and
 may be compressed with gzip or zstd in both directions. Unknown fields of a rerank request are
 ignored.
 """

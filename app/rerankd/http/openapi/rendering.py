@@ -22,20 +22,20 @@ MEANINGS: dict[int, tuple[type[errors.RerankdError], str]] = {
     ),
     401: (errors.Unauthorized, "The API key is missing or wrong"),
     403: (errors.Forbidden, "The caller may not do this"),
-    404: (errors.ModelNotFound, "There is nothing of this name"),
+    404: (errors.ModelNotFound, "Nothing with this name exists"),
     408: (errors.RequestTimeout, "The body did not arrive in time"),
     409: (errors.Conflict, "The id is taken, or the current state does not allow this"),
     413: (errors.BodyTooLarge, "The body exceeds `max_body_bytes`, as it was sent or decompressed"),
     415: (errors.UnsupportedMedia, "The body is compressed in a way that is not supported"),
     422: (
         errors.TooManyDocuments,
-        "A limit is exceeded, or this server or model can't do what is asked",
+        "A limit is exceeded, or this server or model cannot do what was requested",
     ),
-    424: (errors.EngineFailure, "The engine failed on this request; TEI uses this status for it"),
+    424: (errors.EngineFailure, "The engine failed on this request (TEI's status for it)"),
     429: (errors.QueueFull, "The queue is full, or the key's own limit is reached"),
-    500: (errors.EngineFailure, "The engine or the server failed; the log says more"),
+    500: (errors.EngineFailure, "The engine or the server failed; see the log"),
     503: (errors.ModelLoading, "The model is still loading, or the server is stopping"),
-    504: (errors.DeadlineExceeded, "It could not be done in the time allowed"),
+    504: (errors.DeadlineExceeded, "The request did not finish in the allowed time"),
 }
 """What the status of an error means, and an error that has this status."""
 

@@ -7,5 +7,5 @@ from rerankd.http.openapi.operation import Tag
 MODELS_TAG = Tag("models", "The models that are served, and those that could be")
 HEALTH_TAG = Tag("health", "Health checks for process managers and load balancers")
 DEPLOYMENTS_TAG = Tag("deployments", "Load, watch and unload models while the server runs")
-KEYS_TAG = Tag("keys", "API keys: who may do what, how much of it, and for how long")
+KEYS_TAG = Tag("keys", "API keys: what each one allows, how much and until when")
 USAGE_TAG = Tag("usage", "Usage by model and API key, and the server's metrics")

@@ -18,7 +18,7 @@ Installed: TypeAlias = Callable[[Manifest, Variant], bool]
 
 
 class VariantEntry(Struct, frozen=True, kw_only=True):
-    """One file of a model and what it would take here, in bytes."""
+    """One file of a model, with its size and the memory it would take, in bytes."""
 
     name: str
     file: str

@@ -82,7 +82,7 @@ class Variant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Context(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Tokens of a pair: what the model was trained for, and what is sensible to serve."""
+    """Tokens of a pair: what the model was trained for, and what is recommended for serving."""
 
     trained: PositiveInt
     recommended: PositiveInt
@@ -108,7 +108,7 @@ class NetworkShape(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Quality(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A published figure, as it was published, and who published it."""
+    """A published figure and its source."""
 
     benchmark: Text
     metric: Text

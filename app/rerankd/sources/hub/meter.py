@@ -19,7 +19,7 @@ Stage = Literal["downloading", "verifying"]
 
 
 class DownloadProgress(Struct, frozen=True):
-    """How far a download is, in bytes, bytes/s and seconds; 0 where it isn't known."""
+    """The progress of a download in bytes, bytes/s and seconds; 0 if unknown."""
 
     done: int = 0
     total: int = 0
