@@ -30,12 +30,16 @@ VERSION_1 = _Accounts("memory.limit_in_bytes", "memory.usage_in_bytes", "total_i
 
 
 def available_cores(proc: Path = PROC, groups: Path = GROUPS) -> int:
-    """Return the cores this process may use: its affinity, less the CPU quota of its groups."""
+    """Return the whole cores this process may use, at least 1.
+
+    That is its affinity, or less where a control group has a lower quota. A quota is rounded down:
+    threads beyond it would use it up early and leave all of them waiting for the next period.
+    """
     allowed = len(os.sched_getaffinity(0))
     for folder in _folders(proc, groups, "cpu"):
         quota, period = _quota(folder)
         if quota > 0 and period > 0:
-            allowed = min(allowed, round(quota / period))
+            allowed = min(allowed, quota // period)
     return max(1, allowed)
 
 
@@ -91,16 +95,21 @@ def _folders(proc: Path, groups: Path, controller: str) -> Iterator[Path]:
     for line in _contents_of(proc / "self" / "cgroup").splitlines() or ["0::/"]:
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
-        if not controllers:
-            mount = groups
-        elif controller in controllers.split(","):
-            mount = groups / controller
-        else:
-            continue
         # A container often sees its own group at the mount, where its path leads nowhere.
         group = PurePosixPath(path.lstrip("/"))
-        for part in (group, *group.parents):
-            yield mount / part
+        for mount in _mounts(groups, controllers, controller):
+            for part in (group, *group.parents):
+                yield mount / part
+
+
+def _mounts(groups: Path, controllers: str, controller: str) -> tuple[Path, ...]:
+    """Return where a hierarchy may be mounted: version 2 has no list of controllers."""
+    if not controllers:
+        return (groups, groups / "unified")  # the latter beside version 1
+    if controller not in controllers.split(","):
+        return ()
+    # Controllers that share a hierarchy are mounted under all their names, or under each.
+    return tuple(groups / name for name in dict.fromkeys((controller, controllers)))
 
 
 def _number(path: Path) -> int | None:

@@ -115,7 +115,9 @@ def test_this_machine_has_the_memory_it_reports() -> None:
     [
         ("max 100000\n", CORES),
         ("200000 100000\n", 2),
-        ("150000 100000\n", 2),
+        ("150000 100000\n", 1),
+        ("199999 100000\n", 1),
+        ("765000 100000\n", 7),
         ("50000 100000\n", 1),
         ("1000 100000\n", 1),
         ("6400000 100000\n", CORES),
@@ -129,7 +131,7 @@ def test_this_machine_has_the_memory_it_reports() -> None:
 def test_cores_less_a_container_s_quota(
     system: System, monkeypatch: pytest.MonkeyPatch, text: str, expected: int
 ) -> None:
-    """The quota is rounded to whole cores, at least one; what can't be read limits nothing."""
+    """The quota is rounded down, to at least one core; what can't be read limits nothing."""
     monkeypatch.setattr("os.sched_getaffinity", lambda _process: AFFINITY)
     system.write("cgroup/cpu.max", text)
     assert expected == system.cores()
@@ -156,6 +158,30 @@ def test_version_1_has_its_quota_in_two_files(
     system.write("cgroup/cpu/own/cpu.cfs_quota_us", f"{quota}\n")
     system.write("cgroup/cpu/own/cpu.cfs_period_us", "100000\n")
     assert expected == system.cores()
+
+
+@pytest.mark.parametrize("mount", ["cpu", "cpu,cpuacct"])
+def test_controllers_that_share_a_hierarchy_are_found(
+    system: System, monkeypatch: pytest.MonkeyPatch, mount: str
+) -> None:
+    """Some systems mount them under all their names, without a link for each."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _process: AFFINITY)
+    system.write("proc/self/cgroup", "12:cpu,cpuacct:/pod/own\n")
+    system.write(f"cgroup/{mount}/pod/cpu.cfs_quota_us", "350000\n")
+    system.write(f"cgroup/{mount}/pod/cpu.cfs_period_us", "100000\n")
+    assert system.cores() == 3
+
+
+def test_version_2_beside_version_1_is_found(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hybrid system mounts version 2 in a folder of its own."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _process: AFFINITY)
+    system.write("proc/self/cgroup", "1:name=systemd:/own\n0::/own\n")
+    system.write("cgroup/unified/own/cpu.max", "250000 100000\n")
+    system.write("cgroup/unified/own/memory.max", "1000000\n")
+    assert system.cores() == 2
+    assert system.memory() == 1_000_000
 
 
 def test_cores_without_a_quota(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
