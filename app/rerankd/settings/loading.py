@@ -60,7 +60,7 @@ def override(settings: Settings, options: Mapping[str, Any]) -> Settings:
     known = settings_by_name()
     for name, value in options.items():
         if name not in MODEL_SETTINGS:
-            raise SettingsError(f"{name!r} is not a setting of a deployment", param=name)
+            raise SettingsError(f"{name!r} is not a setting that a deployment can have", param=name)
         checked[name] = _checked(name, _split_list(known[name], value), "the deployment")
     return msgspec.structs.replace(settings, **checked)
 
@@ -77,7 +77,7 @@ def _from_file(path: Path | None) -> list[tuple[str, Any, str]]:
         with path.open("rb") as file:
             loaded = tomllib.load(file)
     except OSError as error:
-        raise SettingsError(f"can't read {path}: {error.strerror}") from error
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from error
     return [(name, value, str(path)) for name, value in loaded.items()]

@@ -23,7 +23,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: Annotated[
         str, Help("address to listen on; anything but loopback needs API keys or no_auth")
     ] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535), Help("port to listen on; 0 takes a free one")] = 8100
+    port: Annotated[int, Meta(ge=0, le=65535), Help("port to listen on; 0 chooses a free one")] = (
+        8100
+    )
     model: Annotated[
         str,
         Help("model to serve: a catalog id, a path to a GGUF file, or hf:owner/repo:file.gguf"),
@@ -31,30 +33,30 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = "rerank-mini-en"
     model_id: Annotated[
         str,
-        Help("name clients use for the model; default: the catalog id or the file's name"),
+        Help("name of the model in requests; default: the catalog id or the file's name"),
         Mark.CHOOSES_MODEL,
     ] = ""
-    any_model: Annotated[
-        bool, Help("serve the default model to requests that name a model that isn't here")
-    ] = False
+    any_model: Annotated[bool, Help("serve the default model to requests for an unknown model")] = (
+        False
+    )
     context: Annotated[
         Natural,
-        Help("most tokens of a query and document together; 0: what the model allows"),
+        Help("most tokens of a query and document together; 0: the model's own limit"),
         Mark.PER_MODEL | Mark.CHANGES_SCORES,
     ] = 0
     workers: Annotated[
         Natural,
-        Help("engine threads, each with its own llama context; 0: chosen from the cores"),
+        Help("engine threads, each with its own llama context; 0: chosen from the number of cores"),
         Mark.PER_MODEL,
     ] = 0
     threads: Annotated[
-        Natural, Help("cores each worker computes on; 0: chosen from the cores"), Mark.PER_MODEL
+        Natural, Help("cores per worker; 0: chosen from the number of cores"), Mark.PER_MODEL
     ] = 0
     cores: Annotated[
         Natural,
         Help(
-            "cores that workers share; 0: all this process may use; on Ray: of each replica, "
-            "0: all of the smallest node"
+            "cores for all workers; 0: all that this process may use. On Ray: cores per "
+            "replica; 0: all of the smallest node"
         ),
         Mark.PER_MODEL,
     ] = 0
@@ -88,8 +90,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     weights: Annotated[
         Literal["auto", "file", "f32", "f16", "bf16"],
         Help(
-            "type that weights are converted to: file (as they are), f32 (exact), f16 or bf16 "
-            "(rounded); auto: what `rerankd tune` found, else file"
+            "type to convert the weights to: file (unchanged), f32 (exact), f16 or bf16 "
+            "(rounded); auto: the result of `rerankd tune`, else file"
         ),
         Mark.PER_MODEL | Mark.CHANGES_SCORES,
     ] = "auto"
@@ -102,7 +104,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bool,
         Help(
             "map the model file instead of reading it: processes share it, but it stays in memory "
-            "beside weights that llama.cpp repacks"
+            "next to the weights that llama.cpp repacks"
         ),
         Mark.PER_MODEL,
     ] = False
@@ -111,7 +113,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = False
     accept_degraded: Annotated[
         bool,
-        Help("serve a file whose scores are known to be only approximate"),
+        Help("serve files whose scores are only approximate"),
         Mark.PER_MODEL | Mark.CHANGES_SCORES,
     ] = False
     accept_license: Annotated[
@@ -119,14 +121,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = False
     catalog_dir: Annotated[
         str,
-        Help("folder of your own manifests, which add to the catalog or override it"),
+        Help("folder of your own manifests, which extend or override the catalog"),
         Mark.CHOOSES_MODEL,
     ] = ""
     state_dir: Annotated[
-        str, Help("folder that keeps deployments over a restart; default: XDG_STATE_HOME/rerankd")
+        str,
+        Help("folder for deployments, API keys and other state; default: XDG_STATE_HOME/rerankd"),
     ] = ""
     memory_budget: Annotated[
-        Natural, Help("bytes that all loaded models may take together; 0: no limit")
+        Natural, Help("memory for all loaded models together, in bytes; 0: no limit")
     ] = 0
     idle_timeout: Annotated[
         float,
@@ -136,7 +139,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     load_wait: Annotated[
         float,
         Meta(ge=0, le=3600),
-        Help("seconds a request waits for its model to load before it gets 503"),
+        Help("seconds that a request waits for its model to load before it gets 503"),
     ] = 0.0
     load_timeout: Annotated[
         float, Meta(gt=0, le=86_400), Help("seconds that the load check of a new file may take")
@@ -145,79 +148,83 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_documents: Annotated[Positive, Help("most documents in one request")] = 10_000
     max_request_tokens: Annotated[Positive, Help("most tokens in one request")] = 1_000_000
     max_queue_tokens: Annotated[
-        Positive, Help("most tokens waiting or running in all; beyond it requests get 429")
+        Positive, Help("most tokens waiting or running in total; requests beyond it get 429")
     ] = 2_000_000
     max_requests: Annotated[
-        Positive, Help("most requests waiting or running; beyond it requests get 429")
+        Positive, Help("most requests waiting or running; requests beyond it get 429")
     ] = 512
     request_timeout: Annotated[
         float,
         Meta(ge=0, le=86_400),
-        Help("seconds a request may take in all before it gets 504; 0: no limit"),
+        Help("seconds that a request may take before it gets 504; 0: no limit"),
     ] = 0.0
-    cache_bytes: Annotated[
-        Natural, Help("bytes of memory for scores that are known already; 0: none are kept")
-    ] = 16 * 1024 * 1024
+    cache_bytes: Annotated[Natural, Help("memory for the score cache, in bytes; 0: no cache")] = (
+        16 * 1024 * 1024
+    )
     cache_persist: Annotated[
-        bool, Help("keep known scores in the state folder, so that a restart stays warm")
+        bool, Help("keep the score cache in the state folder, across restarts")
     ] = False
     vector_cache_bytes: Annotated[
         Natural,
         Help(
-            "bytes of memory for documents' vectors, for each model that "
-            "compares vectors; 0: none are kept"
+            "memory for document vectors, in bytes, for each model that "
+            "compares vectors; 0: no cache"
         ),
     ] = 16 * 1024 * 1024
     read_timeout: Annotated[
-        float, Meta(gt=0, le=86_400), Help("seconds for a request body to arrive")
+        float, Meta(gt=0, le=86_400), Help("seconds within which a request body must arrive")
     ] = 30.0
     drain_timeout: Annotated[
         float,
         Meta(ge=0, le=86_400),
-        Help("seconds that running requests get to finish after SIGTERM"),
+        Help("seconds that running requests have to finish after SIGTERM"),
     ] = 30.0
     api_keys: Annotated[
         tuple[str, ...],
-        Help("keys that may do everything, beside those of `rerankd keys`"),
+        Help("keys that allow everything, in addition to those of `rerankd keys`"),
         Mark.SECRET,
     ] = ()
     no_auth: Annotated[bool, Help("allow a non-loopback address without any API key")] = False
     key_requests_per_minute: Annotated[
-        Natural, Help("requests a minute of each API key that has no limit of its own; 0: no limit")
+        Natural, Help("requests per minute for each API key without its own limit; 0: no limit")
     ] = 0
-    key_tokens_per_minute: Annotated[Natural, Help("tokens a minute of each API key, likewise")] = 0
+    key_tokens_per_minute: Annotated[
+        Natural, Help("tokens per minute for each API key without its own limit; 0: no limit")
+    ] = 0
     key_concurrent_requests: Annotated[
-        Natural, Help("requests at once of each API key, likewise")
+        Natural, Help("concurrent requests for each API key without its own limit; 0: no limit")
     ] = 0
     cors_origins: Annotated[
         tuple[str, ...],
-        Help("sites whose pages may use the API, e.g. https://example.org; * is any"),
+        Help("sites whose pages may use the API, e.g. https://example.org; *: any site"),
     ] = ()
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Help("debug, info, warning or error")
+        Literal["debug", "info", "warning", "error"],
+        Help("log level: debug, info, warning or error"),
     ] = "info"
     log_format: Annotated[
         Literal["auto", "human", "json"],
-        Help("lines of a server's log: human, json, or auto: human on a terminal only"),
+        Help("format of the server's log: human, json, or auto (human only in a terminal)"),
     ] = "auto"
     metrics_public: Annotated[
-        bool, Help("give /metrics without an API key, where keys are asked for")
+        bool, Help("serve /metrics without an API key, even if the server has keys")
     ] = False
     otlp_endpoint: Annotated[
-        str, Help("where traces go, e.g. http://host:4318; the extra `otel` has to be installed")
+        str, Help("collector for traces, e.g. http://host:4318; needs the extra `otel`")
     ] = ""
     ray_address: Annotated[
-        str, Help("Ray cluster: its head's host:port, or auto: the one this machine belongs to")
+        str, Help("Ray cluster: its head's host:port, or auto for the one this machine belongs to")
     ] = "auto"
-    min_replicas: Annotated[Positive, Help("on Ray: replicas that there are at least")] = 1
-    max_replicas: Annotated[Positive, Help("on Ray: replicas that there are at most")] = 1
+    min_replicas: Annotated[Positive, Help("on Ray: fewest replicas")] = 1
+    max_replicas: Annotated[Positive, Help("on Ray: most replicas")] = 1
     replica_tokens: Annotated[
-        Positive, Help("on Ray: tokens that wait or run for each replica; more add replicas")
+        Positive,
+        Help("on Ray: tokens waiting or running per replica above which replicas are added"),
     ] = 20_000
     replica_gpus: Annotated[
         float,
         Meta(ge=0),
-        Help("on Ray: GPUs of each replica, or a share of one"),
+        Help("on Ray: GPUs per replica, or a fraction of one"),
         Mark.CHANGES_SCORES,
     ] = 0.0
 

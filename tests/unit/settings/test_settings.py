@@ -204,7 +204,7 @@ def test_a_file_that_is_not_toml_is_named(config: Path, content: bytes) -> None:
 
 def test_a_file_that_cannot_be_read_is_named(config: Path) -> None:
     """A missing file or a directory is an error that says so."""
-    assert f"can't read {config}: No such file" in refusal(config).message
+    assert f"cannot read {config}: No such file" in refusal(config).message
     assert str(config.parent) in refusal(environment={"RERANKD_CONFIG": str(config.parent)}).message
 
 
