@@ -127,7 +127,9 @@ def read_lines(file: TextIO, form: InputFormat) -> list[InputLine]:
         form = "jsonl" if numbered and _is_json_document(numbered[0][1]) else "lines"
     if form == "lines":
         return [InputLine(text, name, number) for number, text in numbered]
-    return [InputLine(_json_text(text, name, number), name, number) for number, text in numbered]
+    return [
+        InputLine(_document_text(text, name, number), name, number) for number, text in numbered
+    ]
 
 
 def _is_json_document(text: str) -> bool:
@@ -138,7 +140,7 @@ def _is_json_document(text: str) -> bool:
     return True
 
 
-def _json_text(text: str, file: str, number: int) -> str:
+def _document_text(text: str, file: str, number: int) -> str:
     try:
         document: str | _JsonDocument = msgspec.json.decode(text, type=str | _JsonDocument)
     except msgspec.DecodeError as error:
