@@ -51,7 +51,7 @@ class Checkout:
         return len(self.texts[f"{self.package}/{module}"].splitlines())
 
     def has(self, place: str) -> bool:
-        """Tell whether a file is there, or as `file:name` a function, class or constant in it."""
+        """Return whether a file is there, or as `file:name` a function, class or constant in it."""
         path, _, name = place.partition(":")
         if path not in self.files or not name:
             return path in self.files

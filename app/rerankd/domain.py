@@ -60,11 +60,11 @@ class RankRequest(Struct, frozen=True, kw_only=True):
     hybrid: float = 0.0
     """Logits added to the document that BM25 finds best of these, and to others by their share."""
     return_passages: bool = False
-    """Tell which part of each document its score comes from."""
+    """Whether to return the parts of each document that its score comes from."""
     priority: int = 0
     """Requests of a lower number go first."""
     timeout_ms: int | None = None
-    """Milliseconds from the request's arrival after which nobody wants the answer."""
+    """Milliseconds from the request's arrival after which the answer is of no use."""
 
 
 class Passage(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Logging: what a line is about, and which lines are kept. It never has documents, queries or keys.
+"""Logging: what a line is about, and which lines are kept. Lines never contain texts or keys.
 
 Every module logs through the standard library; `log_format` renders a server's lines.
 """

@@ -101,7 +101,7 @@ class Store:
                 database.execute("DELETE FROM deployment WHERE id = ?", (deployment_id,))
 
     def is_checked(self, path: Path, engine: str) -> bool:
-        """Tell whether this file, unchanged, passed its load check with this engine."""
+        """Return whether this file, unchanged, passed its load check with this engine."""
         if not self._file.exists():
             return False
         size, changed = _stamp(path)

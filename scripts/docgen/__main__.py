@@ -1,4 +1,4 @@
-"""`PYTHONPATH=tests:scripts python -m docgen` writes the generated parts of docs/ anew."""
+"""`PYTHONPATH=tests:scripts python -m docgen` writes the generated parts of docs/."""
 
 from docgen.reference import write
 

@@ -175,7 +175,7 @@ def _type(schema: dict[str, Any]) -> str:
 
 
 def _bounds(schema: dict[str, Any]) -> str:
-    """Return the least and the most that a number may be, where they tell something."""
+    """Return the least and the most that a number may be, where they mean something."""
     least, most = schema.get("minimum"), schema.get("maximum")
     if "exclusiveMinimum" in schema:
         return f" above {schema['exclusiveMinimum']}"

@@ -64,13 +64,13 @@ def _is_own(option: click.Parameter) -> bool:
 
 
 def _is_setting(option: click.Parameter) -> bool:
-    """Tell whether an option is made from the table of settings."""
+    """Return whether an option is made from the table of settings."""
     found = BY_FLAG.get(option.opts[0])
     return found is not None and f"[env: {found.variable}]" in (getattr(option, "help", "") or "")
 
 
 def _settings_of(command: click.Command) -> Iterator[str]:
-    """Yield a line on the settings among a command's options; settings.md tells of each."""
+    """Yield a line on the settings among a command's options; settings.md describes each."""
     flags = [one.opts[0] for one in command.params if _is_setting(one)]
     if set(flags) == {flag for flag, one in BY_FLAG.items() if one.name not in settings.SECRET}:
         yield "Takes every [setting](settings.md)."
@@ -97,5 +97,5 @@ def _plain(default: object) -> str:
 
 
 def _is_nothing(default: object) -> bool:
-    """Tell whether a default says nothing; click has a value of its own for one that isn't set."""
+    """Return whether a default means nothing; click has its own value for one that is not set."""
     return default in {None, "", ()} or type(default).__name__ == "Sentinel"

@@ -73,6 +73,6 @@ def read(name: str) -> str:
 
 
 def write() -> None:
-    """Write every page anew."""
+    """Write every page."""
     for name, made in PAGES.items():
         (DOCS / name).write_text(made(read(name)), "utf-8")

@@ -56,7 +56,7 @@ class Caller(Struct, frozen=True, kw_only=True):
     limits: KeyLimits = KeyLimits()
 
     def may_use(self, model: str) -> bool:
-        """Tell whether the caller may use this deployment."""
+        """Return whether the caller may use this deployment."""
         return self.models is None or model in self.models
 
 

@@ -108,7 +108,7 @@ class RateLimiter:
 
 
 class RateLimiters:
-    """The rate limiters of all callers of this process; a restart begins anew."""
+    """The rate limiters of all callers of this process; a restart resets them."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock

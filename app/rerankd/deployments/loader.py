@@ -75,7 +75,7 @@ class FileLoader:
         return target, needed.total
 
     def _is_trusted(self, resolved: ResolvedModel) -> bool:
-        """Tell whether a file is the embedded one or passed its load check here before."""
+        """Return whether a file is the embedded one or passed its load check here before."""
         if sources.is_embedded(resolved):
             return True
         try:

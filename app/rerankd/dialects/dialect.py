@@ -108,7 +108,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """Who speaks it, the best known first."""
     paths: tuple[str, ...]
     marks: Marks | None = None
-    """What tells it from others on the same path; None: what nobody else claims is its own."""
+    """How to recognise it among others on its path; None: it takes what no other claims."""
     request: type[Struct]
     reply: object
     """The type of its replies."""

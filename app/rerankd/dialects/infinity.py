@@ -11,12 +11,12 @@ from rerankd.dialects.marks import MarkedFields, Marks
 
 
 def _is_infinity(fields: MarkedFields) -> bool:
-    """Return whether a client wants Infinity's `object`, which is not "list".
+    """Return whether a client expects Infinity's `object`, which is not "list".
 
     Infinity's own client always sends `raw_scores` and `return_documents`. Others that were
     written for Infinity send `return_documents: false` to `/rerank`, where no known client needs
-    "list". With documents, Infinity's client wants bare strings, but on `/v1/rerank` most who
-    send `return_documents: true` want objects, so there it counts as native.
+    "list". With documents, Infinity's client expects bare strings, but on `/v1/rerank` most who
+    send `return_documents: true` expect objects, so there it counts as native.
     """
     bare, without = fields.path == "/rerank", fields.is_false("return_documents")
     if fields.has("raw_scores") and fields.has("return_documents"):

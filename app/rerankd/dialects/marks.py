@@ -12,7 +12,7 @@ _FALSES = (b"false", b"\xc2", b"\xa5false")
 
 
 class MarkedFields(Struct, frozen=True):
-    """The fields of a body that dialects are told apart by, each still encoded."""
+    """The fields of a body by which dialects are recognised, each still encoded."""
 
     path: str
     """The request's path, as the table of dialects has it."""

@@ -1,6 +1,6 @@
 """The native dialect: GPUStack's, Jina's, vLLM's and Cohere's request, and what rerankd adds to it.
 
-Cohere's second API and Infinity take the same request and want another form of the reply.
+Cohere's second API and Infinity take the same request but expect another form of the reply.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Reply(Struct, kw_only=True):
 
 
 class ReplyStyle(Struct, frozen=True, kw_only=True):
-    """Which form of the reply a family wants."""
+    """The form of the reply that a family expects."""
 
     object: Literal["list", "rerank"] = "list"
     version: Literal["1", "2"] = "1"
@@ -129,7 +129,7 @@ def parse_native(body: Body, context: RequestContext) -> ParsedRequest:
 
 
 def parse_as(style: ReplyStyle, body: Body, context: RequestContext) -> ParsedRequest:
-    """Read a request of a family that wants another form of the reply."""
+    """Read a request of a family that expects another form of the reply."""
     return _parsed(body.decode(Request), style, context)
 
 

@@ -24,7 +24,7 @@ class AutoscalingState(Protocol):
 
 
 class TokenPolicy:
-    """Wants a replica for every `tokens_per_replica` of the tokens in all replicas."""
+    """Requests a replica for every `tokens_per_replica` of the tokens in all replicas."""
 
     def __init__(self, tokens_per_replica: int) -> None:
         self._tokens_per_replica = tokens_per_replica

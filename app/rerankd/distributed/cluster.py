@@ -54,7 +54,7 @@ class Room(Struct, frozen=True, kw_only=True):
         return max(1, sum(node.cores // cores for node in self.nodes))
 
     def fits_beside(self, wanted: int, running: int, cores: int, gpus: float) -> bool:
-        """Tell whether `wanted` + 1 replicas fit where `running` ones are now.
+        """Return whether `wanted` + 1 replicas fit where `running` ones are now.
 
         Serve ends an old replica only while as many as wanted run, so it needs room for one more.
         """

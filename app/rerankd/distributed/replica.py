@@ -46,7 +46,7 @@ class Replica:
             yield part
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """Tell Ray Serve how many tokens wait or run here."""
+        """Report to Ray Serve how many tokens wait or run here."""
         tokens = sum(one.load.tokens for one in self._service.deployments.statuses)
         self._meters.queued(tokens)
         return {TOKENS: tokens}

@@ -1,4 +1,4 @@
-"""The scores of a batch of pairs: those of one query together, whatever fails told by the row."""
+"""The scores of a batch of pairs: those of one query together, with failures reported per row."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def deploy(settings: Settings, keys: Sequence[Key] = (), *, pace: Pace | None = 
 
 
 def _version(settings: Settings, keys: Sequence[Key], *, again: bool) -> str:
-    """Return what tells replicas that must be replaced from those that only change in number.
+    """Return what makes replicas need replacing, not just a change in their number.
 
     `again` makes it a new one, for replicas whose last update failed.
     """
@@ -148,7 +148,7 @@ def _open_ports(settings: Settings) -> None:
 
 
 def _await_ports() -> None:
-    """Wait until every node listens; tell of those that don't, since the others serve."""
+    """Wait until every node listens; log those that don't, since the others serve."""
     end = time.monotonic() + LISTENING_SECONDS
     while silent := [node for node, it in serve.status().proxies.items() if it != "HEALTHY"]:
         if time.monotonic() > end:
@@ -201,7 +201,7 @@ def _open_ingresses(settings: Settings) -> None:
 
 
 def _ingresses(settings: Settings, nodes: int, kind: str) -> Any:
-    """Return so many entrances, whose name and version are what tells them from others."""
+    """Return so many entrances, whose name and version distinguish them from others."""
     door = Ingress(
         ReplicaClient(),
         LOST,

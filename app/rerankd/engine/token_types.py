@@ -1,4 +1,4 @@
-"""Input embeddings for models that tell query and document apart by token types.
+"""Input embeddings for models that distinguish query and document by token types.
 
 llama.cpp adds the row of token type 0 to every token and takes no token types. An encoder fed with
 embeddings instead of ids gets the right sum if tokens of type 1 carry the difference of the two

@@ -81,13 +81,13 @@ class AccessLog:
 
 
 def _level(path: str, status: int) -> int:
-    """Return how much a line matters: probes that went well would drown all else."""
+    """Return the level of a line: successful probes would drown everything else."""
     went_well = status < BAD_REQUEST
     return logging.DEBUG if went_well and path.startswith(ROUTINE) else logging.INFO
 
 
 def _known(notes: Notes) -> dict[str, str | int]:
-    """Return what a line tells beside the answer: only what there is to tell."""
+    """Return a line's fields besides the answer: only those that are known."""
     found: dict[str, str | int] = {
         "model": notes.model,
         "documents": notes.documents,

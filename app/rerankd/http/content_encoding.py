@@ -26,7 +26,7 @@ READABLE: dict[str, Coding] = {
 
 GZIP_BITS = 16 + zlib.MAX_WBITS
 GZIP_LEVEL = 1
-"""Answers are made once and read once: the fastest level is some 15 % larger."""
+"""Answers are made once and read once: the fastest level is about 15 % larger."""
 ZSTD_WINDOW = 23
 """Bits of the widest zstd window, 8 MiB: RFC 9659 allows no more in HTTP."""
 

@@ -59,7 +59,7 @@ class KeyGuard:
         self._manageable = manageable
 
     async def __call__(self, connection: Connection, handler: BaseRouteHandler) -> None:
-        """Tell the request who calls. Raises Unauthorized, Forbidden, RateLimited, StateError."""
+        """Set the caller. Raises Unauthorized, Forbidden, RateLimited, StateError."""
         if handler.opt.get(PUBLIC):
             return
         await self._keys.refresh()
@@ -142,7 +142,7 @@ def _anonymous(connection: Connection) -> Caller:
 
 
 def _is_foreign(headers: Any) -> bool:
-    """Tell whether a browser sends this for another site's page.
+    """Return whether a browser sends this for another site's page.
 
     Browsers say so themselves where the address is a trustworthy one; elsewhere the page's
     origin is compared with the name that the request was sent to.
@@ -174,7 +174,7 @@ def cors_of(settings: Settings) -> CORSConfig | None:
 
 
 def is_open_without_keys(settings: Settings) -> bool:
-    """Tell whether a server without any key answers: where only this machine reaches it."""
+    """Return whether a server without any key answers: where only this machine reaches it."""
     return settings.no_auth or is_loopback(settings.host)
 
 
@@ -191,7 +191,7 @@ def require_safe_binding(settings: Settings, *, keyed: bool = False) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether an address or name can only be reached from this machine."""
+    """Return whether an address or name can only be reached from this machine."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

@@ -23,7 +23,7 @@ def limiter_of(request: Request[Any, Any, Any]) -> RateLimiter | None:
 async def add_limit_headers(message: Message, scope: Scope) -> None:
     """Add to an answer what is left of its key's limits, a hook before Litestar sends.
 
-    RateLimit-* (an IETF draft's) tell the limit that ends first; X-RateLimit-*-Requests and
+    RateLimit-* (an IETF draft's) report the limit that ends first; X-RateLimit-*-Requests and
     -Tokens are OpenAI's, which gateways and SDKs read.
     """
     if message["type"] != "http.response.start":

@@ -111,7 +111,7 @@ def _parsed(
 async def _answer(
     request: Request[Any, Any, Any], service: Service, dialect: Dialect, parsed: ParsedRequest
 ) -> Response[Any]:
-    """Rank, and answer with the whole or, if the client wants that, with scores as they come."""
+    """Rank, and answer with the whole or, if the client asks for it, with scores as they come."""
     caller, limiter = caller_of(request), limiter_of(request)
     accepted = negotiation.media_type(request.headers.get("accept", ""), streams=True)
     if accepted in negotiation.NDJSON_NAMES and len(parsed.requests) == 1:

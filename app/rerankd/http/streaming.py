@@ -49,9 +49,9 @@ class Wording(Struct, frozen=True):
 
 
 class ScoreStream(Response[Any]):
-    """A ranking that is told line by line.
+    """A ranking that is sent line by line.
 
-    Scores wait for a slow client as numbers, at most one a document: a line is made when it is
+    Scores wait for a slow client as numbers, at most one per document: a line is made when it is
     sent. Ranking ends when the client leaves.
     """
 
@@ -69,9 +69,9 @@ class ScoreStream(Response[Any]):
         self._news.set()
 
     async def begin(self, request: Request[Any, Any, Any]) -> bool:
-        """Wait for the first score; tell whether the client has waited as well.
+        """Wait for the first score; return whether the client has waited as well.
 
-        Raises what ranking raises until then, so that a status can still tell it.
+        Raises what ranking raises until then, so that a status can still report it.
         """
         begun = False
         try:
@@ -112,7 +112,7 @@ class ScoreStream(Response[Any]):
         self._work.cancel()
         await asyncio.wait({self._work})
         if not self._work.cancelled():
-            self._work.exception()  # whoever could have been told has gone
+            self._work.exception()  # nobody is left to report it to
 
     def to_asgi_response(
         self, app: Any, request: Request[Any, Any, Any], **given: Any

@@ -46,7 +46,7 @@ async def body_of(request: Request[Any, Any, Any], seconds: float) -> bytes:
 
 
 def packed(content_type: str) -> bool:
-    """Tell whether a body is MessagePack; anything else is read as JSON, which has many names."""
+    """Return whether a body is MessagePack; anything else is read as JSON, which has many names."""
     return negotiation.bare(content_type) in negotiation.MSGPACK_NAMES
 
 
@@ -56,7 +56,7 @@ def decode(body: bytes, content_type: str, kind: type[T]) -> T:
 
 
 class Encoded(Response[Any]):
-    """A value that is answered as JSON, or as MessagePack to a client that wants that."""
+    """A value that is answered as JSON, or as MessagePack to a client that asks for it."""
 
     def to_asgi_response(
         self, app: Any, request: Request[Any, Any, Any], **given: Any

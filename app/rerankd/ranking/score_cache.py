@@ -27,7 +27,7 @@ SCHEMA = 1
 
 
 class CachedScore(Struct, frozen=True, array_like=True):
-    """A document's raw score for a query, and what has to be told about it again."""
+    """A document's raw score for a query, and what to report with it again."""
 
     logit: float
     tokens: int
@@ -79,7 +79,7 @@ class ScoreCache:
 class _Disk:
     """A file of scores, written by a thread of its own so that no request waits for a disk.
 
-    It is a cache: what can't be read is begun anew, and what can't be written is lost with one
+    It is a cache: a file that can't be read is replaced, and what can't be written is lost with one
     warning.
     """
 
@@ -136,7 +136,7 @@ class _Disk:
         try:
             self._file.unlink(missing_ok=True)
         except OSError:
-            self._failed = True  # the warning before told why
+            self._failed = True  # the warning before gave the reason
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

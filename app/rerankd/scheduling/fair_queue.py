@@ -56,7 +56,7 @@ class Job:
 
     @property
     def finished(self) -> bool:
-        """Tell whether nothing of it waits or runs."""
+        """Return whether nothing of it waits or runs."""
         return not self.pending and not self.running
 
     def fill(self, rows: Sequence[int], scores: Sequence[float]) -> tuple[float, ...] | None:
@@ -104,7 +104,7 @@ class FairQueue:
         return any(job.pending for job in self._jobs)
 
     def fits(self, tokens: int) -> bool:
-        """Tell whether a job of so many tokens may enter, whole."""
+        """Return whether a job of so many tokens may enter, whole."""
         return self.tokens + tokens <= self.max_tokens
 
     def add(self, job: Job) -> None:

@@ -47,7 +47,7 @@ class Scheduler:
     ) -> None:
         """`max_tokens` is what may wait and run at once; the threads start at once.
 
-        `on_step` is told of every step, from the thread that ran it.
+        `on_step` is called for every step, in the thread that ran it.
         """
         self._on_step = on_step
         self._queue = FairQueue(max_tokens, len(backends))

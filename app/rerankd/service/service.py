@@ -66,12 +66,12 @@ class Service:
 
     @property
     def draining(self) -> bool:
-        """Tell whether the service is stopping."""
+        """Return whether the service is stopping."""
         return self.deployments.closing
 
     @property
     def ready(self) -> bool:
-        """Tell whether requests are served now: by the default model, or by any without one."""
+        """Return whether requests are served now: by the default model, or by any without one."""
         statuses = self.deployments.statuses
         wanted = [status for status in statuses if status.default] or statuses
         return not self.draining and any(status.state == "ready" for status in wanted)
@@ -106,7 +106,7 @@ class Service:
 
     @property
     def cache(self) -> CacheStats:
-        """Tell how full and how useful the score cache is."""
+        """Return how full and how useful the score cache is."""
         return self._cache.stats
 
     async def rank(

@@ -87,13 +87,13 @@ def remote_files(variant: Variant) -> tuple[RemoteFile, ...]:
 
 
 def is_installed(manifest: Manifest, variant: Variant) -> bool:
-    """Tell whether a variant's file is on this machine, without the network."""
+    """Return whether a variant's file is on this machine, without the network."""
     files = remote_files(variant)
     return _is_downloaded(files) if files else catalog.is_beside(manifest, variant)
 
 
 def is_local(source: str, settings: Settings) -> bool:
-    """Tell whether a model is on this machine and needs no download."""
+    """Return whether a model is on this machine and needs no download."""
     manifest = find_manifest(source, settings)
     if manifest is not None:
         return is_installed(manifest, manifest.weights)
@@ -101,7 +101,7 @@ def is_local(source: str, settings: Settings) -> bool:
 
 
 def is_embedded(model: ResolvedModel) -> bool:
-    """Tell whether a file is the one that comes with rerankd."""
+    """Return whether a file is the one that comes with rerankd."""
     manifest = model.manifest
     return manifest is not None and manifest.folder == catalog.folder() and manifest.weights.tested
 

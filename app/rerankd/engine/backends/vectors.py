@@ -98,7 +98,7 @@ class Cosine:
         """
         answer = float(np.median(np.diagonal(cosines)))
         other = float(np.median(cosines[~np.eye(len(cosines), dtype=bool)]))
-        # A model that can't tell them apart keeps the order, on a scale that promises nothing.
+        # A model that can't distinguish them keeps the order, on an arbitrary scale.
         self._scale = (ANSWERED - UNRELATED) / max(answer - other, 0.01)
         self._bias = ANSWERED - self._scale * answer
 

@@ -178,7 +178,7 @@ class _Batch:
         self._counts = np.ones(size, dtype=np.int32)
         stride = sequences.itemsize
         base = sequences.ctypes.data
-        # llama_batch wants one pointer a token to that token's sequence ids: here one id each.
+        # llama_batch needs a pointer per token to that token's sequence ids: here one id each.
         self._pointers = np.arange(base, base + stride * size, stride, dtype=np.uintp)
         self._batch = lib.llama_batch()
         self._batch.pos = self._as(positions, ctypes.c_int32)

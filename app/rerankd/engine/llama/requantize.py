@@ -1,4 +1,4 @@
-"""A model's weights written anew in the type that this machine multiplies fastest.
+"""A model's weights converted to the type that this machine multiplies fastest.
 
 A quantised file's values are exact in F32: nothing is lost, and activations are no longer rounded
 to 8 bits beside them. F16 and BF16 round the weights themselves, by 2^-11 and 2^-8.

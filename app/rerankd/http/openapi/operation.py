@@ -38,7 +38,7 @@ class BodySchema(Struct, frozen=True):
     """A struct, or a type made of structs."""
     example: Any = None
     name: str = "Example"
-    """What tells this schema and its example from others of the same operation."""
+    """What distinguishes this schema and its example from others of the same operation."""
 
 
 class Operation(Struct, frozen=True, kw_only=True):

@@ -34,7 +34,7 @@ class RankingDoc(Struct, frozen=True, kw_only=True):
     def operations(self, handler: HTTPRouteHandler) -> Iterator[Operation]:
         """Yield an operation for each path, which describes all dialects of that path."""
         for path in self.dialects.paths:
-            # Whoever reads the document wants to see the native dialect first.
+            # Readers of the document should see the native dialect first.
             spoken = sorted(self.dialects.on(path), key=lambda one: one.marks is not None)
             yield Operation(
                 path=path,

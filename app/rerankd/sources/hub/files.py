@@ -129,7 +129,7 @@ def _leave(joined: _Download) -> None:
 
 
 def _await(joined: _Download, on_progress: OnFileProgress, stop: threading.Event) -> Path:
-    """Report progress until the download ends or its caller wants it no longer."""
+    """Report progress until the download ends or its caller stops it."""
     while not wait([joined.outcome], timeout=PROGRESS_SECONDS).done:
         on_progress(joined.meter.progress)
         if stop.is_set():
