@@ -1,4 +1,4 @@
-"""Take the pictures of docs/screenshots: `PYTHONPATH=.:tests python tests/browser/screenshots.py`.
+"""Take the pictures of docs/screenshots: `PYTHONPATH=tests python tests/browser/screenshots.py`.
 
 A server in this process, with the embedded model, made-up use and a download that stands still.
 """
