@@ -24,6 +24,7 @@ RerankdError
 │   ├── ModelLoading
 │   ├── ModelFailed              it could not be loaded; its deployment says why
 │   ├── OutOfMemory              the models in use leave no room within `memory_budget`
+│   ├── Overloaded               too many connections, or bytes of other requests
 │   ├── DeadlineExceeded         not done, or not to be done, within the time allowed
 │   └── ShuttingDown
 ├── EngineFailure                llama.cpp failed on this request
@@ -189,6 +190,12 @@ class OutOfMemory(Unavailable):
     """Models in use leave no room within `memory_budget`."""
 
     code = "out_of_memory"
+
+
+class Overloaded(Unavailable):
+    """Over `max_connections`, or over `max_inflight_bytes` with other requests."""
+
+    code = "overloaded"
 
 
 class DeadlineExceeded(Unavailable):

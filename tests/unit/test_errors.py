@@ -33,6 +33,7 @@ CODES = {
     "ModelLoading": "model_loading",
     "ModelFailed": "model_failed",
     "OutOfMemory": "out_of_memory",
+    "Overloaded": "overloaded",
     "DeadlineExceeded": "deadline_exceeded",
     "ShuttingDown": "shutting_down",
     "EngineFailure": "engine_failure",

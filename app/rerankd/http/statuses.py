@@ -52,6 +52,7 @@ STATUSES: dict[type[errors.RerankdError], int] = {
     errors.ModelLoading: 503,
     errors.ModelFailed: 503,
     errors.OutOfMemory: 503,
+    errors.Overloaded: 503,
     errors.DeadlineExceeded: 504,
     errors.ShuttingDown: 503,
     errors.EngineFailure: 500,

@@ -1,0 +1,157 @@
+"""One budget of bytes for all bodies that are being read or answered.
+
+A body is held several times over while its request runs: as it came, as decoded texts, and often
+once more inside the answer. Each byte is therefore charged `HELD` times, from its arrival until
+the answer has been handed to the client's connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPResponseBodyEvent, Message, Receive, Scope, Send
+
+from rerankd.errors import Overloaded
+
+HELD = 3
+FREE_BYTES = 64 * 1024
+"""Bytes of each body that are not charged, so that small requests always pass."""
+SLICE = 64 * 1024
+"""An answer is handed on in parts of this size, each once the one before has begun to leave."""
+PATIENCE = 5.0
+"""Seconds that a body waits for room before its request is refused."""
+TRIM_ABOVE = 16 * 1024 * 1024
+"""Charged bytes of a request after which freed memory is given back to the system."""
+TRIM_INTERVAL = 5.0
+
+
+class ByteBudget:
+    """Bytes that may be taken; who finds none left waits its turn. For one event loop."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.taken = 0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    async def take(self, count: int) -> None:
+        """Take bytes, after waiting for them if need be. Raises Overloaded when that takes long."""
+        if not self._waiting and self.taken + count <= self.most:
+            self.taken += count
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = (count, turn)
+        self._waiting.append(entry)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():  # granted in the same instant
+                self.give_back(count)
+            else:
+                self._waiting.remove(entry)
+            if not isinstance(error, TimeoutError):
+                raise
+            raise Overloaded(
+                "the server holds as many bytes of other requests as it may "
+                "(max_inflight_bytes); try again later",
+                retry_after=1,
+            ) from error
+
+    def give_back(self, count: int) -> None:
+        """Return bytes, and let those pass whose turn has come."""
+        self.taken -= count
+        while self._waiting and self.taken + self._waiting[0][0] <= self.most:
+            wanted, turn = self._waiting.popleft()
+            if not turn.done():
+                self.taken += wanted
+                turn.set_result(None)
+
+
+class BoundedBodies:
+    """Charges the bodies of requests to a budget, and hands large answers on in parts."""
+
+    def __init__(self, app: ASGIApp, budget: ByteBudget, trim: Callable[[], None]) -> None:
+        """`trim` gives freed memory back; it is called after large requests, and may block."""
+        self._app = app
+        self._budget = budget
+        self._trim = trim
+        self._trimmed = -TRIM_INTERVAL
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        charge = _Charge(self._budget)
+
+        async def charging() -> Any:
+            message = await receive()
+            if message["type"] == "http.request":
+                await charge.add(len(message["body"]))
+            return message
+
+        try:
+            await self._app(scope, charging, _in_parts(send))
+        finally:
+            charge.end()
+            if charge.taken > TRIM_ABOVE:
+                self._trim_soon()
+
+    def _trim_soon(self) -> None:
+        now = time.monotonic()
+        if now - self._trimmed >= TRIM_INTERVAL:
+            self._trimmed = now
+            asyncio.get_running_loop().call_later(1.0, self._trim)
+
+
+class _Charge:
+    """What one request has taken."""
+
+    def __init__(self, budget: ByteBudget) -> None:
+        self._budget = budget
+        self._read = 0
+        self.taken = 0
+
+    async def add(self, count: int) -> None:
+        self._read += count
+        due = HELD * max(self._read - FREE_BYTES, 0) - self.taken
+        if due > 0:
+            await self._budget.take(due)
+            self.taken += due
+
+    def end(self) -> None:
+        if self.taken:
+            self._budget.give_back(self.taken)
+
+
+def _in_parts(send: Send) -> Send:
+    """Return a `send` that never puts more than a part of an answer into the write buffer."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] != "http.response.body" or len(message["body"]) <= SLICE:
+            await send(message)
+            return
+        whole = memoryview(message["body"])
+        for start in range(0, len(whole), SLICE):
+            last = start + SLICE >= len(whole)
+            part: HTTPResponseBodyEvent = {
+                "type": "http.response.body",
+                "body": bytes(whole[start : start + SLICE]),
+                "more_body": message["more_body"] or not last,
+            }
+            await send(part)
+
+    return sending
+
+
+def trim_memory() -> None:
+    """Give memory that was freed back to the system, where the C library can (glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

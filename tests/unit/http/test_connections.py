@@ -1,0 +1,295 @@
+"""Connections that are too many, too slow or silent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from rerankd.http.connections import BoundedProtocol, ConnectionLimits, Connections, protocol_for
+
+from support.fakes import PATIENCE
+
+Server = tuple[int, ServerState, Connections]
+SOON = 0.05
+GET = b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n"
+LARGE = 8 * 1024 * 1024
+
+
+async def answering(scope: Any, receive: Any, send: Any) -> None:
+    """Answer `/large` with a lot, `/held` when its client leaves, and all else at once."""
+    if scope["path"] == "/held":
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        return
+    body = b"x" * (LARGE if scope["path"] == "/large" else 2)
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+@asynccontextmanager
+async def serving(**limits: Any) -> AsyncIterator[Server]:
+    """Serve on a free port with these limits; yield the port and what the server knows."""
+    connections = Connections(ConnectionLimits(**limits))
+    config = uvicorn.Config(answering, lifespan="off", log_config=None, access_log=False)
+    config.load()
+    state, kind = ServerState(), protocol_for(connections)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: kind(config, state, {}), "127.0.0.1", 0
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            yield server.sockets[0].getsockname()[1], state, connections
+    finally:
+        server.close()
+        for one in list(state.connections):
+            one.transport.abort()
+        await server.wait_closed()
+
+
+class Client:
+    """A raw connection to the server."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def head(self) -> str:
+        """Read an answer's header."""
+        return (await self.reader.readuntil(b"\r\n\r\n")).decode()
+
+    async def ask(self, path: bytes = b"/") -> str:
+        """Send a request and read its answer, which has two bytes; return its header."""
+        self.send(GET % path)
+        found = await self.head()
+        await self.reader.readexactly(2)
+        return found
+
+    async def rest(self) -> bytes:
+        """Read until the server closes or resets the connection."""
+        try:
+            return await self.reader.read()
+        except ConnectionError:
+            return b""
+
+
+@asynccontextmanager
+async def client_of(server: Server) -> AsyncIterator[Client]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server[0], limit=2 * LARGE)
+    try:
+        yield Client(reader, writer)
+    finally:
+        writer.transport.abort()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the event loop go on until something holds."""
+    while not condition():
+        await asyncio.wait({asyncio.ensure_future(asyncio.sleep(0))})
+
+
+async def hold(server: Server, client: Client) -> None:
+    """Keep a connection busy with a request that is not answered."""
+    client.send(GET % b"/held")
+    await until(lambda: any(one.idle_since is None for one in open_in(server)))
+
+
+def open_in(server: Server) -> list[BoundedProtocol]:
+    """Return the server's connections."""
+    return [one for one in server[1].connections if isinstance(one, BoundedProtocol)]
+
+
+def run(case: Callable[[], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        await case()
+
+    asyncio.run(whole())
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"), [(b"", b""), (b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"HTTP/1.1 408")]
+)
+def test_a_request_that_does_not_come_ends_its_connection(sent: bytes, status: bytes) -> None:
+    """Silence is closed without a word, half a header with 408."""
+
+    async def case() -> None:
+        async with serving(header=SOON) as server, client_of(server) as client:
+            client.send(sent)
+            answer = await client.rest()
+            assert answer[: len(status)] == status
+            assert bool(answer) == bool(sent)
+            assert len(server[2]) == 0
+
+    run(case)
+
+
+def test_a_header_that_trickles_in_gets_no_more_time() -> None:
+    """Each byte comes in time, but not the whole."""
+
+    async def case() -> None:
+        async with serving(header=SOON) as server, client_of(server) as client:
+            client.send(b"GET / HTTP/1.1\r\nX-Slow: ")
+            closed = asyncio.ensure_future(client.rest())
+            while not closed.done():
+                client.send(b"x")
+                await asyncio.wait({closed}, timeout=SOON / 10)
+            assert closed.result()[:12] in {b"", b"HTTP/1.1 408"}  # a reset takes it back
+
+    run(case)
+
+
+def test_a_connection_is_kept_for_the_next_request() -> None:
+    """It serves several requests, and is closed when none comes for long enough."""
+
+    async def case() -> None:
+        async with serving(keep_alive=SOON, header=PATIENCE) as server, client_of(server) as client:
+            assert "200" in await client.ask()
+            assert "200" in await client.ask()
+            assert await client.rest() == b""
+
+    run(case)
+
+
+def test_a_second_header_has_a_deadline_too() -> None:
+    """What begins on a kept connection is held to the header's time, not the idle time."""
+
+    async def case() -> None:
+        async with serving(keep_alive=PATIENCE, header=SOON) as server, client_of(server) as client:
+            await client.ask()
+            client.send(b"GET / HT")
+            assert (await client.rest()).startswith(b"HTTP/1.1 408")
+
+    run(case)
+
+
+def test_the_longest_idle_connection_makes_room() -> None:
+    """A new client is served although there are as many connections as there may be."""
+
+    async def case() -> None:
+        async with serving(most=2) as server, client_of(server) as oldest, client_of(server) as old:
+            await oldest.ask()
+            await old.ask()
+            async with client_of(server) as new:
+                assert "200" in await new.ask()
+                assert await oldest.rest() == b""
+                assert "200" in await old.ask()
+                assert server[2].refused == 0
+
+    run(case)
+
+
+@pytest.mark.parametrize("limits", [{"most": 1}, {"most_per_address": 1}])
+def test_health_is_answered_when_all_connections_are_busy(limits: dict[str, int]) -> None:
+    """Beyond the limit a connection may ask for the server's health, and nothing else."""
+
+    async def case() -> None:
+        async with serving(**limits) as server, client_of(server) as busy:
+            await hold(server, busy)
+            async with client_of(server) as probe:
+                assert "200" in await probe.ask(b"/health/live")
+                assert await probe.rest() == b""
+            async with client_of(server) as other:
+                other.send(GET % b"/v1/models")
+                answer = (await other.rest()).decode()
+                assert answer.startswith("HTTP/1.1 503")
+                assert "overloaded" in answer
+                assert server[2].refused == 2
+
+    run(case)
+
+
+def test_beyond_the_reserve_connections_are_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of connections has an end, whatever is asked on them."""
+    monkeypatch.setattr("rerankd.http.connections.RESERVE", 0)
+
+    async def case() -> None:
+        async with serving(most=1) as server, client_of(server) as busy:
+            await hold(server, busy)
+            async with client_of(server) as late:
+                late.send(GET % b"/health")
+                assert await late.rest() == b""
+                assert len(server[2]) == 1
+
+    run(case)
+
+
+def test_an_answer_that_is_not_read_ends_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a client doesn't read is dropped after a while."""
+    monkeypatch.setattr("rerankd.http.connections.SLOWEST_READER", LARGE * 1000)
+
+    async def case() -> None:
+        async with serving(write=SOON) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server[0], limit=1024)
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            writer.write(GET % b"/large")
+            await until(lambda: bool(open_in(server)))
+            await until(lambda: not open_in(server))
+            writer.transport.abort()
+            del reader
+
+    run(case)
+
+
+def test_a_large_answer_that_is_read_arrives_whole() -> None:
+    """A client that keeps reading gets everything."""
+
+    async def case() -> None:
+        async with serving(write=PATIENCE) as server, client_of(server) as client:
+            client.send(GET % b"/large")
+            await client.head()
+            assert len(await client.reader.readexactly(LARGE)) == LARGE
+
+    run(case)
+
+
+def test_an_idle_connection_gets_a_last_answer_when_the_server_stops() -> None:
+    """A request that crosses the server's end is answered, and told that the connection closes."""
+
+    async def case() -> None:
+        async with serving() as server, client_of(server) as client:
+            await client.ask()
+            for one in open_in(server):
+                one.shutdown()
+            assert "200" in await client.ask()
+            assert await client.rest() == b""
+
+    run(case)
+
+
+def test_a_stopping_server_does_not_wait_for_idle_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A connection without a request is closed soon."""
+    monkeypatch.setattr("rerankd.http.connections.LINGER", SOON)
+
+    async def case() -> None:
+        async with serving() as server, client_of(server) as idle, client_of(server) as silent:
+            await idle.ask()
+            await until(lambda: len(open_in(server)) == 2)
+            for one in open_in(server):
+                one.shutdown()
+            assert await idle.rest() == b""
+            assert await silent.rest() == b""
+
+    run(case)
+
+
+def test_a_client_that_leaves_is_forgotten() -> None:
+    """Connections that end by themselves count no more."""
+
+    async def case() -> None:
+        async with serving() as server:
+            async with client_of(server) as client:
+                await client.ask()
+                assert len(server[2]) == 1
+            await until(lambda: len(server[2]) == 0)
+
+    run(case)
