@@ -29,6 +29,8 @@ PATIENCE = 5.0
 TRIM_ABOVE = 16 * 1024 * 1024
 """Charged bytes of a request after which freed memory is given back to the system."""
 TRIM_INTERVAL = 5.0
+TRIM_DELAY = 1.0
+"""Seconds after such a request: by then its texts are freed."""
 
 
 class ByteBudget:
@@ -107,7 +109,7 @@ class BoundedBodies:
         now = time.monotonic()
         if now - self._trimmed >= TRIM_INTERVAL:
             self._trimmed = now
-            asyncio.get_running_loop().call_later(1.0, self._trim)
+            asyncio.get_running_loop().call_later(TRIM_DELAY, self._trim)
 
 
 class _Charge:
