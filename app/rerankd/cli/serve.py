@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import socket
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
-import uvicorn
 
 from rerankd.auth.keys import key_store_of
 from rerankd.cli import options
 from rerankd.errors import RerankdError, SettingsError
 from rerankd.http.application import create_app
 from rerankd.http.guard import require_safe_binding
+from rerankd.http.server import Server, raise_descriptor_limit
 from rerankd.service import Service, build, preflight
-from rerankd.settings import Settings, allows_colours, state_folder
+from rerankd.settings import allows_colours, state_folder
 from rerankd.store import Store
 from rerankd.telemetry import log_format
 from rerankd.telemetry.observers import Telemetry, traces_of
@@ -27,8 +27,6 @@ from rerankd.telemetry.observers import Telemetry, traces_of
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
-ANSWER_SECONDS = 5
-"""How long responses to aborted requests may take to be sent, after the drain limit."""
 
 
 @click.command("serve")
@@ -43,6 +41,7 @@ def serve_command(config_file: Path | None, **flags: Any) -> None:
     key_store.load()
     require_safe_binding(settings, keyed=key_store.requires_key)
     preflight(settings)
+    raise_descriptor_limit()
     telemetry = Telemetry(traces_of(settings))
     service = build(settings, keep=True, observer=telemetry)
     app = create_app(service, telemetry, key_store)
@@ -75,40 +74,11 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-class _Server(uvicorn.Server):
-    """uvicorn, but a signal drains the service, and the exit code is ours."""
-
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
-        super().__init__(config)
-        self._service = service
-        self._loop = asyncio.get_running_loop()
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Refuse new work; a second signal also ends running requests.
-
-        The signal is not kept, so uvicorn doesn't raise it again and the exit code stays 0.
-        """
-        del sig, frame
-        again = self.should_exit
-        self.should_exit = True
-        self._loop.call_soon_threadsafe(self._service.abort if again else self._stop)
-
-    def _stop(self) -> None:
-        logger.info(
-            "stopping: running requests have %g s to finish", self._service.settings.drain_timeout
-        )
-        self._service.drain()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the service together with the connections, so that ended requests are answered."""
-        closing = asyncio.create_task(self._service.close())
-        await super().shutdown(sockets)
-        await closing
-
-
 async def _serve(service: Service, app: Any, listener: socket.socket) -> int:
     """Listen at once, load meanwhile; return the exit code."""
-    server = _Server(_server_config(app, service.settings), service)
+    server = Server(app, service)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, server.handle_exit, signal.SIGHUP, None)
     loading = asyncio.create_task(service.start())
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     code = 0
@@ -122,17 +92,6 @@ async def _serve(service: Service, app: Any, listener: socket.socket) -> int:
     finally:
         await service.close()
     return code
-
-
-def _server_config(app: Any, settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=round(settings.drain_timeout) + ANSWER_SECONDS,
-    )
 
 
 def _outcome(loading: asyncio.Task[None]) -> int:

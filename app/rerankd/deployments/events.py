@@ -15,7 +15,7 @@ class StatusEvents:
     """Hands every status that changes to all who listen."""
 
     def __init__(self) -> None:
-        self._queues: set[asyncio.Queue[Status]] = set()
+        self._queues: set[asyncio.Queue[Status | None]] = set()
 
     def publish(self, status: Status) -> None:
         """Give a status to all listeners."""
@@ -24,14 +24,21 @@ class StatusEvents:
                 queue.get_nowait()
             queue.put_nowait(status)
 
+    def end(self) -> None:
+        """End all who listen: nothing is published any more."""
+        for queue in self._queues:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(None)
+
     async def listen(self, now: Callable[[], Iterable[Status]]) -> AsyncGenerator[Status, None]:
-        """Yield the statuses that `now` returns at the start, then each that is published."""
-        queue: asyncio.Queue[Status] = asyncio.Queue(MOST_EVENTS_WAITING)
-        for status in now():
-            queue.put_nowait(status)
+        """Yield the statuses that `now` returns, then each that is published, until `end`."""
+        queue: asyncio.Queue[Status | None] = asyncio.Queue(MOST_EVENTS_WAITING)
+        for known in now():
+            queue.put_nowait(known)
         self._queues.add(queue)
         try:
-            while True:
-                yield await queue.get()
+            while (status := await queue.get()) is not None:
+                yield status
         finally:
             self._queues.discard(queue)

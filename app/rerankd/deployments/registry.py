@@ -112,21 +112,22 @@ class Deployments:
 
     async def close(self) -> None:
         """Refuse models and requests, drain and free all models; the store keeps them."""
-        self._closing = True
+        self.drain()
         await asyncio.gather(
             *(self._lifecycle.unload(one, "the server is stopping") for one in self._all.values())
         )
 
     def abort(self) -> None:
         """End running requests with ShuttingDown, without waiting."""
-        self._closing = True
+        self.drain()
         for one in self._all.values():
             if one.runtime:
                 one.runtime.abort()
 
     def drain(self) -> None:
-        """Refuse new requests from now on; running ones go on."""
+        """Refuse new requests from now on; running ones go on, and event streams end."""
         self._closing = True
+        self._events.end()
 
     def unload_idle(self) -> None:
         """Start to unload every model that has had no request for `idle_timeout` seconds."""

@@ -23,6 +23,7 @@ from rerankd.http import (
     usage,
 )
 from rerankd.http.access_log import AccessLog
+from rerankd.http.byte_budget import HELD, BoundedBodies, ByteBudget, trim_memory
 from rerankd.http.compression import Compression, tell_variants
 from rerankd.http.guard import KeyGuard, cors_of, is_open_without_keys
 from rerankd.http.limits import add_limit_headers
@@ -69,7 +70,9 @@ def create_app(
     """
     observed = telemetry or Telemetry()
     app = litestar_app(service, observed, ring, replica=replica)
-    found: ASGIApp = observed.around(AccessLog(app, observed))
+    most = max(service.settings.max_inflight_bytes, HELD * service.settings.max_body_bytes)
+    bounded = BoundedBodies(app, ByteBudget(most), trim_memory)
+    found: ASGIApp = observed.around(AccessLog(bounded, observed))
     return found
 
 

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from rerankd.dialects.failures import error_reply
+from rerankd.dialects.error_format import error_reply
 from rerankd.errors import Overloaded, RequestTimeout, RerankdError
 
 logger = logging.getLogger(__name__)
@@ -153,8 +153,8 @@ class BoundedProtocol(H11Protocol):
         if self.cycle is before:
             return
         self.idle_since = None
-        if self._last_request and self.cycle.keep_alive:
-            self.cycle.keep_alive = False
+        if self._last_request:
+            self._announce_end()
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""
@@ -169,7 +169,7 @@ class BoundedProtocol(H11Protocol):
         """
         self._last_request = True
         if self.idle_since is None:
-            self.cycle.keep_alive = False
+            self._announce_end()
             return
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(LINGER, self.timeout_keep_alive_handler)
@@ -200,6 +200,11 @@ class BoundedProtocol(H11Protocol):
         """Close a connection on which no next request came."""
         if self.idle_since is not None:
             super().timeout_keep_alive_handler()
+
+    def _announce_end(self) -> None:
+        """Close after this answer, and say so in it: the client sends nothing more here."""
+        self.cycle.keep_alive = False
+        self.cycle.default_headers = [*self.cycle.default_headers, (b"connection", b"close")]
 
     def _await_request(self) -> None:
         self.idle_since = self.loop.time()

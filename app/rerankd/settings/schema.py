@@ -171,6 +171,32 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "compares vectors; 0: no cache"
         ),
     ] = 16 * 1024 * 1024
+    max_inflight_bytes: Annotated[
+        Positive,
+        Help(
+            "bytes that request bodies may take in memory together, each counted three times; "
+            "beyond it requests get 503"
+        ),
+    ] = 256 * 1024 * 1024
+    max_connections: Annotated[
+        Positive, Help("most connections at once; beyond it only /health is answered")
+    ] = 1000
+    max_connections_per_address: Annotated[
+        Natural, Help("most connections at once from one address; 0: no limit of its own")
+    ] = 0
+    header_timeout: Annotated[
+        float, Meta(gt=0, le=3600), Help("seconds for a request's header to arrive")
+    ] = 10.0
+    keep_alive_timeout: Annotated[
+        float,
+        Meta(gt=0, le=86_400),
+        Help("seconds that a connection is kept for the next request; more than a proxy's own"),
+    ] = 75.0
+    write_timeout: Annotated[
+        float,
+        Meta(gt=0, le=86_400),
+        Help("seconds for a client to start to read its answer; slow readers get more"),
+    ] = 60.0
     read_timeout: Annotated[
         float, Meta(gt=0, le=86_400), Help("seconds within which a request body must arrive")
     ] = 30.0

@@ -20,6 +20,7 @@ from structlog.stdlib import ExtraAdder, ProcessorFormatter, add_log_level, add_
 from structlog.typing import EventDict, ExcInfo, Processor
 
 from rerankd.logs import DEPLOYMENT, REQUEST, TRACE, install_handler
+from rerankd.telemetry.repeats import RepeatFilter
 
 LogFormat = Literal["auto", "human", "json"]
 
@@ -48,6 +49,7 @@ def configure_server_logging(
     human = log_format == "human" or (log_format == "auto" and terminal)
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter(human=human, colours=colours and terminal))
+    handler.addFilter(RepeatFilter())
     install_handler(handler, level)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,6 +20,8 @@ Server = tuple[int, ServerState, Connections]
 SOON = 0.05
 GET = b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n"
 LARGE = 8 * 1024 * 1024
+RELEASE = threading.Event()
+"""Lets `/slow` be answered."""
 
 
 async def answering(scope: Any, receive: Any, send: Any) -> None:
@@ -27,6 +30,8 @@ async def answering(scope: Any, receive: Any, send: Any) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
         return
+    if scope["path"] == "/slow":
+        await asyncio.to_thread(RELEASE.wait, PATIENCE)
     body = b"x" * (LARGE if scope["path"] == "/large" else 2)
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -258,9 +263,27 @@ def test_an_idle_connection_gets_a_last_answer_when_the_server_stops() -> None:
             await client.ask()
             for one in open_in(server):
                 one.shutdown()
-            assert "200" in await client.ask()
+            answer = await client.ask()
+            assert "200" in answer
+            assert "connection: close" in answer.lower()
             assert await client.rest() == b""
 
+    run(case)
+
+
+def test_a_running_request_says_that_its_connection_ends() -> None:
+    """The client of a request that the server's end overtakes sends its next one elsewhere."""
+
+    async def case() -> None:
+        async with serving() as server, client_of(server) as client:
+            client.send(GET % b"/slow")
+            await until(lambda: any(one.idle_since is None for one in open_in(server)))
+            for one in open_in(server):
+                one.shutdown()
+            RELEASE.set()
+            assert "connection: close" in (await client.head()).lower()
+
+    RELEASE.clear()
     run(case)
 
 
