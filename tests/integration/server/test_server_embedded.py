@@ -82,7 +82,7 @@ def test_long_queries_leave_room_for_documents(client: TestClient[Any]) -> None:
 
     body = response.json()
     assert [row["index"] for row in body["results"]] == [1, 0]
-    assert any("the query was cut" in text for text in body["meta"]["warnings"])
+    assert any("the query was truncated" in text for text in body["meta"]["warnings"])
 
 
 def test_order_never_depends_on_neighbours(client: TestClient[Any]) -> None:
