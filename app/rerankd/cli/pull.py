@@ -20,6 +20,7 @@ from rerankd.settings import Settings
 from rerankd.sources import catalog
 from rerankd.sources import resolve as sources
 from rerankd.sources.catalog import Manifest
+from rerankd.sources.gguf import require_gguf
 from rerankd.sources.hub import files as hub
 from rerankd.sources.hub.meter import FileProgress, OnFileProgress
 from rerankd.sources.hub.reference import parse_reference
@@ -44,7 +45,9 @@ def pull_command(models: tuple[str, ...], config_file: Path | None, **flags: Any
     """
     settings = options.load(config_file, flags).settings
     for model in models:
-        click.echo(_pull(model, settings))
+        path = _pull(model, settings)
+        require_gguf(path)
+        click.echo(path)
 
 
 @click.command("rm")

@@ -36,7 +36,7 @@ class TensorRows:
         try:
             _, self._count = tensor.shape
             shape = (self._count, tensor.bytes // self._count)
-            mapped = np.memmap(header.path, np.uint8, "r", tensor.offset, shape)
+            mapped = np.memmap(header.file_of(tensor), np.uint8, "r", tensor.offset, shape)
             self._rows = np.asarray(mapped)
             self._type = GGMLQuantizationType[tensor.type]
             self.read(np.zeros(1, dtype=np.int32))

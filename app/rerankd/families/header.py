@@ -19,18 +19,27 @@ class TensorInfo(Struct, frozen=True):
     type: str
     bytes: int
     offset: int = 0
+    part: int = 0
+    """Which of a split model's files it is in, counted from 0."""
 
 
 class Header(Struct, frozen=True):
-    """A file's metadata and its tensors' shapes, without their weights."""
+    """A model's metadata and its tensors' shapes, without their weights.
+
+    A split model has one header: its first part's metadata, and the tensors of all parts.
+    """
 
     path: Path
+    """The file, of a split model the first part."""
     file_bytes: int
+    """Of all parts."""
     metadata: dict[str, Any]
     """By full key; arrays of more than 64 entries, such as the vocabulary, are left out."""
     tensors: dict[str, TensorInfo]
     numbers: dict[str, tuple[int, int]] = {}
     """Place in bytes and length of each F32 array under NUMBERS_PREFIX, by its full key."""
+    other_parts: tuple[Path, ...] = ()
+    """The files of a split model after the first, in their order."""
 
     @property
     def architecture(self) -> str:
@@ -53,6 +62,10 @@ class Header(Struct, frozen=True):
     def vocabulary(self) -> int:
         embedding = self.tensors.get("token_embd.weight")
         return embedding.shape[1] if embedding and len(embedding.shape) > 1 else 0
+
+    def file_of(self, tensor: TensorInfo) -> Path:
+        """Return the file that a tensor's weights are in."""
+        return (self.path, *self.other_parts)[tensor.part]
 
     def of_architecture(self, key: str, default: Any = None) -> Any:
         """Return the value of `{architecture}.{key}`."""

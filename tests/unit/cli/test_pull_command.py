@@ -26,7 +26,7 @@ from support.hub_standin import COMMIT, HubStandin, isolate, listening, point, s
 from support.places import ROOT
 
 REPO = "owner/tiny-GGUF"
-LARGE, SMALL = b"large" * 2000, b"small" * 1000
+LARGE, SMALL = b"GGUF\x03\0\0\0" + b"large" * 2000, b"GGUF\x03\0\0\0" + b"small" * 1000
 
 MANIFEST = f"""
 id = "tiny"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import time
+import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,8 @@ from msgspec import Struct
 
 from rerankd.errors import ModelFileError
 from rerankd.sources import gguf as gguf_file
-from rerankd.sources.gguf import Header, Verdict
-from rerankd.sources.gguf.header import KEPT_ARRAY
+from rerankd.sources.gguf import Header, Verdict, limits
+from rerankd.sources.gguf.limits import KEPT_ARRAY
 
 WIDTH = 8
 
@@ -631,24 +633,28 @@ def test_equal_strings_elsewhere_are_no_matter(tmp_path: Path) -> None:
     assert header.metadata["a"] == ["same"] * 9
 
 
-@pytest.mark.parametrize("limit", ["MOST_TOKENS", "MOST_TOKEN_BYTES"])
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [(limits.STRINGS, len(WORDS)), (limits.STRING_BYTES, sum(8 + len(one) for one in WORDS))],
+)
 def test_a_vocabulary_beyond_all_bounds_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, size: int
 ) -> None:
     """What has to be held to compare tokens is bounded in their number and bytes."""
     path = tmp_path / "a.gguf"
     path.write_bytes(vocabulary(*WORDS))
-    size = {"MOST_TOKENS": len(WORDS), "MOST_TOKEN_BYTES": sum(8 + len(one) for one in WORDS)}
-    monkeypatch.setattr(gguf_file.header, limit, size[limit])
+    monkeypatch.setitem(limits.MOST, kind, size)
     assert gguf_file.read(path).architecture == "bert"
-    monkeypatch.setattr(gguf_file.header, limit, size[limit] - 1)
-    assert "larger than any model" in refusal(path)
+    monkeypatch.setitem(limits.MOST, kind, size - 1)
+    assert re.search("which no model has|past the end", refusal(path))
 
 
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
     """A missing file and a directory are told apart from a bad one."""
     assert refusal(tmp_path / "missing.gguf").startswith("no such file")
-    assert refusal(tmp_path).startswith("no such file")
+    assert refusal(tmp_path).startswith("a folder without GGUF files; convert it")
+    write(tmp_path / "b.gguf", "bert")
+    assert refusal(tmp_path) == "a folder; give a file in it, such as b.gguf"
 
 
 def test_what_cannot_be_opened_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -785,6 +791,74 @@ HOSTILE = {
     "one key twice": crafted([BERT, BERT], [HEAD]),
     "an unknown version": b"GGUF" + struct.pack("<IQQ", 9, 0, 0),
 }
+
+
+BOOL = 7
+SPARSE = 1 << 33
+"""Bytes that a file can have without any on disk."""
+
+
+def sparse(path: Path, header: bytes) -> Path:
+    """Write a header, followed by zeros that take no room on disk."""
+    path.write_bytes(header)
+    with path.open("r+b") as file:
+        file.truncate(len(header) + SPARSE)
+    return path
+
+
+def counts(tensors: int, keys: int) -> bytes:
+    return b"GGUF" + struct.pack("<IQQ", 3, tensors, keys)
+
+
+BOMBS = {
+    "a string of 8 GiB": counts(0, 1) + text("general.name") + struct.pack("<IQ", STRING, SPARSE),
+    "a key of 8 GiB": counts(0, 1) + struct.pack("<Q", SPARSE),
+    "a billion empty strings": counts(0, 1)
+    + key("tokenizer.ggml.merges", ARRAY, struct.pack("<IQ", STRING, 10**9)),
+    "a billion tokens": counts(0, 1)
+    + key("tokenizer.ggml.tokens", ARRAY, struct.pack("<IQ", STRING, 10**9)),
+    "8 GiB of numbers": counts(0, 1) + key("a", ARRAY, struct.pack("<IQ", UINT32, SPARSE // 4)),
+    "a tensor's name of 8 GiB": counts(1, 0) + struct.pack("<Q", SPARSE),
+    "millions of tensors": counts(10**7, 0) + bytes(1000),
+    "millions of keys": counts(0, 2 * 10**6)
+    + b"".join(key(f"{at:06x}", BOOL, b"\0") for at in range(2 * limits.MOST[limits.KEYS])),
+    "many long texts": counts(0, limits.MOST[limits.KEYS])
+    + b"".join(key(f"k{at}", STRING, text("x" * limits.KEPT_TEXT_BYTES)) for at in range(20)),
+    "many short arrays": counts(0, limits.MOST[limits.KEYS])
+    + b"".join(
+        key(f"k{at}", ARRAY, struct.pack("<IQ", STRING, KEPT_ARRAY) + text("x") * KEPT_ARRAY)
+        for at in range(limits.MOST[limits.KEYS])
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_no_header_costs_much_memory(name: str, tmp_path: Path) -> None:
+    """Lengths and counts are bounded before anything of that size is read."""
+    path = sparse(tmp_path / "bomb.gguf", BOMBS[name])
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFileError):
+            gguf_file.read(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 50 * 1024**2
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_no_header_costs_much_time(name: str, tmp_path: Path) -> None:
+    """Reading one takes a moment, whatever it claims."""
+    assert outcome(sparse(tmp_path / "bomb.gguf", BOMBS[name]))
+
+
+def test_a_long_text_is_skipped(tmp_path: Path) -> None:
+    """Files that carry a whole tokenizer.json are read, without it."""
+    keys = ONE_TYPE | {"tokenizer.huggingface.json": "x" * (limits.KEPT_TEXT_BYTES + 1)}
+    header = gguf_file.read(write(tmp_path / "a.gguf", "bert", keys, EMBEDDING))
+    assert "tokenizer.huggingface.json" not in header.metadata
+    assert header.metadata["tokenizer.ggml.token_type_count"] == 1
+    assert header.vocabulary == 4
 
 
 @pytest.mark.parametrize("name", HOSTILE)

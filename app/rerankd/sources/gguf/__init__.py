@@ -5,6 +5,7 @@ there.
 """
 
 from rerankd.families.header import Header, TensorInfo
+from rerankd.sources.gguf.format import require_gguf
 from rerankd.sources.gguf.header import numbers, read
 from rerankd.sources.gguf.verdict import Kind, Readout, Verdict, family_of, judge, require_reranker
 
@@ -18,5 +19,6 @@ __all__ = [
     "judge",
     "numbers",
     "read",
+    "require_gguf",
     "require_reranker",
 ]
