@@ -50,7 +50,7 @@ class MixedbreadReply(Struct, kw_only=True):
 def _parse_mixedbread(body: Body, context: RequestContext) -> ParsedRequest:
     del context
     wire = body.decode(MixedbreadRequest)
-    inputs = wire.input or []
+    inputs = [wire.input] if isinstance(wire.input, str) else wire.input or []
     request = RankRequest(
         query=query_of(wire.query),
         documents=documents_of(inputs, "input", wire.rank_fields),

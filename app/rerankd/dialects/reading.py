@@ -20,9 +20,10 @@ WireText: TypeAlias = str | dict[str, Any] | list[Any]
 """A query or document: a string, an object with `text`, or content parts."""
 
 Texts: TypeAlias = Annotated[
-    list[WireText], Meta(extra_json_schema={"minItems": 1, REQUIRED: True})
+    Annotated[list[WireText], Meta(extra_json_schema={"minItems": 1})] | str,
+    Meta(extra_json_schema={REQUIRED: True}),
 ]
-"""The documents of a request; as its field, `Texts | None`.
+"""The documents of a request, or one as a string; as its field, `Texts | None`.
 
 At least one is required, which `documents_of` checks: its error is clearer than msgspec's.
 """
@@ -31,14 +32,16 @@ NonNegative: TypeAlias = Annotated[int, Meta(ge=0)]
 
 
 def documents_of(
-    values: Sequence[WireText] | None, name: str, rank_fields: Sequence[str] | None = None
+    values: Sequence[WireText] | str | None, name: str, rank_fields: Sequence[str] | None = None
 ) -> tuple[str, ...]:
-    """Return the texts of a list of documents; errors refer to it by `name`.
+    """Return the texts of documents, of which a string is one; errors refer to it by `name`.
 
     Raises MissingDocuments where it is empty, and what `text_of` raises.
     """
     if not values:
         raise MissingDocuments(f"{name} must hold at least one document", param=name)
+    if isinstance(values, str):
+        return (values,)
     return tuple(
         text_of(value, rank_fields=rank_fields, where=f"{name}[{number}]")
         for number, value in enumerate(values)

@@ -39,7 +39,8 @@ def text_of(document: object, *, rank_fields: Sequence[str] | None = None, where
     """Return the text of a document; `where` is its place in the request, for errors.
 
     With `rank_fields`, the text of an object is a line `field: value` for each of these fields
-    that it has, in the order of `rank_fields`.
+    that it has, in the order of `rank_fields`; the field `text` alone goes without its name.
+    Whatever else the object has is ignored.
 
     Raises TextOnly for an image or other medium, InvalidRequest where there is no text.
     """
@@ -49,7 +50,7 @@ def text_of(document: object, *, rank_fields: Sequence[str] | None = None, where
         return _joined(document, where)
     if not isinstance(document, Mapping):
         raise _no_text(where)
-    if rank_fields and list(rank_fields) != ["text"]:
+    if rank_fields:
         return _fields(document, rank_fields, where)
     return _of_object(document, where)
 
@@ -91,6 +92,9 @@ def _require_text_only(one: Mapping[object, object], where: str) -> None:
 
 
 def _fields(document: Mapping[object, object], rank_fields: Sequence[str], where: str) -> str:
+    text = document.get("text")
+    if list(rank_fields) == ["text"] and isinstance(text, str):
+        return text
     lines = [
         f"{name}:{_value(document[name], f'{where}.{name}')}"
         for name in dict.fromkeys(rank_fields)

@@ -27,6 +27,7 @@ from rerankd.http.byte_budget import HELD, BoundedBodies, ByteBudget, trim_memor
 from rerankd.http.compression import Compression, tell_variants
 from rerankd.http.guard import KeyGuard, cors_of, is_open_without_keys
 from rerankd.http.limits import add_limit_headers
+from rerankd.http.request_line import RequestLine
 from rerankd.http.statuses import answer_error, answer_framework, answer_unexpected
 from rerankd.logs import recent_lines
 from rerankd.service import Service
@@ -41,7 +42,7 @@ def route_handlers(
         routes.rerank_route(),
         *(models.list_models, models.show_model, catalog.list_catalog),
         *(models.cluster_auth, models.info, models.props, models.meta),
-        *(health.live_alias, health.live, health.ready, health.weaviate_ready),
+        *(health.health, health.live, health.ready, health.weaviate_ready),
         *(deployments.list_deployments, deployments.deploy_model, deployments.watch),
         *(
             deployments.show_deployment,
@@ -71,7 +72,7 @@ def create_app(
     observed = telemetry or Telemetry()
     app = litestar_app(service, observed, ring, replica=replica)
     most = max(service.settings.max_inflight_bytes, HELD * service.settings.max_body_bytes)
-    bounded = BoundedBodies(app, ByteBudget(most), trim_memory)
+    bounded = BoundedBodies(RequestLine(app), ByteBudget(most), trim_memory)
     found: ASGIApp = observed.around(AccessLog(bounded, observed))
     return found
 

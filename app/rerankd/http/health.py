@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from msgspec import Struct
 
 from rerankd.deployments import LOADING_RETRY
-from rerankd.errors import ModelLoading, ShuttingDown
+from rerankd.errors import ModelFailed, ModelLoading, ShuttingDown
 from rerankd.http.guard import PUBLIC
 from rerankd.http.openapi.operation import BodySchema
 from rerankd.http.openapi.route_doc import RouteDoc
@@ -27,10 +27,18 @@ class Health(Struct):
 LIVE = RouteDoc(tag=HEALTH_TAG, reply=BodySchema(Health, {"status": "live"}))
 
 
-@get("/health", opt={PUBLIC: True}, doc=LIVE, sync_to_thread=False)
-def live_alias() -> Response[Any]:
-    """Return the same as /health/live."""
-    return Encoded(Health("live"))
+READY = RouteDoc(
+    tag=HEALTH_TAG,
+    reply=BodySchema(Health, {"status": "ready"}),
+    errors=(ModelLoading, ModelFailed, ShuttingDown),
+)
+
+
+@get("/health", opt={PUBLIC: True}, doc=READY, sync_to_thread=False)
+def health(service: NamedDependency[Service]) -> Response[Any]:
+    """Return the same as /health/ready."""
+    _require_ready(service)
+    return Encoded(Health("ready"))
 
 
 @get("/health/live", opt={PUBLIC: True}, doc=LIVE, sync_to_thread=False)
@@ -39,22 +47,10 @@ def live() -> Response[Any]:
     return Encoded(Health("live"))
 
 
-@get(
-    "/health/ready",
-    opt={PUBLIC: True},
-    doc=RouteDoc(
-        tag=HEALTH_TAG,
-        reply=BodySchema(Health, {"status": "ready"}),
-        errors=(ModelLoading, ShuttingDown),
-    ),
-    sync_to_thread=False,
-)
+@get("/health/ready", opt={PUBLIC: True}, doc=READY, sync_to_thread=False)
 def ready(service: NamedDependency[Service]) -> Response[Any]:
     """Check whether requests are served."""
-    if service.draining:
-        raise ShuttingDown("the server is stopping", retry_after=1)
-    if not service.ready:
-        raise ModelLoading("no model is ready yet", retry_after=LOADING_RETRY)
+    _require_ready(service)
     return Encoded(Health("ready"))
 
 
@@ -62,10 +58,22 @@ def ready(service: NamedDependency[Service]) -> Response[Any]:
     "/.well-known/ready",
     opt={PUBLIC: True},
     status_code=204,
-    doc=RouteDoc(tag=HEALTH_TAG, errors=(ModelLoading,)),
+    doc=RouteDoc(tag=HEALTH_TAG, errors=(ModelLoading, ModelFailed, ShuttingDown)),
     sync_to_thread=False,
 )
 def weaviate_ready(service: NamedDependency[Service]) -> None:
     """Check whether requests are served, for Weaviate, which expects no body."""
-    if not service.ready:
-        raise ModelLoading("no model is ready yet", retry_after=LOADING_RETRY)
+    _require_ready(service)
+
+
+def _require_ready(service: Service) -> None:
+    """Raise what a request without a model would get now, with the model's state."""
+    if service.draining:
+        raise ShuttingDown("the server is stopping", retry_after=1)
+    if service.ready:
+        return
+    failed = [one for one in service.awaited if one.state == "failed"]
+    if failed:
+        raise ModelFailed(f"{failed[0].id!r} could not be loaded: {failed[0].message}")
+    states = ", ".join(f"{one.id!r} is {one.state}" for one in service.awaited)
+    raise ModelLoading(states or "no model is deployed", retry_after=LOADING_RETRY)

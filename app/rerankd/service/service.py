@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from rerankd.auth.keys import Caller
 from rerankd.auth.rate_limits import RateLimiter
-from rerankd.deployments import Deployments
+from rerankd.deployments import Deployments, Status
 from rerankd.domain import Observer, Outcome, RankedResult, RankRequest
 from rerankd.errors import (
     MissingDocuments,
@@ -72,9 +72,13 @@ class Service:
     @property
     def ready(self) -> bool:
         """Return whether requests are served now: by the default model, or by any without one."""
+        return not self.draining and any(status.state == "ready" for status in self.awaited)
+
+    @property
+    def awaited(self) -> list[Status]:
+        """Return the statuses of which one must be ready: the default model's, else all."""
         statuses = self.deployments.statuses
-        wanted = [status for status in statuses if status.default] or statuses
-        return not self.draining and any(status.state == "ready" for status in wanted)
+        return [status for status in statuses if status.default] or statuses
 
     async def start(self, on_download: OnBytes | None = None) -> None:
         """Deploy the default model and what was deployed before; wait for the default one.

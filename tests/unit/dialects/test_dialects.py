@@ -216,6 +216,19 @@ def test_packed_bodies_are_read_as_well(dialect: Dialect) -> None:
     assert requests == dialect.parse(Body(msgspec.json.encode(body)), RequestContext()).requests
 
 
+@every_dialect
+def test_one_string_is_one_document(dialect: Dialect) -> None:
+    """In each dialect, as vLLM and SiliconFlow have it."""
+    body = body_of(dialect, ["a bear"])
+    key = next(key for key in ("documents", "texts", "input", "passages", "text_2") if key in body)
+    place = body["input"] if dialect.name == "dashscope" else body
+    place["documents" if dialect.name == "dashscope" else key] = "a bear"
+
+    parsed = dialect.parse(Body(msgspec.json.encode(body)), RequestContext())
+
+    assert [one.documents for one in parsed.requests] == [("a bear",)]
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),

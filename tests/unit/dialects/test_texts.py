@@ -94,6 +94,9 @@ def test_a_string_has_no_rank_fields() -> None:
     """A string has no fields, and the field `text` alone is the text itself."""
     assert text_of("panda", rank_fields=["name"], where=WHERE) == "panda"
     assert text_of({"text": "panda", "name": "x"}, rank_fields=["text"], where=WHERE) == "panda"
+    titled = {"title": "A bear", "text": "panda", "image": "https://example.org/a.png"}
+    assert text_of(titled, rank_fields=["text"], where=WHERE) == "panda"
+    assert text_of(titled, rank_fields=["title"], where=WHERE) == "title: A bear"
     both = text_of({"text": "panda", "name": "x"}, rank_fields=["name", "text"], where=WHERE)
     assert both == "name: x\ntext: panda"
 

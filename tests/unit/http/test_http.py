@@ -214,6 +214,7 @@ BAD_BODIES: list[tuple[bytes, str, str | None]] = [
     (b"", "malformed_json", None),
     (b"{", "malformed_json", None),
     (b'{"query":"\xff","documents":["a"]}', "malformed_json", None),
+    ('{"query":"q"}'.encode("utf-16"), "malformed_json", None),
     (b"[]", "invalid_request", None),
     (b'{"documents":["a"]}', "invalid_request", "query"),
     (b'{"query":1,"documents":["a"]}', "invalid_request", "query"),
@@ -221,7 +222,7 @@ BAD_BODIES: list[tuple[bytes, str, str | None]] = [
     (b'{"query":"q"}', "missing_documents", "documents"),
     (b'{"query":"q","documents":null}', "missing_documents", "documents"),
     (b'{"query":"q","documents":[]}', "missing_documents", "documents"),
-    (b'{"query":"q","documents":"a"}', "invalid_request", "documents"),
+    (b'{"query":"q","documents":7}', "invalid_request", "documents"),
     (b'{"query":"q","documents":["a",3]}', "invalid_request", "documents[1]"),
     (b'{"query":"q","documents":["a",null]}', "invalid_request", "documents[1]"),
     (b'{"query":"q","documents":["a",{}]}', "invalid_request", "documents[1]"),
@@ -326,7 +327,8 @@ def test_loading_model_is_503() -> None:
         server_of(service, wait=False) as url,
         httpx.Client(base_url=url, timeout=PATIENCE) as client,
     ):
-        for response in (rerank(client, query="q", documents=["a"]), client.get("/health/ready")):
+        asked = rerank(client, query="q", documents=["a"])
+        for response in (asked, *(client.get(f"/health{path}") for path in ("", "/ready"))):
             assert (response.status_code, error(response)["code"]) == (503, "model_loading")
             assert int(response.headers["retry-after"]) >= 1
         assert client.get("/health/live").status_code == 200
@@ -622,7 +624,7 @@ def test_home_is_the_console(client: Client) -> None:
     home = client.get("/", follow_redirects=False)
 
     assert home.headers["content-type"].startswith("text/html")
-    assert "/static/console/main.js" in home.text
+    assert "static/console/main.js" in home.text
 
 
 def test_nothing_a_user_sent_is_logged(

@@ -348,7 +348,7 @@ def test_page_and_its_files_are_served_with_strict_headers() -> None:
     """The page comes with a policy that forbids other hosts, and its files are there."""
     with client_of(service_of()) as client:
         page = client.get("/docs")
-        files = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text)
+        files = re.findall(r'(?:src|href)="(static/[^"]+)"', page.text)
         answers = [client.get(file) for file in files]
 
     assert files

@@ -11,6 +11,11 @@ export class ApiError extends Error {
 /** Tells of calls that were refused for want of a key; main.js asks for one. */
 export const refusals = new EventTarget();
 
+/** The address of the server without a slash at the end; it may be below a proxy's prefix. */
+export const base = new URL(".", document.baseURI).href.replace(/\/$/, "");
+
+const rooted = (path) => `${base}${path}`;
+
 function headersFor(body) {
   const key = keyOf();
   return {
@@ -31,7 +36,7 @@ async function refusal(response) {
 async function send(method, path, { body, signal, quiet = false } = {}) {
   let response;
   try {
-    response = await fetch(path, {
+    response = await fetch(rooted(path), {
       method,
       signal,
       headers: headersFor(body),

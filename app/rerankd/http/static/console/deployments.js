@@ -1,4 +1,4 @@
-import { call, inWords } from "./client.js";
+import { base, call, inWords } from "./client.js";
 import { codeBlock } from "./code_block.js";
 import { deploy } from "./deploy.js";
 import { button, confirm, foot, open } from "./dialogs.js";
@@ -167,7 +167,7 @@ async function stop(id) {
 }
 
 function showCurl(id) {
-  const text = curl(location.origin, { model: id, ...SAMPLE }, { keyed: whoAmI().keyed });
+  const text = curl(base, { model: id, ...SAMPLE }, { keyed: whoAmI().keyed });
   open(`Ask ${id}`, (close) => [codeBlock("Command", text).element, foot(button("Close", close))], { wide: true });
 }
 

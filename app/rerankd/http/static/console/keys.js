@@ -1,4 +1,4 @@
-import { call, inWords } from "./client.js";
+import { base, call, inWords } from "./client.js";
 import { codeBlock } from "./code_block.js";
 import { button, confirm, foot, open } from "./dialogs.js";
 import { badge, disable, h, icon, notice, partsOf, template } from "./dom.js";
@@ -162,7 +162,7 @@ function shown(made) {
       h("div", { class: "secret" }, field, h("button", { type: "button", class: "button", click: () => copy(made.key, "Key") }, icon("copy"), "Copy"))),
   ];
   if (!made.scopes.includes("inference")) return parts;
-  const text = curl(location.origin, { ...(model && { model }), ...SAMPLE }, { key: made.key });
+  const text = curl(base, { ...(model && { model }), ...SAMPLE }, { key: made.key });
   return [...parts, codeBlock("A request with this key", text).element,
     made.models && h("p", { class: "muted small" }, `It works for ${plural(made.models.length, "model")}: ${made.models.join(", ")}.`)].filter(Boolean);
 }

@@ -1,4 +1,4 @@
-import { inWords, timed } from "./client.js";
+import { base, inWords, timed } from "./client.js";
 import { codeBlock } from "./code_block.js";
 import * as documents from "./documents.js";
 import { choices, h, icon, notice, partsOf, template } from "./dom.js";
@@ -215,7 +215,7 @@ class Bench {
   #showCode() {
     if (!this.#parts.code.open) return;
     const { keyed } = whoAmI();
-    this.#code.set(snippet(this.#language, location.origin, this.#body(draft.model), { keyed }));
+    this.#code.set(snippet(this.#language, base, this.#body(draft.model), { keyed }));
   }
 
   async #share() {
