@@ -193,7 +193,7 @@ class OutOfMemory(Unavailable):
 
 
 class Overloaded(Unavailable):
-    """Over `max_connections`, or over `max_inflight_bytes` with other requests."""
+    """The server exceeds `max_connections` or `max_inflight_bytes`; see `Retry-After`."""
 
     code = "overloaded"
 

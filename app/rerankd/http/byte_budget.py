@@ -60,7 +60,7 @@ class ByteBudget:
             if not isinstance(error, TimeoutError):
                 raise
             raise Overloaded(
-                "the server holds as many bytes of other requests as it may "
+                "the server's memory for request bodies is in use "
                 "(max_inflight_bytes); try again later",
                 retry_after=1,
             ) from error

@@ -174,28 +174,30 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_inflight_bytes: Annotated[
         Positive,
         Help(
-            "bytes that request bodies may take in memory together, each counted three times; "
+            "memory for all request bodies together in bytes, each counted three times; "
             "beyond it requests get 503"
         ),
     ] = 256 * 1024 * 1024
     max_connections: Annotated[
-        Positive, Help("most connections at once; beyond it only /health is answered")
+        Positive, Help("most concurrent connections; beyond it only /health is answered")
     ] = 1000
     max_connections_per_address: Annotated[
-        Natural, Help("most connections at once from one address; 0: no limit of its own")
+        Natural, Help("most concurrent connections from one address; 0: no separate limit")
     ] = 0
     header_timeout: Annotated[
-        float, Meta(gt=0, le=3600), Help("seconds for a request's header to arrive")
+        float, Meta(gt=0, le=3600), Help("seconds within which a request's header must arrive")
     ] = 10.0
     keep_alive_timeout: Annotated[
         float,
         Meta(gt=0, le=86_400),
-        Help("seconds that a connection is kept for the next request; more than a proxy's own"),
+        Help(
+            "seconds that a connection stays open for the next request; set it above a proxy's own"
+        ),
     ] = 75.0
     write_timeout: Annotated[
         float,
         Meta(gt=0, le=86_400),
-        Help("seconds for a client to start to read its answer; slow readers get more"),
+        Help("seconds within which a client must start to read its answer; slow readers get more"),
     ] = 60.0
     read_timeout: Annotated[
         float, Meta(gt=0, le=86_400), Help("seconds within which a request body must arrive")
