@@ -7,13 +7,13 @@ libraries at hand build an index first, which for so few takes several times as 
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 
+from rerankd.ranking.words import count_words, query_words
+
 K1, B = 1.2, 0.75
 """Lucene's constants: how soon repetitions stop counting, and how much length does."""
-_words = re.compile(r"\w+").findall
 
 
 def bm25_shares(query: str, documents: Sequence[str]) -> list[float]:
@@ -23,13 +23,13 @@ def bm25_shares(query: str, documents: Sequence[str]) -> list[float]:
 
     All are 0 where no document has a word of the query.
     """
-    wanted = set(_words(query.casefold()))
+    wanted = query_words(query)
     counts: list[Counter[str]] = []
     lengths: list[int] = []
     for text in documents:
-        words = _words(text.casefold())
-        lengths.append(len(words))
-        counts.append(Counter(word for word in words if word in wanted))
+        count, length = count_words(text, wanted)
+        lengths.append(length)
+        counts.append(count)
     average = max(sum(lengths) / max(len(lengths), 1), 1e-9)
     having = Counter(word for count in counts for word in count)
     idf = {

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import bisect
 import math
+import re
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rerankd.ranking.bm25 import K1, B, bm25_shares
+from rerankd.ranking.words import count_words, query_words
 
 TEXTS = st.lists(st.text("ab c.", max_size=20), max_size=8)
 
@@ -48,3 +51,39 @@ def test_shares_lie_between_0_and_1_and_the_best_is_1(query: str, documents: lis
     assert bisect.bisect(sorted(shares), 1.0) in {0, len(shares)}
     assert not any(shares) or max(shares) == 1.0
     assert shares == bm25_shares(query.upper(), documents)
+
+
+@pytest.mark.parametrize(
+    ("query", "documents", "best"),
+    [
+        ("机器学习", ["今天天气很好，适合出去散步。", "机器学习是人工智能的一个重要分支。"], 1),
+        ("猫", ["犬がいる。", "黒い猫がいる。"], 1),
+        ("新幹線", ["今日は天気がいいです。", "東京から新幹線に乗りました。"], 1),
+        ("ｶﾀｶﾅ", ["ひらがな", "カタカナの本"], 1),
+        ("ปลา", ["สุนัขวิ่งเร็ว", "แมวกินปลา"], 1),
+        ("ប្រាសាទ", ["ឆ្មាស៊ីត្រី", "ប្រាសាទអង្គរវត្ត"], 1),
+        ("किताब", ["कतब कीतबा", "यह किताब अच्छी है"], 1),
+        ("cafe\u0301", ["cafe", "un café noir"], 1),
+        ("ＧＰＵ", ["cpu", "a GPU, measured"], 1),
+        ("co\u00adoperate", ["operate", "cooperate"], 1),
+        ("STRASSE", ["Weg", "Straße"], 1),
+        ("GPU显存", ["CPU内存", "这块GPU的显存很大"], 1),
+    ],
+)
+def test_words_are_found_in_every_script(query: str, documents: list[str], best: int) -> None:
+    """With and without spaces, composed or not, whatever the case and the width."""
+    shares = bm25_shares(query, documents)
+
+    assert shares.index(max(shares)) == best
+    assert shares[best] == 1.0
+    assert shares[1 - best] < 0.5
+
+
+@given(st.text(st.characters(max_codepoint=127), max_size=40))
+def test_ascii_text_has_the_words_it_always_had(text: str) -> None:
+    """So English scores are what they were; a mark or accent elsewhere changes no other word."""
+    words = re.findall(r"\w+", text.casefold())
+
+    assert query_words(text) == set(words)
+    assert count_words(text, set(words)) == (Counter(words), len(words))
+    assert count_words(f"{text} é", set(words)) == (Counter(words), len(words) + 1)
