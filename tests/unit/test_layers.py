@@ -22,7 +22,7 @@ HOMES = {
     "semantic_text_splitter": ("prompts/chunking.py",),
     "uvicorn": ("http/", "cli/"),
     "click": ("cli/",),
-    "rich": ("cli/", "python_api/reranker.py"),
+    "rich": ("cli/", "python_api/progress.py"),
     "prometheus_client": ("telemetry/metrics.py",),
     "structlog": ("telemetry/log_format.py",),
     "opentelemetry": ("telemetry/tracing.py",),

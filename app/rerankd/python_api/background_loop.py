@@ -43,14 +43,31 @@ class BackgroundLoop:
             raise
 
     async def run_async(self, work: Work[Result], on_progress: Report | None = None) -> Result:
-        """Run work and await it; `on_progress` is called on the caller's loop."""
+        """Run work and await it; `on_progress` is called on the caller's loop.
+
+        What it raises cancels the work, and is raised here.
+        """
         callers = asyncio.get_running_loop()
+        failures: list[BaseException] = []
+
+        def call(done: int, total: int) -> None:
+            try:
+                if on_progress and not failures:
+                    on_progress(done, total)
+            except BaseException as error:  # noqa: BLE001 - raised below, to who awaits
+                failures.append(error)
+                future.cancel()
 
         def report(done: int, total: int) -> None:
-            if on_progress:
-                callers.call_soon_threadsafe(on_progress, done, total)
+            callers.call_soon_threadsafe(call, done, total)
 
-        return await asyncio.wrap_future(self._submit(work(report)))
+        future = asyncio.wrap_future(self._submit(work(report)))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if failures:
+                raise failures[0] from None
+            raise
 
     def close(self) -> None:
         """Stop the loop and wait for its thread; no work may be running."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from rerankd.domain import Overflow, RankedResult, RankRequest, Timings, Truncation
 from rerankd.errors import InvalidRequest
@@ -12,34 +12,58 @@ Document = str | Mapping[str, Any]
 """A text, or a mapping with the text under `text`; its other entries come back untouched."""
 
 
-def request_of(  # noqa: PLR0913 - one parameter an option
-    query: str,
-    documents: Sequence[Document],
-    *,
-    top_n: int | None = None,
-    instruction: str | None = None,
-    raw_scores: bool = False,
-    hybrid: float = 0.0,
-    overflow: Overflow | None = None,
-    return_passages: bool = False,
-    timeout: float | None = None,
-) -> RankRequest:
+class ScoreOptions(TypedDict, total=False):
+    """What `scores` takes beside its pairs."""
+
+    instruction: str | None
+    """For models that take one; others ignore it with a warning."""
+    raw_scores: bool
+    """Return logits instead of scores from 0 to 1."""
+    overflow: Overflow | None
+    """Truncate documents that are too long, score them in chunks, or refuse them."""
+    timeout: float | None
+    """Seconds after which DeadlineExceeded is raised."""
+
+
+class RankOptions(ScoreOptions, total=False):
+    """What `rank` takes beside the query and its documents."""
+
+    top_n: int | None
+    """Return only so many, the best."""
+    hybrid: float
+    """Logits that BM25 adds at most."""
+    return_passages: bool
+    """Return the parts of each document that its score comes from."""
+
+
+def request_of(query: str, documents: Sequence[Document], options: RankOptions) -> RankRequest:
     """Return a request for documents. Raises InvalidRequest for what is no text."""
+    unknown = sorted(options.keys() - RankOptions.__annotations__.keys())
+    if unknown:
+        raise TypeError(f"there is no option {', '.join(unknown)}")
     if not isinstance(query, str):
         raise InvalidRequest(f"the query is {type(query).__name__}, not str", param="query")
+    top_n, timeout = options.get("top_n"), options.get("timeout")
     if top_n is not None and top_n < 1:
         raise InvalidRequest("top_n must be at least 1", param="top_n")
     return RankRequest(
         query=query,
         documents=tuple(_text_of(index, one) for index, one in enumerate(documents)),
         top_n=top_n,
-        instruction=instruction,
-        raw_scores=raw_scores,
-        hybrid=hybrid,
-        truncation=Truncation(overflow=overflow),
-        return_passages=return_passages,
+        instruction=options.get("instruction"),
+        raw_scores=options.get("raw_scores", False),
+        hybrid=options.get("hybrid", 0.0),
+        truncation=Truncation(overflow=options.get("overflow")),
+        return_passages=options.get("return_passages", False),
         timeout_ms=None if timeout is None else max(0, round(timeout * 1000)),
     )
+
+
+def documents_of(documents: Iterable[Document]) -> tuple[Document, ...]:
+    """Return the documents. Raises InvalidRequest for a single one, which is no list."""
+    if isinstance(documents, str | bytes | Mapping):
+        raise InvalidRequest("documents is one document: put it into a list", param="documents")
+    return tuple(documents)
 
 
 def _text_of(index: int, document: object) -> str:
@@ -62,14 +86,14 @@ def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[tuple[int, str]]
 
 
 def requests_of(
-    groups: Mapping[str, Sequence[tuple[int, str]]], options: Mapping[str, Any]
+    groups: Mapping[str, Sequence[tuple[int, str]]], options: ScoreOptions
 ) -> list[RankRequest]:
     """Return one request for each query's documents."""
-    unknown = sorted(options.keys() - {"instruction", "raw_scores", "overflow", "timeout"})
+    unknown = sorted(options.keys() - ScoreOptions.__annotations__.keys())
     if unknown:
         raise TypeError(f"scores() takes no {', '.join(unknown)}")
     return [
-        request_of(query, [document for _, document in found], **options)
+        request_of(query, [document for _, document in found], cast("RankOptions", options))
         for query, found in groups.items()
     ]
 

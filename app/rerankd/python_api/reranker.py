@@ -11,18 +11,20 @@ from __future__ import annotations
 import difflib
 import os
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import Any, NoReturn, Self, overload
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn, Self, Unpack, overload
 
 from msgspec import Struct
-from rich.progress import Progress
 
-from rerankd.domain import Passage, RankedDocument, RankedResult, RankRequest
+from rerankd.domain import Passage, RankedResult, RankRequest
 from rerankd.errors import ClosedReranker, SettingsError
 from rerankd.python_api.background_loop import BackgroundLoop, Report, Work
+from rerankd.python_api.progress import OnProgress, counter, reporting
 from rerankd.python_api.requests import (
     Document,
+    RankOptions,
+    ScoreOptions,
+    documents_of,
     grouped,
     in_order_of_pairs,
     no_result,
@@ -32,9 +34,6 @@ from rerankd.python_api.requests import (
 from rerankd.service import Service, build, default_id, preflight, unlimited
 from rerankd.settings import Settings, load_settings
 from rerankd.threads import run_apart
-
-OnProgress = Callable[[int, int], None] | bool
-"""Takes what is done and what there is in all; True shows a bar on standard error."""
 
 
 class RankedText(Struct, frozen=True):
@@ -99,7 +98,7 @@ class Reranker:
         self._pid = os.getpid()
         self._loop = BackgroundLoop("reranker")
         try:
-            with _reporting(progress, "downloading", of_bytes=True) as report:
+            with reporting(progress, "downloading", of_bytes=True) as report:
                 self._service = self._loop.run(_opening(chosen), report)
         except BaseException:
             self._loop.close()
@@ -113,7 +112,7 @@ class Reranker:
         documents: Iterable[Document],
         *,
         progress: OnProgress = False,
-        **options: Any,
+        **options: Unpack[RankOptions],
     ) -> Ranking:
         """Rank documents by their relevance to a query, best first.
 
@@ -122,11 +121,11 @@ class Reranker:
         `return_passages`, `timeout` (seconds). Raises InvalidRequest, PairTooLong,
         DeadlineExceeded, EngineFailure or ClosedReranker.
         """
-        given = tuple(documents)
+        given = documents_of(documents)
+        request = request_of(query, given, options)
         if not given:
             return self._nothing()
-        request = request_of(query, given, **options)
-        with _reporting(progress, "ranking") as report:
+        with reporting(progress, "ranking") as report:
             result = self._usable().run(self._ranking(request), report)
         return _ranking_of(given, request, result)
 
@@ -136,19 +135,23 @@ class Reranker:
         documents: Iterable[Document],
         *,
         progress: OnProgress = False,
-        **options: Any,
+        **options: Unpack[RankOptions],
     ) -> Ranking:
         """Do what `rank` does, without holding up the caller's event loop."""
-        given = tuple(documents)
+        given = documents_of(documents)
+        request = request_of(query, given, options)
         if not given:
             return self._nothing()
-        request = request_of(query, given, **options)
-        with _reporting(progress, "ranking") as report:
+        with reporting(progress, "ranking") as report:
             result = await self._usable().run_async(self._ranking(request), report)
         return _ranking_of(given, request, result)
 
     def scores(
-        self, pairs: Iterable[tuple[str, str]], *, progress: OnProgress = False, **options: Any
+        self,
+        pairs: Iterable[tuple[str, str]],
+        *,
+        progress: OnProgress = False,
+        **options: Unpack[ScoreOptions],
     ) -> list[float]:
         """Return the score of each (query, document) pair, in the order of the pairs.
 
@@ -157,17 +160,21 @@ class Reranker:
         """
         groups = grouped(pairs)
         requests = requests_of(groups, options)
-        with _reporting(progress, "scoring") as report:
+        with reporting(progress, "scoring") as report:
             results = self._usable().run(self._ranking_many(requests), report)
         return in_order_of_pairs(groups, results)
 
     async def ascores(
-        self, pairs: Iterable[tuple[str, str]], *, progress: OnProgress = False, **options: Any
+        self,
+        pairs: Iterable[tuple[str, str]],
+        *,
+        progress: OnProgress = False,
+        **options: Unpack[ScoreOptions],
     ) -> list[float]:
         """Do what `scores` does, without holding up the caller's event loop."""
         groups = grouped(pairs)
         requests = requests_of(groups, options)
-        with _reporting(progress, "scoring") as report:
+        with reporting(progress, "scoring") as report:
             results = await self._usable().run_async(self._ranking_many(requests), report)
         return in_order_of_pairs(groups, results)
 
@@ -212,12 +219,12 @@ class Reranker:
 
     def _ranking(self, request: RankRequest) -> Work[RankedResult]:
         return lambda report: self._service.rank(
-            request, on_scored=_counter(report, len(request.documents))
+            request, on_scored=counter(report, len(request.documents))
         )
 
     def _ranking_many(self, requests: Sequence[RankRequest]) -> Work[list[RankedResult]]:
         total = sum(len(request.documents) for request in requests)
-        return lambda report: self._service.rank_many(requests, on_scored=_counter(report, total))
+        return lambda report: self._service.rank_many(requests, on_scored=counter(report, total))
 
 
 def _settings(model: str, given: Mapping[str, Any]) -> Settings:
@@ -261,29 +268,3 @@ def _ranking_of(
         for one in result.results
     )
     return Ranking(texts, result)
-
-
-def _counter(report: Report, total: int) -> Callable[[Sequence[RankedDocument]], None]:
-    """Return what counts documents as they are scored, and reports how many there are."""
-    done = 0
-
-    def count(scored: Sequence[RankedDocument]) -> None:
-        nonlocal done
-        done += len(scored)
-        report(done, total)
-
-    return count
-
-
-@contextmanager
-def _bar(what: str, *, of_bytes: bool) -> Any:
-    with Progress(transient=True) as shown:
-        task = shown.add_task(what, total=None, unit="bytes" if of_bytes else "documents")
-        yield lambda done, total: shown.update(task, completed=done, total=total or None)
-
-
-def _reporting(progress: OnProgress, what: str, *, of_bytes: bool = False) -> Any:
-    """Return a context with what progress is reported to: a bar, the caller's own, or nothing."""
-    if progress is True:
-        return _bar(what, of_bytes=of_bytes)
-    return nullcontext(progress or None)

@@ -136,6 +136,9 @@ def test_passages_come_with_their_places(reranker: Reranker) -> None:
         (QUERY, [b"bytes"], {}, "documents"),
         (QUERY, [{"id": 1}], {}, "documents"),
         (3, ["a"], {}, "query"),
+        (3, [], {}, "query"),
+        (QUERY, "one text", {}, "documents"),
+        (QUERY, {"text": "one"}, {}, "documents"),
         (QUERY, ["a"], {"top_n": 0}, "top_n"),
     ],
 )
@@ -152,9 +155,11 @@ def test_what_is_no_text_is_refused(
 def test_unknown_options_are_refused(reranker: Reranker) -> None:
     """A typing error doesn't pass silently."""
     with pytest.raises(TypeError, match="top_k"):
-        reranker.rank(QUERY, TEXTS, top_k=3)
+        reranker.rank(QUERY, TEXTS, top_k=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="top_k"):
+        reranker.rank(QUERY, [], top_k=3)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="top_n"):
-        reranker.scores([(QUERY, "a")], top_n=3)
+        reranker.scores([(QUERY, "a")], top_n=3)  # type: ignore[call-arg]
 
 
 def test_errors_are_rerankds_own(reranker: Reranker) -> None:
@@ -216,6 +221,8 @@ def test_an_error_of_the_callers_progress_ends_the_request(
     with over(FakeEngine(), monkeypatch) as found:
         with pytest.raises(LookupError, match="mine"):
             found.rank("q", ["a", "b"], progress=broken)
+        with pytest.raises(LookupError, match="mine"):
+            asyncio.run(found.arank("q", ["c", "d"], progress=broken))
         assert len(found.rank("q", ["a", "b"])) == 2
 
 
