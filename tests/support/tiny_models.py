@@ -118,6 +118,7 @@ def write_bert(
     late: bool = False,
     token_types: int = 1,
     tokenizer: Literal["bert", "t5"] = "bert",
+    charsmap: bytes = b"",
     context: int = BERT_CONTEXT,
     embedding: GGMLQuantizationType = GGMLQuantizationType.F32,
     shape: Shape = TINY,
@@ -126,7 +127,8 @@ def write_bert(
     """Write a BERT-shaped cross-encoder: WordPiece, or unigram as XLM-RoBERTa has it.
 
     `embedding` is the type of the token embedding. Without `head` it is an embedding model, with
-    `pooling` as its file says or with what a `late` interaction takes.
+    `pooling` as its file says or with what a `late` interaction takes. `charsmap` is the table by
+    which unigram vocabularies normalise characters.
     """
     random = _Random(seed)
     writer = GGUFWriter(path, "bert")
@@ -142,6 +144,8 @@ def write_bert(
     writer.add_causal_attention(False)
     writer.add_token_type_count(token_types)
     vocabulary = _add_wordpiece(writer) if tokenizer == "bert" else _add_unigram(writer)
+    if charsmap:
+        writer.add_precompiled_charsmap(charsmap)
     _add_bert_tensors(writer, random, (vocabulary, context, token_types), embedding, shape)
     if late:
         _add_late(writer, random, vocabulary, shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from rich.table import Table
 
 from rerankd.cli import options, output
 from rerankd.cli.completion import complete_model
-from rerankd.deployments import load_check, runtime
+from rerankd.deployments import load_check
 from rerankd.deployments.load_check import LoadCheckResult
 from rerankd.errors import ModelNotFound
 from rerankd.settings import Settings
@@ -61,7 +62,7 @@ def inspect_command(
     settings = options.load(config_file, flags).settings
     resolved = _as_known(model, known_as, settings) if known_as else resolve_model(model, settings)
     header, verdict = judge_file(resolved)
-    check = _check_by_loading(header, verdict, settings) if load else None
+    check = _check_by_loading(resolved, header, verdict, settings) if load else None
     found = _inspection(header, verdict, check)
     output.print_results([found], lambda console: _show_inspection(found, console), as_json=as_json)
     gguf_file.require_reranker(header, verdict, accept_degraded=settings.accept_degraded)
@@ -76,9 +77,12 @@ def _as_known(path: str, known_as: str, settings: Settings) -> ResolvedModel:
     return ResolvedModel(Path(path), manifest)
 
 
-def _check_by_loading(header: Header, verdict: Verdict, settings: Settings) -> LoadCheckResult:
+def _check_by_loading(
+    resolved: ResolvedModel, header: Header, verdict: Verdict, settings: Settings
+) -> LoadCheckResult:
     gguf_file.require_reranker(header, verdict, accept_degraded=settings.accept_degraded)
-    return load_check.check_load(runtime.Target("inspected", header, verdict, None), settings)
+    # In a child, as deployments do: a bad file ends the process.
+    return asyncio.run(load_check.check_in_child(resolved.path, settings, resolved.known_as))
 
 
 def _inspection(header: Header, verdict: Verdict, check: LoadCheckResult | None) -> Inspection:

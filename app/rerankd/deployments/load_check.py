@@ -1,21 +1,26 @@
 """The first load of a file on a machine, in a child process that may crash or hang.
 
 The child runs `run_child`: it reads a LoadCheckRequest from stdin, loads the file, scores a known
-pair alone and in a batch, and writes a LoadCheckReply to stdout. A file without a working
-head gives scores that are not finite, or that depend on the rest of the batch.
+pair alone and in a batch, reads `hard_texts`, and writes a LoadCheckReply to stdout. A file without
+a working head gives scores that are not finite, or that depend on the rest of the batch.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import re
+import resource
 import signal
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from rerankd.deployments.hard_texts import try_hard_texts
 from rerankd.deployments.runtime import Target, examine
 from rerankd.domain import Backend, Prompt
 from rerankd.engine import open_engine
@@ -34,6 +39,13 @@ TOLERANCE = 0.5
 RELATIVE_TOLERANCE = 0.05
 """The same as a share of the logit, for models whose logits are large."""
 LONGEST_REASON = 400
+CHECKS = 2
+"""Counts up when the check tries more, so that files that passed fewer are checked again."""
+
+STAGE = "load check: "
+"""What the child writes to stderr before each thing it tries, so that a crash can be told."""
+FIRST_KILLED = "1000"
+"""oom_score_adj of the child: where memory runs out, it goes first, not the server."""
 
 CHILD_FLAG = "--load-check"
 """The single binary's argument that makes it the child (see binary/start.py)."""
@@ -57,17 +69,22 @@ class LoadCheckResult(Struct, frozen=True):
         return self.packed > self.irrelevant
 
 
-def check_load(target: Target, settings: Settings) -> LoadCheckResult:
-    """Load a file in this process and score the known pair.
+def check_load(
+    target: Target, settings: Settings, on_stage: Callable[[str], None] = lambda _stage: None
+) -> LoadCheckResult:
+    """Load a file in this process, score the known pair and read texts of all kinds.
 
-    Raises LoadCheckFailed when the scores can't be right, and what `open_engine` raises.
+    A bad file may end the process: see `check_in_child`. Raises LoadCheckFailed when the scores
+    can't be right or a text can't be read, and what `open_engine` raises.
     """
     family = family_of(target.header, target.verdict)
     engine = open_engine(target.header, target.verdict, settings)
     try:
         layout = layout_for(family, target.header, engine.tokenizer)
         prompts = PromptBuilder(layout, engine.sizes.limits.pair_tokens)
-        return score_known_pair(engine.backends[0], prompts)
+        result = score_known_pair(engine.backends[0], prompts)
+        try_hard_texts(engine.tokenizer, prompts, engine.backends[0], on_stage)
+        return result
     finally:
         engine.close()
 
@@ -143,8 +160,7 @@ def child_command() -> tuple[str, ...]:
 
 def _result_of(path: Path, code: int, output: bytes, log: bytes) -> LoadCheckResult:
     if code < 0:
-        name = signal.Signals(-code).name
-        raise LoadCheckFailed(f"{path}: crashed llama.cpp ({name}); use another file")
+        raise LoadCheckFailed(_crash(path, code, log.decode("utf-8", "replace")))
     if code > 0:
         lines = log.decode("utf-8", "replace").strip().splitlines()
         raise LoadCheckFailed((lines[-1] if lines else f"exit code {code}")[:LONGEST_REASON])
@@ -157,8 +173,31 @@ def _result_of(path: Path, code: int, output: bytes, log: bytes) -> LoadCheckRes
     return reply.result
 
 
+def _crash(path: Path, code: int, log: str) -> str:
+    """Return the line on a child that a signal ended: on what, and llama.cpp's reason."""
+    stages = re.findall(rf"^{STAGE}(.+)$", log, re.MULTILINE)
+    reasons = re.findall(r"what\(\):\s*(.+)$|(\S+ failed)$", log, re.MULTILINE)
+    on = f" on {stages[-1]}" if stages else ""
+    why = f": {''.join(reasons[-1])}" if reasons else ""
+    line = f"crashed llama.cpp ({signal.Signals(-code).name}){on}{why}"
+    return f"{path}: {line[:LONGEST_REASON]}; use another file"
+
+
+def _say_stage(stage: str) -> None:
+    sys.stderr.write(f"{STAGE}{stage}\n")
+    sys.stderr.flush()
+
+
+def _expect_to_crash() -> None:
+    """Leave no core file of the weights, and be the one to go where memory runs out."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError):  # not Linux
+        Path("/proc/self/oom_score_adj").write_text(FIRST_KILLED, "ascii")
+
+
 def run_child() -> None:
     """Be the child: answer the request on stdin with one line on stdout."""
+    _expect_to_crash()
     request = msgspec.json.decode(sys.stdin.buffer.read(), type=LoadCheckRequest)
     try:
         reply = LoadCheckReply(_checked_as_asked(request))
@@ -172,4 +211,4 @@ def _checked_as_asked(request: LoadCheckRequest) -> LoadCheckResult:
     settings = request.settings
     manifest = sources.find_manifest(request.known_as, settings) if request.known_as else None
     target = examine("load-check", Path(request.path), manifest, settings)
-    return check_load(target, settings)
+    return check_load(target, settings, _say_stage)

@@ -99,8 +99,8 @@ class FileLoader:
 
 
 def engine_version() -> str:
-    """Return the version of the engine, for which a load check holds."""
-    return version("llama-cpp-python")
+    """Return the version of the engine and of the load check, for which its result holds."""
+    return f"{version('llama-cpp-python')}/{load_check.CHECKS}"
 
 
 def require_known(spec: Spec, base: Settings) -> None:
