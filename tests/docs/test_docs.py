@@ -23,6 +23,8 @@ PACKAGE = SOURCE / "rerankd"
 README = (ROOT / "README.md").read_text("utf-8")
 PAGES = files_in(ROOT, "README.md", "docs/*.md")
 
+SETUP = "python3 -m venv .venv && . .venv/bin/activate && pip install rust-just"
+"""Makes `just` a command, also where a system's own Python takes no packages."""
 NEVER_ON_THE_WIRE = {"bad_request", "unavailable", "server_refused"}
 """Codes of base classes, and of an error that only ends a command."""
 
@@ -31,15 +33,18 @@ def test_readme_starts_with_the_two_commands() -> None:
     """The first screen installs and serves, asks, shows the answer, and runs the tests."""
     blocks = re.findall(r"```\n(.*?)\n```", README[: README.index("\n## ")], re.DOTALL)
 
-    assert blocks[0] == "python3 -m pip install rust-just && just serve"
+    assert blocks[0] == f"{SETUP} && just serve"
     assert blocks[1].startswith("curl http://127.0.0.1:8100/v1/rerank ")
     assert blocks[2].startswith('{"id":"rerank-')
     assert blocks[3:] == ["just test"]
 
 
 def test_ci_runs_the_readme_s_test_command() -> None:
-    """.ci/run ends in what the README tells a person to run."""
-    assert (ROOT / ".ci" / "run").read_text("utf-8").rstrip().endswith("\njust test")
+    """.ci/run sets up as the README does, and ends in what it tells a person to run."""
+    run = (ROOT / ".ci" / "run").read_text("utf-8")
+
+    assert run.rstrip().endswith("\njust test")
+    assert f"\n{SETUP}\n" in run
 
 
 def test_readme_s_request_is_the_example_of_the_api() -> None:

@@ -1,0 +1,169 @@
+"""scripts/environment.sh: what makes an environment, and when it is installed again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.places import ROOT
+
+CALLS = """\
+#!/bin/sh
+echo "${{0##*/}} $*" >> {calls}
+case "$*" in
+*ensurepip*) exit {without_venv} ;;
+"-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+"venv "*) for folder; do :; done; mkdir -p "$folder/bin" && touch "$folder/bin/python" ;;
+esac
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A copy of the scripts with a lock, a patch and an installer that only says it was called."""
+    for name in ("scripts", "requirements", "app/rerankd/engine/patches"):
+        (tmp_path / name).mkdir(parents=True)
+    source = ROOT / "scripts/environment.sh"
+    (tmp_path / "scripts/environment.sh").write_text(source.read_text())
+    (tmp_path / "requirements/dev.txt").write_text("llama-cpp-python==1\n")
+    (tmp_path / "pyproject.toml").write_text("")
+    (tmp_path / "app/rerankd/engine/patches/one.patch").write_text("+1\n")
+    put(tmp_path / "app/rerankd/engine/patches/install.sh", tmp_path, 0)
+    return tmp_path
+
+
+def put(file: Path, place: Path, without_venv: int) -> None:
+    """Write a program that keeps its name and arguments."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(CALLS.format(calls=place / "calls", without_venv=without_venv))
+    file.chmod(0o755)
+
+
+def run(place: Path, code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/usr/bin/env", "bash", "-c", f". scripts/environment.sh; {code}"],
+        cwd=place,
+        env={"PATH": f"{place}/bin:/usr/bin:/bin", **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def calls(place: Path) -> list[str]:
+    """Return what was called since the last time."""
+    file = place / "calls"
+    lines = file.read_text().splitlines() if file.exists() else []
+    file.unlink(missing_ok=True)
+    return lines
+
+
+def test_an_environment_is_pythons_own(place: Path) -> None:
+    put(place / "bin/mine", place, 0)
+    put(place / "bin/uv", place, 0)
+
+    assert run(place, 'create_venv "$PWD/made"', PYTHON="mine").returncode == 0
+
+    assert calls(place)[-1] == f"mine -m venv {place}/made"
+    assert run(place, 'create_venv "$PWD/made"', PYTHON="mine").returncode == 0
+    assert calls(place) == []
+
+
+@pytest.mark.parametrize(("interpreter", "asked"), [("mine", "mine"), ("gone", ">=3.11,<3.14")])
+def test_uv_makes_it_where_python_or_its_venv_is_missing(
+    place: Path, interpreter: str, asked: str
+) -> None:
+    """As on Debian without python3-venv, and where there is no Python at all."""
+    put(place / "bin/mine", place, 1)
+    put(place / "bin/uv", place, 0)
+
+    assert run(place, 'create_venv "$PWD/made"', PYTHON=interpreter).returncode == 0
+
+    assert calls(place)[-1] == f"uv venv --quiet --seed --python {asked} {place}/made"
+
+
+def test_with_neither_it_says_what_to_install(place: Path) -> None:
+    done = run(place, 'create_venv "$PWD/made"', PYTHON="gone")
+
+    assert done.returncode == 1
+    assert "gone is not Python 3.11 to 3.13 with venv" in done.stderr
+    assert "python3-venv" in done.stderr
+
+
+def test_an_engine_is_compiled_again_when_lock_patch_or_build_change(place: Path) -> None:
+    put(place / "bin/mine", place, 0)
+    compiled = f"install.sh {place}/made/bin/python requirements/dev.txt"
+
+    def compiles(build: str = "plain: ") -> bool:
+        code = f'install_engine "$PWD/made" requirements/dev.txt "{build}"'
+        assert run(place, code, PYTHON="mine").returncode == 0
+        return compiled in calls(place)
+
+    assert compiles()
+    assert not compiles()
+    assert compiles("plain: 1")
+    (place / "app/rerankd/engine/patches/one.patch").write_text("+2\n")
+    assert compiles("plain: 1")
+    (place / "requirements/dev.txt").write_text("llama-cpp-python==2\n")
+    assert compiles("plain: 1")
+    assert not compiles("plain: 1")
+
+
+def test_an_engine_that_fails_to_compile_is_tried_again(place: Path) -> None:
+    """No stamp without the whole of it."""
+    put(place / "bin/mine", place, 0)
+    installer = place / "app/rerankd/engine/patches/install.sh"
+    working = installer.read_text()
+    installer.write_text("#!/bin/sh\nexit 1\n")
+    code = 'install_engine "$PWD/made" requirements/dev.txt plain'
+
+    assert run(place, code, PYTHON="mine").returncode == 1
+    assert not (place / "made/engine.installed").exists()
+    installer.write_text(working)
+    assert run(place, code, PYTHON="mine").returncode == 0
+    assert (place / "made/engine.installed").exists()
+
+
+def test_a_lock_is_installed_again_when_it_changes(place: Path) -> None:
+    put(place / "made/bin/python", place, 0)
+    install = "-m pip install --quiet --disable-pip-version-check"
+    both = [
+        f"python {install} --require-hashes -r requirements/dev.txt",
+        f"python {install} --no-deps --no-build-isolation --editable .",
+    ]
+
+    for expected in (both, []):
+        assert run(place, 'install_lock "$PWD/made" dev').returncode == 0
+        assert calls(place) == expected
+    (place / "requirements/dev.txt").write_text("llama-cpp-python==2\n")
+    assert run(place, 'install_lock "$PWD/made" dev').returncode == 0
+    assert calls(place) == both
+
+
+def test_an_environment_may_import_what_another_has(place: Path) -> None:
+    """A .pth file names the other one's packages."""
+    packages = place / f"lent/lib/python3.{sys.version_info.minor}/site-packages"
+    packages.mkdir(parents=True)
+    own = place / "own/bin/python"
+    own.parent.mkdir(parents=True)
+    own.symlink_to(sys.executable)
+
+    assert run(place, 'lend_packages "$PWD/lent"', venv=str(place / "own")).returncode == 0
+
+    (pth,) = packages.iterdir()
+    assert pth.read_text().startswith("import site; site.addsitedir('/")
+
+
+def test_every_script_is_named_by_a_recipe() -> None:
+    """Nothing is left that no recipe runs, and each may be executed."""
+    recipes = (ROOT / "justfile").read_text()
+    scripts = {path.name for path in (ROOT / "scripts").glob("*.sh")} - {"environment.sh"}
+
+    assert scripts
+    for name in scripts:
+        assert f"scripts/{name}" in recipes
+        assert os.access(ROOT / "scripts" / name, os.X_OK)
