@@ -22,6 +22,7 @@ from rerankd.errors import InvalidRequest
 from rerankd.ranking.collector import sigmoid
 from rerankd.service import Service, build, preflight
 from rerankd.settings import Settings
+from rerankd.utf8 import decode_json, without_surrogates
 
 InputFormat = Literal["auto", "lines", "jsonl"]
 
@@ -117,12 +118,17 @@ def rank_command(  # noqa: PLR0913 - one parameter an option
 def read_lines(file: TextIO, form: InputFormat) -> list[InputLine]:
     """Read a file's documents, blank lines left out.
 
-    Raises InvalidRequest, which names file and line, for malformed JSONL.
+    Raises InvalidRequest, which names file and line, for malformed JSONL, and for UTF-16.
     """
-    numbered = [
-        (number, text.rstrip("\r\n")) for number, text in enumerate(file, start=1) if text.strip()
-    ]
     name = getattr(file, "name", "-")
+    lines = [without_surrogates(line) for line in file]
+    if lines:
+        lines[0] = lines[0].removeprefix("\ufeff")
+        if "\0" in lines[0][:4]:
+            raise InvalidRequest(f"{name} is encoded in UTF-16; convert it to UTF-8")
+    numbered = [
+        (number, text.rstrip("\r\n")) for number, text in enumerate(lines, start=1) if text.strip()
+    ]
     if form == "auto":
         form = "jsonl" if numbered and _is_json_document(numbered[0][1]) else "lines"
     if form == "lines":
@@ -134,18 +140,19 @@ def read_lines(file: TextIO, form: InputFormat) -> list[InputLine]:
 
 def _is_json_document(text: str) -> bool:
     try:
-        msgspec.json.decode(text, type=_JsonDocument)
-    except msgspec.DecodeError:
+        decode_json(text, _JsonDocument)
+    except (msgspec.DecodeError, RecursionError):
         return False
     return True
 
 
 def _document_text(text: str, file: str, number: int) -> str:
     try:
-        document: str | _JsonDocument = msgspec.json.decode(text, type=str | _JsonDocument)
-    except msgspec.DecodeError as error:
+        if text.lstrip().startswith('"'):
+            return decode_json(text, str)
+        return decode_json(text, _JsonDocument).text
+    except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidRequest(f"{file}:{number}: {error}") from error
-    return document if isinstance(document, str) else document.text
 
 
 async def _score_texts(

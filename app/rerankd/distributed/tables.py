@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from rerankd.distributed.scoring import PairScores
 from rerankd.distributed.shards import Form, Shard
 from rerankd.errors import InvalidRequest
+from rerankd.utf8 import decode_json
 
 BATCH = 1024
 """Rows that are in memory at a time."""
@@ -130,8 +131,8 @@ def _shard_lines(part: Shard) -> Iterator[tuple[int, bytes]]:
 
 def _row(line: bytes) -> Row | None:
     try:
-        return msgspec.json.decode(line, type=Row)
-    except msgspec.DecodeError:
+        return decode_json(line, Row)
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

@@ -15,6 +15,7 @@ from rerankd.errors import SettingsError
 from rerankd.settings.listing import MODEL_SETTINGS, Setting, settings_by_name, table
 from rerankd.settings.marks import Mark
 from rerankd.settings.schema import Settings
+from rerankd.utf8 import is_utf16, without_bom
 
 CONFIG_VARIABLE = "RERANKD_CONFIG"
 
@@ -74,8 +75,10 @@ def _from_file(path: Path | None) -> list[tuple[str, Any, str]]:
     if path is None:
         return []
     try:
-        with path.open("rb") as file:
-            loaded = tomllib.load(file)
+        content = path.read_bytes()
+        if is_utf16(content):
+            raise SettingsError(f"{path} is encoded in UTF-16; save it as UTF-8")
+        loaded = tomllib.loads(without_bom(content).decode())
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -106,13 +109,19 @@ def _from_flags(flags: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
 
 
 def _split_list(setting: Setting, value: Any) -> Any:
-    if setting.many and isinstance(value, str):
+    if setting.many and isinstance(value, str) and not _is_quoted(value):
         return [part.strip() for part in value.split(",") if part.strip()]
     return value
 
 
 def _checked(name: str, value: Any, source: str) -> Any:
     setting = settings_by_name().get(name)
+    if source.startswith("RERANKD_") and isinstance(value, str) and _is_quoted(value):
+        raise SettingsError(
+            f"{source} has quotes or a carriage return around its value; files for "
+            "`docker --env-file` are read as they are, so remove them",
+            param=name,
+        )
     if setting is None:
         raise SettingsError(f"unknown setting {name!r} in {source}", param=name)
     try:
@@ -120,6 +129,12 @@ def _checked(name: str, value: Any, source: str) -> Any:
     except msgspec.ValidationError as error:
         shown = "" if Mark.SECRET in setting.marks else f" = {value!r}"
         raise SettingsError(f"{name}{shown} from {source}: {error}", param=name) from error
+
+
+def _is_quoted(value: str) -> bool:
+    """Return whether a value still has what a shell would have removed."""
+    pair = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+    return pair or value.endswith("\r")
 
 
 def _numbers_as_words(setting: Setting, value: Any) -> Any:

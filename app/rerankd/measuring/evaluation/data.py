@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from rerankd.errors import InvalidRequest
+from rerankd.utf8 import decode_json
 
 MAX_LINE = 64 * 1024 * 1024
 """Bytes of the longest line of any input file."""
@@ -91,7 +92,7 @@ def lines_of(path: Path) -> Iterator[FileLine]:
 def decode_line(path: Path, line: FileLine, form: type[LineForm]) -> LineForm:
     """Return a line's JSON as a struct. Raises InvalidRequest, which names file and line."""
     try:
-        return msgspec.json.decode(line.content, type=form)
+        return decode_json(line.content, form)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"{path}:{line.number}: {error}") from error
 

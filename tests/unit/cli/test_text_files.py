@@ -1,0 +1,40 @@
+"""Files that editors and other programs write: marks, UTF-16, half characters, kept quotes."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from rerankd.cli.rank import read_lines
+from rerankd.errors import InvalidRequest, SettingsError
+from rerankd.settings.loading import load_settings
+
+
+def test_lines_and_jsonl_are_read_without_their_mark() -> None:
+    assert [one.text for one in read_lines(io.StringIO("\ufeffa\nb\n"), "auto")] == ["a", "b"]
+    lines = io.StringIO('\ufeff{"text":"a bear \\ud83d"}\n"b"\n')
+    assert [one.text for one in read_lines(lines, "auto")] == ["a bear \ufffd", "b"]
+
+
+def test_utf16_is_named() -> None:
+    text = "a\nb".encode("utf-16").decode("utf-8", "replace")
+    with pytest.raises(InvalidRequest, match="UTF-16"):
+        read_lines(io.StringIO(text), "auto")
+
+
+def test_settings_may_begin_with_a_mark(tmp_path: Path) -> None:
+    file = tmp_path / "rerankd.toml"
+    file.write_bytes("port = 9000\n".encode("utf-8-sig"))
+    assert load_settings(config=file, environment={}).settings.port == 9000
+
+    file.write_bytes("port = 9000\n".encode("utf-16"))
+    with pytest.raises(SettingsError, match="UTF-16"):
+        load_settings(config=file, environment={})
+
+
+@pytest.mark.parametrize("value", ['"9000"', "'9000'", "9000\r"])
+def test_quotes_that_docker_keeps_are_named_with_their_variable(value: str) -> None:
+    with pytest.raises(SettingsError, match="RERANKD_PORT has quotes"):
+        load_settings(environment={"RERANKD_PORT": value})
