@@ -20,6 +20,7 @@ from rerankd.telemetry.observers import Telemetry
 logger = logging.getLogger(__name__)
 
 KEY = "rerankd.request_id"
+ARRIVED = "rerankd.arrived"
 BAD_REQUEST, CLIENT_CLOSED = 400, 499
 
 _GOOD_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
@@ -44,6 +45,7 @@ class AccessLog:
         begun = time.monotonic()
         notes = Notes(request_id=_choose_id(scope))
         scope[KEY] = notes.request_id  # type: ignore[literal-required]
+        scope[ARRIVED] = begun  # type: ignore[literal-required]
         status = CLIENT_CLOSED
 
         async def noting(message: Message) -> None:
@@ -101,6 +103,11 @@ def _known(notes: Notes) -> dict[str, str | int]:
 def request_id(scope: Mapping[str, Any]) -> str:
     """Return the id of a request that came through AccessLog, a new one for any other."""
     return str(scope.get(KEY) or uuid.uuid4().hex)
+
+
+def arrival_of(scope: Mapping[str, Any]) -> float | None:
+    """Return when a request came through AccessLog, on the monotonic clock; None for any other."""
+    return scope.get(ARRIVED)
 
 
 def _choose_id(scope: Scope) -> str:

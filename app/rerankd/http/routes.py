@@ -31,7 +31,7 @@ from rerankd.errors import (
     TooManyTokens,
 )
 from rerankd.http import negotiation
-from rerankd.http.access_log import request_id
+from rerankd.http.access_log import arrival_of, request_id
 from rerankd.http.content_encoding import codec_threads
 from rerankd.http.disconnects import unless_gone
 from rerankd.http.guard import caller_of
@@ -113,14 +113,15 @@ async def _answer(
 ) -> Response[Any]:
     """Rank, and answer with the whole or, if the client asks for it, with scores as they come."""
     caller, limiter = caller_of(request), limiter_of(request)
+    begun = arrival_of(request.scope)
     accepted = negotiation.media_type(request.headers.get("accept", ""), streams=True)
     if accepted in negotiation.NDJSON_NAMES and len(parsed.requests) == 1:
         (only,) = parsed.requests
         told = Wording(lambda result: parsed.reply([result]), dialect.errors.body)
-        ranking = partial(service.rank, only, caller=caller, limiter=limiter)
+        ranking = partial(service.rank, only, caller=caller, limiter=limiter, begun=begun)
         stream = ScoreStream(ranking, told, accepted)
         return stream if await stream.begin(request) else _closed()
-    ranked = service.rank_many(parsed.requests, caller=caller, limiter=limiter)
+    ranked = service.rank_many(parsed.requests, caller=caller, limiter=limiter, begun=begun)
     results = await unless_gone(request.receive, ranked)
     if results is None:
         return _closed()

@@ -10,12 +10,16 @@ from msgspec import structs
 from rerankd.domain import TokenIds, Truncation
 from rerankd.errors import InvalidRequest, PairTooLong
 from rerankd.prompts import chunking
-from rerankd.prompts.chunking import TextPart
+from rerankd.prompts.chunking import TextPart, Tokenize
 from rerankd.prompts.layouts import Layout
+from rerankd.prompts.long_texts import LONG, Check, is_whole, read_text, unchecked
 from rerankd.prompts.rows import DocumentFitter, PairRows, TokenizedRequest, check_tokens
 
 QUERY_SHARE = 0.75
 """The most of a pair's tokens that a query may take; the rest stays the document's."""
+READ_AHEAD = 2
+"""How many times the tokens that can count are read of a long text, so that a cut finds its place.
+"""
 LEAST = {
     "max_tokens_per_doc": 1,
     "max_tokens_per_query": 1,
@@ -55,8 +59,21 @@ class PromptBuilder:
     def takes_instruction(self) -> bool:
         return self._layout.takes_instruction
 
-    def query_fits(self, query: str, instruction: str | None, truncation: Truncation) -> bool:
-        """Return whether no document can cut this query further than `truncation` does itself."""
+    def query_fits(
+        self,
+        query: str,
+        instruction: str | None,
+        truncation: Truncation,
+        check: Check = unchecked,
+    ) -> bool:
+        """Return whether no document can cut this query further than `truncation` does itself.
+
+        `check` is called again and again; what it raises ends the work.
+        """
+        self._require_readable(instruction, check)
+        query, shortened = self._shortened(query, truncation, check)
+        if shortened and truncation.max_tokens_per_query is None:
+            return False
         kept, _ = self._limited(query, truncation)
         return len(self._layout.prefix(self._layout.query(kept), instruction)) <= self._share
 
@@ -69,6 +86,7 @@ class PromptBuilder:
         truncation: Truncation = Truncation(),  # noqa: B008 - frozen
         spans: bool = False,
         token_limit: int | None = None,
+        check: Check = unchecked,
     ) -> TokenizedRequest:
         """Tokenise a request.
 
@@ -76,30 +94,34 @@ class PromptBuilder:
         fit beside the query is cut, split into rows of its own, or refused, as `truncation` says; a
         query over its share is cut as far as the documents need its room.
 
-        Raises PairTooLong for a text to be refused, TooManyTokens as soon as the rows are known
-        to come to more than `token_limit`, InvalidRequest for a number that is too small.
+        `check` is called before each text and each slice of a long one; what it raises ends the
+        work. Raises PairTooLong for a text to be refused, TooManyTokens as soon as the rows
+        are known to come to more than `token_limit`, InvalidRequest for a number that is too small.
         """
         _require_sensible(truncation)
         truncation = self._settled(truncation)
-        texts = self._tokenize(documents, truncation, token_limit)
-        longest = min(max(map(len, texts), default=0), _most_whole(truncation))
+        self._require_readable(instruction, check)
+        query, shortened = self._shortened(query, truncation, check)
+        texts = self._tokenize(documents, truncation, token_limit, check)
+        longest = min(max((len(one.ids) for one in texts), default=0), _most_whole(truncation))
         kept_query, prefix, query_cut = self._fit_query(query, instruction, longest, truncation)
         rows = PairRows(self._layout, prefix, token_limit)
         most = self._room - len(prefix)
         whole = min(most, _most_whole(truncation))
-        fitter = DocumentFitter(truncation, most, self._trial.document, rows)
-        for index, (text, ids) in enumerate(zip(documents, texts, strict=True)):
-            if len(ids) <= whole:
-                rows.add(index, TextPart(0, len(text), ids))
+        fitter = DocumentFitter(truncation, most, _checked(self._trial.document, check), rows)
+        for index, (text, read) in enumerate(zip(documents, texts, strict=True)):
+            tokens = len(read.ids)
+            if tokens <= whole:
+                rows.add_all(index, (read,), complete=is_whole(read, text))
                 continue
             if truncation.overflow == "error" and most < min(
-                len(ids), truncation.max_tokens_per_doc or len(ids)
+                tokens, truncation.max_tokens_per_doc or tokens
             ):
                 raise self._too_long(f"documents[{index}]", f"document {index}")
-            parts = fitter.parts(text, ids)
+            parts = fitter.parts(text, read)
             rows.add_all(index, parts, complete=chunking.covers(parts, text))
         kept_tokens = len(self._layout.vocabulary.tokenize(kept_query))
-        return rows.built(kept_tokens, query_cut=query_cut, spans=spans)
+        return rows.built(kept_tokens, query_cut=query_cut or shortened, spans=spans)
 
     def _settled(self, truncation: Truncation) -> Truncation:
         """Return a truncation that says what becomes of long documents."""
@@ -111,18 +133,55 @@ class PromptBuilder:
         return structs.replace(truncation, overflow="chunk", chunk_tokens=chunk)
 
     def _tokenize(
-        self, documents: Sequence[str], truncation: Truncation, token_limit: int | None
-    ) -> list[TokenIds]:
-        """Return all documents' ids; a request that is surely over the limit ends here."""
+        self,
+        documents: Sequence[str],
+        truncation: Truncation,
+        token_limit: int | None,
+        check: Check,
+    ) -> list[TextPart]:
+        """Return what is read of each document; a request surely over the limit ends here."""
         most = _most_read(truncation, self._pair_tokens)
-        texts: list[TokenIds] = []
+        texts: list[TextPart] = []
         total = 0
         for text in documents:
-            ids = self._layout.document(text)
-            texts.append(ids)
-            total += int(min(len(ids), most))
+            left = math.inf if token_limit is None else token_limit - total
+            read = self._read(
+                text, max(self._pair_tokens, min(READ_AHEAD * most, left)), truncation, check
+            )
+            texts.append(read)
+            total += int(min(len(read.ids), most))
             check_tokens(total, token_limit)
         return texts
+
+    def _read(self, text: str, most: float, truncation: Truncation, check: Check) -> TextPart:
+        """Return a document's ids, of a long one those of the part that can count."""
+        side = truncation.truncation_side
+        count = self._layout.vocabulary.tokenize
+        return read_text(text, most, side, self._layout.document, count, check)
+
+    def _shortened(self, query: str, truncation: Truncation, check: Check) -> tuple[str, bool]:
+        """Return the part of a query that can count, and whether it is less than all of it.
+
+        Raises PairTooLong where such a query is to be refused.
+        """
+        if len(query) <= LONG:
+            return query, False
+        count = self._layout.vocabulary.tokenize
+        most = READ_AHEAD * self._pair_tokens
+        part = read_text(query, most, truncation.truncation_side, count, count, check)
+        shortened = not is_whole(part, query)
+        if shortened and truncation.overflow == "error" and not truncation.max_tokens_per_query:
+            raise self._too_long("query", "the query")
+        return query[part.start : part.end], shortened
+
+    def _require_readable(self, instruction: str | None, check: Check) -> None:
+        """Raise PairTooLong for an instruction that is longer than any pair."""
+        if instruction is not None and len(instruction) > LONG:
+            count = self._layout.vocabulary.tokenize
+            most = READ_AHEAD * self._pair_tokens
+            part = read_text(instruction, most, "right", count, count, check)
+            if len(part.ids) > most or not is_whole(part, instruction):
+                raise self._too_long("instruction", "the instruction")
 
     def _fit_query(
         self, query: str, instruction: str | None, longest: float, truncation: Truncation
@@ -165,6 +224,16 @@ class PromptBuilder:
             " shorten it, or allow it to be cut",
             param=param,
         )
+
+
+def _checked(tokenize: Tokenize, check: Check) -> Tokenize:
+    """Return a tokenizer that calls `check` before each text."""
+
+    def checking(text: str) -> TokenIds:
+        check()
+        return tokenize(text)
+
+    return checking
 
 
 def _most_whole(truncation: Truncation) -> float:

@@ -98,8 +98,14 @@ class DocumentFitter:
         self._tokenize = tokenize
         self._rows = rows
 
-    def parts(self, text: str, ids: TokenIds) -> Sequence[TextPart]:
-        """Return what is read of a document, at least one part."""
+    def parts(self, text: str, read: TextPart) -> Sequence[TextPart]:
+        """Return what counts of a document, at least one part; `read` is what was read of it."""
+        found = self._parts(text[read.start : read.end], read.ids)
+        if not read.start:
+            return found
+        return [TextPart(read.start + one.start, read.start + one.end, one.ids) for one in found]
+
+    def _parts(self, text: str, ids: TokenIds) -> Sequence[TextPart]:
         truncation = self._truncation
         allowed: float = truncation.max_tokens_per_doc or math.inf
         if truncation.overflow != "chunk":

@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+import math
+import threading
+import time
+
 import msgspec
 from msgspec import Struct
 
 from rerankd.deployments.runtime import Runtime
 from rerankd.domain import RankRequest
+from rerankd.errors import DeadlineExceeded
 from rerankd.lru import digest_of
 from rerankd.prompts import TokenizedRequest
 from rerankd.ranking.bm25 import bm25_shares
 from rerankd.ranking.score_cache import CachedScore, ScoreCache
 
 _options = msgspec.msgpack.Encoder()
+
+
+class Abandoned(Exception):
+    """Nobody waits for a request any more."""
+
+
+class Patience:
+    """Whether a request is still wanted, asked from the thread that prepares it."""
+
+    def __init__(self, deadline: float = math.inf) -> None:
+        """`deadline` is a reading of the monotonic clock."""
+        self._deadline = deadline
+        self._ended = threading.Event()
+
+    def end(self) -> None:
+        """Say that nobody waits any more."""
+        self._ended.set()
+
+    def check(self) -> None:
+        """Raise Abandoned or DeadlineExceeded where the work is no longer wanted."""
+        if self._ended.is_set():
+            raise Abandoned
+        if time.monotonic() >= self._deadline:
+            raise DeadlineExceeded("the texts could not be tokenised in time", param="timeout_ms")
 
 
 class PreparedRequest(Struct, frozen=True, eq=False):
@@ -30,15 +59,20 @@ class PreparedRequest(Struct, frozen=True, eq=False):
 
 
 def prepare(
-    runtime: Runtime, cache: ScoreCache, request: RankRequest, documents: tuple[str, ...]
+    runtime: Runtime,
+    cache: ScoreCache,
+    request: RankRequest,
+    documents: tuple[str, ...],
+    patience: Patience,
 ) -> PreparedRequest:
     """Look up what is known of a request's distinct documents, and tokenise the others.
 
-    Takes as long as the texts are: it belongs into a tokenizer thread. Raises what
-    `PromptBuilder.build` raises.
+    Takes as long as the texts are: it belongs into a tokenizer thread. It ends soon after nobody
+    wants it any more. What is known needs no time: only tokenising keeps the deadline. Raises what
+    `PromptBuilder.build` and `Patience.check` raise.
     """
     instruction = request.instruction if runtime.facts.takes_instruction else None
-    keys = _cache_keys(runtime, cache, request, instruction, documents)
+    keys = _cache_keys(runtime, cache, request, instruction, documents, patience)
     found = cache.get(list(keys.values()))
     cached = {number: one for number, one in zip(keys, found, strict=True) if one is not None}
     missing = tuple(number for number in range(len(documents)) if number not in cached)
@@ -51,6 +85,7 @@ def prepare(
             truncation=request.truncation,
             spans=request.return_passages,
             token_limit=runtime.token_limit,
+            check=patience.check,
         )
         costs = runtime.costs(tokenized.prompt)
         prompt = msgspec.structs.replace(tokenized.prompt, costs=costs)
@@ -58,16 +93,17 @@ def prepare(
     return PreparedRequest(cached, missing, keys, tokenized, _bm25_logits(request))
 
 
-def _cache_keys(
+def _cache_keys(  # noqa: PLR0913 - what scores depend on, and how long they may take
     runtime: Runtime,
     cache: ScoreCache,
     request: RankRequest,
     instruction: str | None,
     documents: tuple[str, ...],
+    patience: Patience,
 ) -> dict[int, bytes]:
     # A query that may be cut to make room for others' documents has no score of its own.
     if not cache.enabled or not runtime.prompts.query_fits(
-        request.query, instruction, request.truncation
+        request.query, instruction, request.truncation, patience.check
     ):
         return {}
     options = (request.truncation, request.chunk_score, request.return_passages)

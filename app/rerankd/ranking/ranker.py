@@ -15,31 +15,37 @@ from rerankd.domain import RankedResult, RankRequest, Timings
 from rerankd.errors import DeadlineExceeded
 from rerankd.prompts import TokenizedRequest
 from rerankd.ranking.collector import OnScored, ScoreCollector, ranked_document
-from rerankd.ranking.preparation import PreparedRequest, prepare
+from rerankd.ranking.preparation import Patience, PreparedRequest, prepare
 from rerankd.ranking.score_cache import CachedScore, ScoreCache
 from rerankd.scheduling.tickets import ScoredRows
 
+LOOKUP_SECONDS = 0.1
+"""How long known scores may be looked up although the deadline has passed."""
 NOTHING_TO_SCORE = ScoredRows((), 0.0, 0.0)
 
 
-async def rank(
+async def rank(  # noqa: PLR0913 - each by its name
     runtime: Runtime,
     cache: ScoreCache,
     request: RankRequest,
     *,
+    begun: float | None = None,
     deadline: float = math.inf,
     on_scored: OnScored | None = None,
 ) -> RankedResult:
-    """Rank one request's documents; `deadline` is a reading of the monotonic clock.
+    """Rank one request's documents.
 
-    Raises what `PromptBuilder.build` and `Scheduler.score` raise.
+    `deadline`, and `begun`, when the request arrived, are readings of the monotonic clock. Raises
+    what `PromptBuilder.build` and `Scheduler.score` raise.
     """
+    arrived = time.monotonic() if begun is None else begun
     begun = time.monotonic()
     # Identical documents are scored once; a dict keeps the order of first sight.
     numbers = {text: number for number, text in enumerate(dict.fromkeys(request.documents))}
-    prepared = await asyncio.get_running_loop().run_in_executor(
-        runtime.tokenizers, prepare, runtime, cache, request, tuple(numbers)
-    )
+    try:
+        prepared = await _prepared(runtime, cache, request, tuple(numbers), deadline)
+    except DeadlineExceeded as error:
+        raise _too_late(0, len(request.documents), arrived) from error
     tokenized = time.monotonic()
     places = [numbers[text] for text in request.documents]
     collector = ScoreCollector(prepared, request, places, on_scored)
@@ -56,15 +62,47 @@ async def rank(
             )
         collector.take(range(len(rows.scores)), rows.scores)
     except DeadlineExceeded as error:
-        spent = round((time.monotonic() - begun) * 1000)
-        raise DeadlineExceeded(
-            f"{collector.inputs_scored} of {len(places)} documents were scored within {spent} ms,"
-            " and there was no time for the others",
-            param="timeout_ms",
-        ) from error
+        raise _too_late(collector.inputs_scored, len(places), arrived) from error
     finally:
         cache.put(collector.computed)
     return _result(runtime, request, prepared, collector, _timings(begun, tokenized, rows))
+
+
+async def _prepared(
+    runtime: Runtime,
+    cache: ScoreCache,
+    request: RankRequest,
+    documents: tuple[str, ...],
+    deadline: float,
+) -> PreparedRequest:
+    """Prepare a request in a tokenizer thread, for as long as somebody waits for it."""
+    patience = Patience(deadline)
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(_seconds_until(deadline)):
+            return await loop.run_in_executor(
+                runtime.tokenizers, prepare, runtime, cache, request, documents, patience
+            )
+    except TimeoutError as error:
+        raise DeadlineExceeded("the texts waited too long for a tokenizer") from error
+    finally:
+        patience.end()
+
+
+def _seconds_until(deadline: float) -> float | None:
+    """Return how long to wait for a tokenizer thread; what is known gets LOOKUP_SECONDS."""
+    if deadline == math.inf:
+        return None
+    return max(LOOKUP_SECONDS, deadline - time.monotonic())
+
+
+def _too_late(scored: int, documents: int, arrived: float) -> DeadlineExceeded:
+    spent = round((time.monotonic() - arrived) * 1000)
+    return DeadlineExceeded(
+        f"{scored} of {documents} documents were scored within {spent} ms,"
+        " and there was no time for the others",
+        param="timeout_ms",
+    )
 
 
 def _result(

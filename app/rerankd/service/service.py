@@ -120,15 +120,17 @@ class Service:
         caller: Caller = ANYONE,
         limiter: RateLimiter | None = None,
         on_scored: OnScored | None = None,
+        begun: float | None = None,
     ) -> RankedResult:
         """Rank one request's documents. Raises the errors that `rerankd.errors` draws.
 
+        `begun` is when the request arrived, on the monotonic clock: deadlines count from then.
         `limiter` holds the caller's limits. `on_scored` gets documents on the event loop as soon
         as their score is final, on the result's scale, before the result comes.
         """
         self._require_models(caller, (request,))
         with _rate_limited(limiter):
-            return await self._rank(request, caller, limiter, on_scored)
+            return await self._rank(request, caller, limiter, on_scored, begun)
 
     async def rank_many(
         self,
@@ -137,6 +139,7 @@ class Service:
         caller: Caller = ANYONE,
         limiter: RateLimiter | None = None,
         on_scored: OnScored | None = None,
+        begun: float | None = None,
     ) -> list[RankedResult]:
         """Rank several requests of one caller, a few at a time; return results in their order.
 
@@ -147,13 +150,13 @@ class Service:
         self._require_models(caller, requests)
         if len(requests) == 1:
             with _rate_limited(limiter):
-                return [await self._rank(requests[0], caller, limiter, on_scored)]
+                return [await self._rank(requests[0], caller, limiter, on_scored, begun)]
         # Those of a caller with limits run one after the other: they are one of its requests.
         at_once = asyncio.Semaphore(1 if limiter else QUERIES_AT_ONCE)
 
         async def rank_one(request: RankRequest) -> RankedResult:
             async with at_once:
-                return await self._rank(request, caller, limiter, on_scored)
+                return await self._rank(request, caller, limiter, on_scored, begun)
 
         with _rate_limited(limiter):
             return await _all_of(rank_one(request) for request in requests)
@@ -177,9 +180,10 @@ class Service:
         caller: Caller,
         limiter: RateLimiter | None,
         on_scored: OnScored | None = None,
+        begun: float | None = None,
     ) -> RankedResult:
         """Rank one request, and report to the observer what became of it."""
-        begun = time.monotonic()
+        begun = time.monotonic() if begun is None else begun
         result, error = None, ""
         try:
             self._admit(request)
@@ -187,8 +191,9 @@ class Service:
             self._requests += 1
             try:
                 async with self.deployments.use(request.model, deadline) as runtime:
+                    times = {"begun": begun, "deadline": deadline}
                     result = await ranking.rank(
-                        runtime, self._cache, request, deadline=deadline, on_scored=on_scored
+                        runtime, self._cache, request, **times, on_scored=on_scored
                     )
             finally:
                 self._requests -= 1
