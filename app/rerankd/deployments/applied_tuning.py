@@ -21,7 +21,7 @@ from rerankd.errors import ModelFileError, StateError
 from rerankd.lru import digest_of
 from rerankd.machine import available_cores
 from rerankd.settings import Settings, state_folder
-from rerankd.sources.gguf import Header
+from rerankd.sources.gguf import Header, parts_state
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +133,8 @@ def requantized_path(header: Header, settings: Settings, kind: str) -> Path:
     except OSError as error:
         raise ModelFileError(f"{header.path}: {error.strerror}") from error
     # By the file, not its header alone: retrained weights are another model.
-    own = digest_of(str(header.path.resolve()), str(header.file_bytes), str(changed)).hex()
+    states = (str(header.file_bytes), str(changed), *map(str, parts_state(header)))
+    own = digest_of(str(header.path.resolve()), *states).hex()
     return state_folder(settings) / WEIGHTS_FOLDER / f"{header.path.stem}-{own[:12]}-{kind}.gguf"
 
 

@@ -13,8 +13,10 @@ from rerankd.deployments.runtime import Opener, Runtime, Target, examine, fastes
 from rerankd.domain import Observer
 from rerankd.engine import memory_needed, open_engine
 from rerankd.errors import ModelFileError, StateError
+from rerankd.lru import digest_of
 from rerankd.settings import Settings
 from rerankd.sources import resolve as sources
+from rerankd.sources.gguf import parts_state
 from rerankd.sources.hub.meter import DownloadProgress
 from rerankd.sources.resolve import OnDownload, ResolvedModel
 from rerankd.store import Spec, Store
@@ -67,28 +69,28 @@ class FileLoader:
         """Judge the file, and load-check it unless this machine has done so before."""
         own = settings.override(self._base, spec.options)
         target = await self._examining.run(examine, spec.id, resolved.path, resolved.manifest, own)
-        if not self._is_trusted(resolved):
+        if not self._is_trusted(resolved, check_of(target)):
             await load_check.check_in_child(resolved.path, own, resolved.known_as)
-            self._remember_check(resolved)
+            self._remember_check(resolved, check_of(target))
         target = await self._converting.run(fastest, target)
         needed = memory_needed(target.header, target.verdict, target.settings)
         return target, needed.total
 
-    def _is_trusted(self, resolved: ResolvedModel) -> bool:
+    def _is_trusted(self, resolved: ResolvedModel, check: str) -> bool:
         """Return whether a file is the embedded one or passed its load check here before."""
         if sources.is_embedded(resolved):
             return True
         try:
-            return bool(self._store and self._store.is_checked(resolved.path, engine_version()))
+            return bool(self._store and self._store.is_checked(resolved.path, check))
         except StateError as error:
             logger.warning("%s; the file is checked again", error.message)
             return False
 
-    def _remember_check(self, resolved: ResolvedModel) -> None:
+    def _remember_check(self, resolved: ResolvedModel, check: str) -> None:
         """Spare the next start the check; where that can't be stored, it is repeated."""
         try:
             if self._store:
-                self._store.set_checked(resolved.path, engine_version())
+                self._store.set_checked(resolved.path, check)
         except StateError as error:
             logger.warning("%s; the file will be checked again at the next start", error.message)
 
@@ -98,9 +100,11 @@ class FileLoader:
         return await self._loading.run(open_runtime, target, self._opener, self._observer)
 
 
-def engine_version() -> str:
-    """Return the version of the engine and of the load check, for which its result holds."""
-    return f"{version('llama-cpp-python')}/{load_check.CHECKS}"
+def check_of(target: Target) -> str:
+    """Return what a load check holds for besides the file: engine, check, and the other parts."""
+    parts = parts_state(target.header)
+    checked = f"{version('llama-cpp-python')}/{load_check.CHECKS}"
+    return f"{checked}/{digest_of(repr(parts)).hex()}" if parts else checked
 
 
 def require_known(spec: Spec, base: Settings) -> None:

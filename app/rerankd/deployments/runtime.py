@@ -189,6 +189,7 @@ def identity_of(target: Target, facts: ModelFacts) -> bytes:
         target.manifest.context.window if target.manifest else None,
         # After the rest, which keeps its order: caches on disk stay valid.
         *((name, getattr(settings, name)) for name in sorted(SCORE_SETTINGS - PLACED)),
+        *gguf_file.parts_state(target.header),
     )
     return digest_of(file_head(path), repr(told))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 import sys
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from click.testing import CliRunner
 
 from rerankd import cli
 from rerankd.deployments import load_check
-from rerankd.deployments.loader import FileLoader
+from rerankd.deployments.loader import FileLoader, check_of
+from rerankd.deployments.runtime import examine, identity_of, open_runtime
 from rerankd.domain import TokenIds
-from rerankd.errors import LoadCheckFailed
+from rerankd.errors import LoadCheckFailed, ModelFileError
 from rerankd.families.bert import BERT
 from rerankd.prompts import PairLayout, PromptBuilder
 from rerankd.settings import Settings
@@ -25,6 +27,7 @@ from rerankd.store import Spec
 from support.fakes import LIMITS, FakeBackend, FakeTokenizer
 from support.places import ROOT
 from support.serving import by_length
+from support.split_gguf import split_gguf
 from support.tiny_models import write_bert, write_qwen3
 
 EMBEDDED = ROOT / "models" / "rerank-mini-en-q8_0.gguf"
@@ -230,3 +233,18 @@ def test_inspect_as_an_unknown_model_is_refused(known_as: str) -> None:
 
     assert done.exit_code == 2
     assert f"no model '{known_as}' in the catalog" in done.stderr
+
+
+def test_a_split_model_is_checked_again_when_a_part_changes(tmp_path: Path) -> None:
+    """Load checks and identities hold for all parts as they were."""
+    first, second = split_gguf(write_bert(tmp_path / "a.gguf"), (0,))
+    target = examine("a", first, None, Settings(workers=1))
+    runtime = open_runtime(target)
+    check, identity = check_of(target), runtime.identity
+    asyncio.run(runtime.close(1.0))
+    os.utime(second, (1, 1))
+    assert check != check_of(target)
+    assert identity != identity_of(target, runtime.facts)
+    second.unlink()
+    with pytest.raises(ModelFileError, match=second.name):
+        check_of(target)

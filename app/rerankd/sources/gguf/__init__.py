@@ -7,6 +7,7 @@ there.
 from rerankd.families.header import Header, TensorInfo
 from rerankd.sources.gguf.format import require_gguf
 from rerankd.sources.gguf.header import numbers, read
+from rerankd.sources.gguf.parts import parts_state
 from rerankd.sources.gguf.verdict import Kind, Readout, Verdict, family_of, judge, require_reranker
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "family_of",
     "judge",
     "numbers",
+    "parts_state",
     "read",
     "require_gguf",
     "require_reranker",

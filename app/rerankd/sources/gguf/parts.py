@@ -87,6 +87,18 @@ def joined(first: Header, others: Sequence[Header]) -> Header:
     )
 
 
+def parts_state(header: Header) -> tuple[tuple[int, int], ...]:
+    """Return size and modification time in ns of a split model's parts after the first.
+
+    Whatever is kept of a model by its file's has to go by these as well. Raises ModelFileError.
+    """
+    try:
+        states = [path.stat() for path in header.other_parts]
+    except OSError as error:
+        raise ModelFileError(f"{error.filename}: {error.strerror}") from error
+    return tuple((state.st_size, state.st_mtime_ns) for state in states)
+
+
 def _integer(header: Header, key: str) -> int:
     value = header.metadata.get(key)
     return value if isinstance(value, int) else 0
