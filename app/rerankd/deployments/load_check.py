@@ -28,7 +28,7 @@ from rerankd.errors import LoadCheckFailed, RerankdError
 from rerankd.prompts import PromptBuilder, layout_for
 from rerankd.settings import Settings
 from rerankd.sources import resolve as sources
-from rerankd.sources.gguf import family_of
+from rerankd.sources.gguf import family_of, require_sound_charsmap
 
 PANDA_QUERY = "What is a panda?"
 RELEVANT = "The giant panda is a bear species endemic to China."
@@ -77,6 +77,7 @@ def check_load(
     A bad file may end the process: see `check_in_child`. Raises LoadCheckFailed when the scores
     can't be right or a text can't be read, and what `open_engine` raises.
     """
+    require_sound_charsmap(target.header)
     family = family_of(target.header, target.verdict)
     engine = open_engine(target.header, target.verdict, settings)
     try:

@@ -38,6 +38,8 @@ class Header(Struct, frozen=True):
     tensors: dict[str, TensorInfo]
     numbers: dict[str, tuple[int, int]] = {}
     """Place in bytes and length of each F32 array under NUMBERS_PREFIX, by its full key."""
+    charsmap: tuple[int, int] = (0, 0)
+    """Place and length in bytes of the tokenizer's table of characters, if it has one."""
     other_parts: tuple[Path, ...] = ()
     """The files of a split model after the first, in their order."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import sys
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from rerankd.domain import TokenIds
 from rerankd.errors import EngineFailure, LoadCheckFailed
 from rerankd.prompts import PairLayout, PromptBuilder
 from rerankd.settings import Settings
+from rerankd.sources.gguf.charsmap import charsmap_fault
 
 from support.fakes import LIMITS, FakeBackend, FakeTokenizer
 from support.serving import by_length
@@ -106,22 +108,69 @@ def test_scores_of_odd_text_must_be_numbers() -> None:
         )
 
 
-def test_a_table_that_llama_cpp_throws_over_fails_the_file(tmp_path: Path) -> None:
-    """The child ends, and the reason names the signal, the text and llama.cpp's own words."""
+def trie(size: int, nodes: dict[int, int], texts: bytes = b"a\0") -> bytes:
+    """Return a table of so many nodes, all empty but these."""
+    table = np.zeros(size, dtype="<u4")
+    table[list(nodes)] = list(nodes.values())
+    return struct.pack("<I", 4 * size) + table.tobytes() + texts
+
+
+ROOT_AT_256, LEAF = 256 << 10, 1 << 8
+
+
+def child(label: str, base: int) -> dict[int, int]:
+    """Return a leaf under the root, whose value stands `base` away from it."""
+    return {0: ROOT_AT_256, 256 ^ ord(label): ord(label) | LEAF | base << 10}
+
+
+TABLES = {
+    "short": (b"\1", "cut short"),
+    "larger than it is": (struct.pack("<I", 4096), "trie has 4096 bytes"),
+    "without an end": (trie(512, {}, b"a"), "no end"),
+    "empty": (EMPTY_NODES, "to node 255 of 128"),
+    "a child outside": (trie(512, child("a", 512)), "to node 8"),
+    "a text outside": (trie(512, {**child("a", 1), 256 ^ 97 ^ 1: 7 | 1 << 31}), "to text 7 of 2"),
+    "sound": (trie(512, {**child("a", 1), 256 ^ 97 ^ 1: 1 << 31}), ""),
+    "none": (b"", ""),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_is_walked_along_every_document(name: str) -> None:
+    """Whatever step a text could take out of the table is found without the text."""
+    table, fault = TABLES[name]
+    assert fault in charsmap_fault(table)
+    assert bool(fault) == bool(charsmap_fault(table))
+
+
+@pytest.mark.parametrize("command", ["inspect", "child"])
+def test_a_table_that_llama_cpp_throws_over_fails_the_file(tmp_path: Path, command: str) -> None:
+    """The load check names it before it comes to a document, and a crash otherwise."""
     path = write_bert(tmp_path / "a.gguf", tokenizer="t5", charsmap=EMPTY_NODES)
-    with pytest.raises(LoadCheckFailed) as raised:
+    if command == "inspect":
+        found = CliRunner().invoke(cli.main, ["inspect", "--load", str(path)])
+        assert found.exit_code == 2
+        assert "table of characters" in found.stderr
+        return
+    with pytest.raises(LoadCheckFailed, match=r"precompiled_charsmap.*to node 255 of 128"):
         asyncio.run(load_check.check_in_child(path, Settings()))
-    for part in ("SIGABRT", "accented letters", "out of array bounds"):
-        assert part in raised.value.message
-    assert "\n" not in raised.value.message
 
 
-def test_inspect_survives_such_a_file(tmp_path: Path) -> None:
-    """The command loads in a child too, and exits with 2."""
-    path = write_bert(tmp_path / "a.gguf", tokenizer="t5", charsmap=EMPTY_NODES)
-    found = CliRunner().invoke(cli.main, ["inspect", "--load", str(path)])
-    assert found.exit_code == 2
-    assert "SIGABRT" in found.stderr
+CRASH = """
+import os, sys
+sys.stderr.write("load check: emoji\\nterminate called\\n  what():  out of range\\n")
+sys.stderr.flush()
+os.abort()
+"""
+
+
+def test_a_crash_names_the_text_and_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal, what was read, and the exception's own words."""
+    monkeypatch.setattr(load_check, "child_command", lambda: (sys.executable, "-c", CRASH))
+    with pytest.raises(LoadCheckFailed, match=r"\(SIGABRT\) on emoji: out of range; use another"):
+        asyncio.run(load_check.check_in_child(tmp_path / "a.gguf", Settings()))
 
 
 @pytest.mark.parametrize("tokenizer", ["bert", "t5", "gpt2"])

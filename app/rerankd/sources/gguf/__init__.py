@@ -5,6 +5,7 @@ there.
 """
 
 from rerankd.families.header import Header, TensorInfo
+from rerankd.sources.gguf.charsmap import require_sound_charsmap
 from rerankd.sources.gguf.format import require_gguf
 from rerankd.sources.gguf.header import numbers, read
 from rerankd.sources.gguf.parts import parts_state
@@ -23,4 +24,5 @@ __all__ = [
     "read",
     "require_gguf",
     "require_reranker",
+    "require_sound_charsmap",
 ]

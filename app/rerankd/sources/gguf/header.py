@@ -45,7 +45,7 @@ def _read_part(path: Path, allowance: Allowance) -> Header:
         raise ModelFileError(
             f"{path}: truncated, {size} bytes of {reader.needed_bytes}; download the file again"
         )
-    return Header(path, size, metadata, reader.infos, reader.numbers)
+    return Header(path, size, metadata, reader.infos, reader.numbers, reader.charsmap)
 
 
 def numbers(header: Header, name: str, length: int) -> NDArray[np.float32]:

@@ -20,6 +20,7 @@ from rerankd.sources.gguf import limits
 from rerankd.sources.gguf.limits import Allowance
 
 TOKENS_KEY = struct.pack("<Q21s", 21, b"tokenizer.ggml.tokens")
+CHARSMAP_KEY = b"tokenizer.ggml.precompiled_charsmap"
 
 FieldParts = tuple[int, list[NDArray[Any]], list[int], list[GGUFValueType]]
 
@@ -35,6 +36,7 @@ class HeaderReader(GGUFReader):  # type: ignore[misc]
         """Read the header; of a split model, `allowance` is shared by its parts."""
         self.infos: dict[str, TensorInfo] = {}
         self.numbers: dict[str, tuple[int, int]] = {}
+        self.charsmap = (0, 0)
         self.needed_bytes = 0
         self._names: set[str] = set()
         self._path = path
@@ -125,6 +127,8 @@ class HeaderReader(GGUFReader):  # type: ignore[misc]
         tokens = self.data[: place - 4][-len(TOKENS_KEY) :].tobytes() == TOKENS_KEY
         if item == GGUFValueType.FLOAT32:
             self._note_numbers(place, length)
+        elif self.data[: place - 4][-len(CHARSMAP_KEY) :].tobytes() == CHARSMAP_KEY:
+            self.charsmap = (place + 12, length)
         if length <= limits.KEPT_ARRAY and not tokens:
             self._allowance.take(limits.ITEMS, length)
             return None
