@@ -550,3 +550,13 @@ def test_every_model_is_on_the_page() -> None:
     """docs/catalog.md names each model of ours."""
     page = (ROOT / "docs" / "catalog.md").read_text("utf-8")
     assert {one.id for one in OURS} <= set(re.findall(r"^\| `([\w.-]+)` \|", page, re.MULTILINE))
+
+
+def test_a_manifest_may_begin_with_a_mark(tmp_path: Path) -> None:
+    """Editors on Windows put a byte order mark before the text."""
+    whole = (ROOT / "models" / "bge-reranker-base.toml").read_bytes()
+    (tmp_path / "bge-reranker-base.toml").write_bytes(b"\xef\xbb\xbf" + whole)
+
+    found = {one.id for one in catalog.manifests(tmp_path) if one.folder == tmp_path}
+
+    assert found == {"bge-reranker-base"}

@@ -202,7 +202,7 @@ def load_manifest(path: Path) -> Manifest:
             raise ModelFileError(
                 f"{path.name}: a manifest can have at most {LARGEST_MANIFEST} bytes"
             )
-        described = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Description)
+        described = msgspec.convert(tomllib.loads(path.read_text("utf-8-sig")), Description)
     except OSError as error:
         raise ModelFileError(f"cannot read {path.name}: {error.strerror}") from error
     except (
