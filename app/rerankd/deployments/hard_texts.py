@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
 from rerankd.domain import Backend, TokenIds, Truncation
-from rerankd.errors import LoadCheckFailed, RerankdError
+from rerankd.errors import LoadCheckFailed, PairTooLong, RerankdError
 from rerankd.prompts import PromptBuilder
 
 LATIN = "".join(map(chr, range(0xA0, 0x180)))
@@ -123,7 +124,9 @@ def _build(prompts: PromptBuilder, text: str) -> None:
     prompts.build(text, (text,), truncation=short)
     prompts.build("panda", (text * 8,), truncation=chunks)
     if instruction:
-        prompts.build("panda", ("bear",), instruction=instruction[:8], truncation=short)
+        # A small context may have no room for it: that it was read is enough.
+        with suppress(PairTooLong):
+            prompts.build("panda", ("bear",), instruction=instruction[:8], truncation=short)
 
 
 def _score(prompts: PromptBuilder, backend: Backend, text: str) -> None:

@@ -182,3 +182,11 @@ def test_sound_files_read_everything(tmp_path: Path, tokenizer: str) -> None:
     else:
         write_bert(path, tokenizer=tokenizer)  # type: ignore[arg-type]
     assert asyncio.run(load_check.check_in_child(path, Settings()))
+
+
+def test_a_context_without_room_for_an_instruction_passes(tmp_path: Path) -> None:
+    """A text that is read and then found too long says nothing against the tokenizer."""
+    path = tmp_path / "tiny-reranker.gguf"
+    write_qwen3(path, head="own")
+
+    assert asyncio.run(load_check.check_in_child(path, Settings(context=128)))
