@@ -120,7 +120,8 @@ def telemetry_of(service: Service) -> Telemetry | None:
 @contextmanager
 def client_of(service: Service) -> Iterator[TestClient[Any]]:
     """Yield an HTTP client of the application over a service, which is closed afterwards."""
-    with TestClient(app_of(service), raise_server_exceptions=False) as client:
+    app, url = app_of(service), "http://127.0.0.1"
+    with TestClient(app, base_url=url, raise_server_exceptions=False) as client:
         yield client
     asyncio.run(service.close())
 

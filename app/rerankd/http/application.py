@@ -26,6 +26,7 @@ from rerankd.http.access_log import AccessLog
 from rerankd.http.byte_budget import HELD, BoundedBodies, ByteBudget, trim_memory
 from rerankd.http.compression import Compression, tell_variants
 from rerankd.http.guard import KeyGuard, cors_of, is_open_without_keys
+from rerankd.http.hosts import HostNames
 from rerankd.http.limits import add_limit_headers
 from rerankd.http.request_line import RequestLine
 from rerankd.http.statuses import answer_error, answer_framework, answer_unexpected
@@ -89,7 +90,14 @@ def litestar_app(
     known = ring or key_store_of(settings)
     cors = cors_of(settings)
     is_open = is_open_without_keys(settings)
-    guard = KeyGuard(known, RateLimiters(), cors, open_without_keys=is_open, manageable=not replica)
+    guard = KeyGuard(
+        known,
+        RateLimiters(),
+        cors,
+        HostNames(settings),
+        open_without_keys=is_open,
+        manageable=not replica,
+    )
     recent_lines()
     handlers = route_handlers(metrics_public=settings.metrics_public, replica=replica)
     return Litestar(

@@ -4,14 +4,13 @@
     a key in force     every route asks for one, of the scope that the route needs
 
 A route needs `manage` if it says so by `opt=MANAGEMENT`, `inference` if it takes POST, else any
-key. Pages of other sites never manage, and rank without a key only from `cors_origins`.
+key. Pages of other sites never manage, and rank without a key only from `cors_origins`. Without a
+key the Host header must name this server, too.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from litestar import Request
 from litestar.config.cors import CORSConfig
@@ -22,6 +21,7 @@ from litestar.handlers.base import BaseRouteHandler
 from rerankd.auth.keys import Caller, KeyStore
 from rerankd.auth.rate_limits import RateLimiters
 from rerankd.errors import Forbidden, SettingsError, Unauthorized
+from rerankd.http.hosts import RELAY_HEADERS, HostNames, is_loopback, name_in
 from rerankd.http.limits import LIMITER
 from rerankd.settings import Settings
 from rerankd.store import Scope
@@ -39,22 +39,25 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 class KeyGuard:
     """A Litestar guard, async since Litestar gives a thread to each that isn't."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each by its name
         self,
         keys: KeyStore,
         rates: RateLimiters | None = None,
         cors: CORSConfig | None = None,
+        hosts: HostNames | None = None,
         *,
         open_without_keys: bool = True,
         manageable: bool = True,
     ) -> None:
-        """Unless `open_without_keys`, nobody is let in when the last key is gone.
+        """Callers without a key must address one of `hosts`.
 
-        Unless `manageable`, nobody manages: this is one replica of many.
+        Unless `open_without_keys`, nobody is let in when the last key is gone. Unless
+        `manageable`, nobody manages: this is one replica of many.
         """
         self._keys = keys
         self._rates = rates or RateLimiters()
         self._cors = cors
+        self._hosts = hosts or HostNames(Settings())
         self._open = open_without_keys
         self._manageable = manageable
 
@@ -75,6 +78,7 @@ class KeyGuard:
 
     def _caller(self, connection: Connection) -> Caller:
         if self._open and not self._keys.requires_key:
+            self._require_known_host(connection.headers.get("host", ""))
             return _anonymous(connection)
         key = presented_key(connection.headers)
         if key is None:
@@ -82,6 +86,13 @@ class KeyGuard:
                 "an API key is required: send it as `Authorization: Bearer …` or `X-API-Key`"
             )
         return self._keys.caller(key)
+
+    def _require_known_host(self, host: str) -> None:
+        if not self._hosts.allow(host):
+            raise Forbidden(
+                f"this server has no API key and does not know the host {name_in(host)!r}; "
+                "add that name to allowed_hosts, or create a key"
+            )
 
     def _require_own_site(self, connection: Connection, caller: Caller, needed: str | None) -> None:
         if not _is_foreign(connection.headers):
@@ -133,10 +144,10 @@ def _require_scope(caller: Caller, needed: Scope | None) -> None:
 
 def _anonymous(connection: Connection) -> Caller:
     """Return a caller without a key: one on this machine may manage as well."""
-    client = connection.client
+    client, headers = connection.client, connection.headers
     # The name as well: another site's name may have been made to lead to this machine.
-    name = _name_in(connection.headers.get("host", ""))
-    if client and is_loopback(client.host) and is_loopback(name):
+    named = is_loopback(name_in(headers.get("host", "")))
+    if client and is_loopback(client.host) and named and not _is_relayed(headers):
         return Caller()
     return Caller(scopes=("inference",))
 
@@ -154,12 +165,9 @@ def _is_foreign(headers: Any) -> bool:
     return bool(origin) and origin.partition("://")[2] != headers.get("host")
 
 
-def _name_in(host: str) -> str:
-    """Return a Host header's name without its port, nothing where it makes no sense."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+def _is_relayed(headers: Any) -> bool:
+    """Return whether a proxy on this machine sent this without saying for whom."""
+    return "x-forwarded-for" not in headers and any(name in headers for name in RELAY_HEADERS)
 
 
 def cors_of(settings: Settings) -> CORSConfig | None:
@@ -188,11 +196,3 @@ def require_safe_binding(settings: Settings, *, keyed: bool = False) -> None:
         "to allow that",
         param="host",
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an address or name can only be reached from this machine."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

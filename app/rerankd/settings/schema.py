@@ -213,6 +213,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Mark.SECRET,
     ] = ()
     no_auth: Annotated[bool, Help("allow a non-loopback address without any API key")] = False
+    allowed_hosts: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^(\*|[A-Za-z0-9._-]{1,253})$")], ...],
+        Help(
+            "names in the Host header that a server without keys answers, besides its own; *: any"
+        ),
+    ] = ()
     key_requests_per_minute: Annotated[
         Natural, Help("requests per minute for each API key without its own limit; 0: no limit")
     ] = 0

@@ -204,7 +204,9 @@ class Load:
 def alone() -> Iterator[TestClient[Any]]:
     """One ordinary server of the same model, to compare with."""
     service = build(Settings(cores=1, cache_bytes=0))
-    with TestClient(app_of(service), raise_server_exceptions=False) as client:
+    with TestClient(
+        app_of(service), base_url="http://127.0.0.1", raise_server_exceptions=False
+    ) as client:
         assert client.blocking_portal is not None
         client.blocking_portal.call(service.start)
         yield client

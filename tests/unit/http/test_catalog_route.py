@@ -39,7 +39,7 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClie
         exception_handlers={RerankdError: answer_error, HTTPException: answer_framework},
         openapi_config=None,
     )
-    with TestClient(app) as found:
+    with TestClient(app, base_url="http://127.0.0.1") as found:
         found.headers["X-API-Key"] = "secret"
         yield found
 

@@ -18,7 +18,8 @@ from litestar.testing import TestClient
 
 from rerankd import errors
 from rerankd.http.application import litestar_app
-from rerankd.http.guard import PUBLIC, is_loopback, require_safe_binding
+from rerankd.http.guard import PUBLIC, require_safe_binding
+from rerankd.http.hosts import is_loopback
 from rerankd.http.statuses import STATUSES
 from rerankd.settings import Settings
 from rerankd.telemetry.observers import Telemetry

@@ -132,7 +132,9 @@ def below(prefix: str, app: ASGIApp) -> ASGIApp:
 @pytest.mark.parametrize("page", ["/tools/rerank/", "/tools/rerank/docs"])
 def test_pages_stay_below_a_prefix(page: str) -> None:
     """All that a page and its modules load is found there; nothing is named from the root."""
-    with TestClient(below("/tools/rerank", app_of(service_of()))) as client:
+    with TestClient(
+        below("/tools/rerank", app_of(service_of())), base_url="http://localhost"
+    ) as client:
         seen, left = set[str](), [page]
         while left:
             path = left.pop()

@@ -21,7 +21,7 @@ from rerankd.store import Key, Scope
 from rerankd.telemetry.observers import Telemetry
 
 from support.fakes import PATIENCE
-from support.serving import server_of, service_of
+from support.serving import client_of, server_of, service_of
 
 Access = Literal["public", "any", "inference", "manage"]
 """Whom a route is for: everybody, any key, or a key of a scope."""
@@ -300,3 +300,43 @@ def test_no_key_shows_in_logs_answers_or_names(
     for name, text in made.texts.items():
         if name != "prefix":
             assert not [one for one in told if text[secret:] in one], name
+
+
+STRANGE_HOSTS = (
+    *(
+        "rebound.example",
+        "rebound.example:8100",
+        "localhost.rebound.example",
+        "127.0.0.1.nip.example",
+    ),
+    *("rerankd", "printer.local", "host.docker.internal", "LOCALHOST.example.", "[::1].example"),
+)
+
+
+def test_without_keys_only_this_machines_names_do_anything() -> None:
+    """A page whose own name leads here is refused on every route that is not public."""
+    with server_of(service_of()) as url, httpx.Client(base_url=url, timeout=PATIENCE) as open_one:
+        for host in STRANGE_HOSTS:
+            page = {"Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
+            for where, row in ROWS.items():
+                status = ask(open_one, where, page).status_code
+                assert (status == 403) is (row.access != "public"), (where, host)
+            refused = ask(open_one, ("POST", "/rerank"), {"Host": host}).text
+            assert "allowed_hosts" in refused, "a program is told what to do"
+
+
+def test_with_a_key_the_host_does_not_matter(client: TestClient[Any], made: Ring) -> None:
+    """No page has a key, and a proxy may send any name."""
+    headers = bearer(made.texts["both"]) | {"Host": "search.example"}
+    assert ask(client, ("POST", "/rerank"), headers).status_code == 200
+
+
+def test_a_page_that_avoids_the_preflight_does_nothing() -> None:
+    """Browsers send text/plain without asking first, but never without the page's origin."""
+    plain = {"Content-Type": "text/plain", "Origin": "https://example.org"}
+    body = b'{"query": "q", "documents": ["a"], "name": "n", "model": "m"}'
+    with client_of(service_of()) as open_one:
+        for (method, path), row in ROWS.items():
+            if method == "POST":
+                response = open_one.post(row.path or path, content=body, headers=plain)
+                assert response.status_code == 403, path

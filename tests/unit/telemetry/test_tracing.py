@@ -71,7 +71,7 @@ def traced(recorded: Recorded) -> Iterator[TestClient[Any]]:
     service = build(Settings(), FakeEngine().open, observer=telemetry)
     app = create_app(service, telemetry)
     asyncio.run(service.start())
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
         yield client
     asyncio.run(service.close())
 
