@@ -91,7 +91,7 @@ class ReplyMeta(Struct, kw_only=True):
     chunks: Annotated[
         int, Meta(description="Chunks scored; as many as documents if none was split")
     ]
-    cached: Annotated[int, Meta(description="Documents whose score was in the cache")]
+    cached: Annotated[int, Meta(description="Documents with a score in the cache of this API key")]
     warnings: Annotated[
         list[str], Meta(description="Anything else the caller should know about the scores")
     ]

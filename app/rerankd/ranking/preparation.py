@@ -58,21 +58,24 @@ class PreparedRequest(Struct, frozen=True, eq=False):
     """What BM25 adds to the logit of each input; empty where it isn't asked for."""
 
 
-def prepare(
+def prepare(  # noqa: PLR0913 - what an answer depends on, and how long it may take
     runtime: Runtime,
     cache: ScoreCache,
     request: RankRequest,
     documents: tuple[str, ...],
     patience: Patience,
+    owner: str,
 ) -> PreparedRequest:
     """Look up what is known of a request's distinct documents, and tokenise the others.
+
+    Scores that were kept for another `owner` are not known.
 
     Takes as long as the texts are: it belongs into a tokenizer thread. It ends soon after nobody
     wants it any more. What is known needs no time: only tokenising keeps the deadline. Raises what
     `PromptBuilder.build` and `Patience.check` raise.
     """
     instruction = request.instruction if runtime.facts.takes_instruction else None
-    keys = _cache_keys(runtime, cache, request, instruction, documents, patience)
+    keys = _cache_keys(runtime, cache, request, instruction, documents, patience, owner)
     found = cache.get(list(keys.values()))
     cached = {number: one for number, one in zip(keys, found, strict=True) if one is not None}
     missing = tuple(number for number in range(len(documents)) if number not in cached)
@@ -100,6 +103,7 @@ def _cache_keys(  # noqa: PLR0913 - what scores depend on, and how long they may
     instruction: str | None,
     documents: tuple[str, ...],
     patience: Patience,
+    owner: str,
 ) -> dict[int, bytes]:
     # A query that may be cut to make room for others' documents has no score of its own.
     if not cache.enabled or not runtime.prompts.query_fits(
@@ -107,7 +111,10 @@ def _cache_keys(  # noqa: PLR0913 - what scores depend on, and how long they may
     ):
         return {}
     options = (request.truncation, request.chunk_score, request.return_passages)
-    prefix = digest_of(runtime.identity, _options.encode(options), instruction or "", request.query)
+    prefix = digest_of(
+        *(runtime.identity, _options.encode(options), instruction or "", request.query),
+        *([owner] if owner else []),
+    )
     return {number: digest_of(prefix, text) for number, text in enumerate(documents)}
 
 

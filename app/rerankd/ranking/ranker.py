@@ -29,12 +29,14 @@ async def rank(  # noqa: PLR0913 - each by its name
     cache: ScoreCache,
     request: RankRequest,
     *,
+    owner: str = "",
     begun: float | None = None,
     deadline: float = math.inf,
     on_scored: OnScored | None = None,
 ) -> RankedResult:
     """Rank one request's documents.
 
+    Scores are looked up and kept for `owner` alone; without one, they are everybody's.
     `deadline`, and `begun`, when the request arrived, are readings of the monotonic clock. Raises
     what `PromptBuilder.build` and `Scheduler.score` raise.
     """
@@ -43,7 +45,7 @@ async def rank(  # noqa: PLR0913 - each by its name
     # Identical documents are scored once; a dict keeps the order of first sight.
     numbers = {text: number for number, text in enumerate(dict.fromkeys(request.documents))}
     try:
-        prepared = await _prepared(runtime, cache, request, tuple(numbers), deadline)
+        prepared = await _prepared(runtime, cache, request, tuple(numbers), deadline, owner)
     except DeadlineExceeded as error:
         raise _too_late(0, len(request.documents), arrived) from error
     tokenized = time.monotonic()
@@ -68,12 +70,13 @@ async def rank(  # noqa: PLR0913 - each by its name
     return _result(runtime, request, prepared, collector, _timings(begun, tokenized, rows))
 
 
-async def _prepared(
+async def _prepared(  # noqa: PLR0913 - what `prepare` needs
     runtime: Runtime,
     cache: ScoreCache,
     request: RankRequest,
     documents: tuple[str, ...],
     deadline: float,
+    owner: str,
 ) -> PreparedRequest:
     """Prepare a request in a tokenizer thread, for as long as somebody waits for it."""
     patience = Patience(deadline)
@@ -81,7 +84,7 @@ async def _prepared(
     try:
         async with asyncio.timeout(_seconds_until(deadline)):
             return await loop.run_in_executor(
-                runtime.tokenizers, prepare, runtime, cache, request, documents, patience
+                runtime.tokenizers, prepare, runtime, cache, request, documents, patience, owner
             )
     except TimeoutError as error:
         raise DeadlineExceeded("the texts waited too long for a tokenizer") from error

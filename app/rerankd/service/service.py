@@ -191,9 +191,10 @@ class Service:
             self._requests += 1
             try:
                 async with self.deployments.use(request.model, deadline) as runtime:
+                    owner = "" if self._settings.cache_shared else caller.id
                     times = {"begun": begun, "deadline": deadline}
                     result = await ranking.rank(
-                        runtime, self._cache, request, **times, on_scored=on_scored
+                        runtime, self._cache, request, **times, owner=owner, on_scored=on_scored
                     )
             finally:
                 self._requests -= 1

@@ -164,6 +164,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cache_persist: Annotated[
         bool, Help("keep the score cache in the state folder, across restarts")
     ] = False
+    cache_shared: Annotated[
+        bool,
+        Help(
+            "let API keys find each other's scores in the score cache; `meta.cached` and the time "
+            "then show one key what another asked"
+        ),
+    ] = False
     vector_cache_bytes: Annotated[
         Natural,
         Help(

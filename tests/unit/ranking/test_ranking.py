@@ -410,6 +410,21 @@ def test_chunks_are_known_the_second_time() -> None:
     assert second.cached == 1
 
 
+@pytest.mark.parametrize(("shared", "told"), [(False, [0, 0, 0, 3, 3]), (True, [0, 3, 3, 3, 3])])
+def test_a_key_finds_its_own_scores_alone(told: list[int], *, shared: bool) -> None:
+    """What others asked is neither told nor faster, unless a setting shares it."""
+    engine = FakeEngine()
+    callers = [Caller(id=name) for name in ("key-1", "key-2", "", "key-1", "")]
+
+    async def test(service: Service) -> list[RankedResult]:
+        return [await service.rank(asking(*PANDA), caller=caller) for caller in callers]
+
+    results = serve(engine, test, cache_shared=shared)
+    assert [one.cached for one in results] == told
+    assert engine.rows_run == 3 * told.count(0)
+    assert len({str(one.results) for one in results}) == 1
+
+
 # Counting
 
 
