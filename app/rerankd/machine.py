@@ -54,9 +54,19 @@ def available_memory(proc: Path = PROC, groups: Path = GROUPS) -> int | None:
     return max(0, min((free, *_left_by_groups(proc, groups))))
 
 
+def free_swap(proc: Path = PROC) -> int:
+    """Return the bytes of swap that are free, 0 where there is none."""
+    return _meminfo(proc, "SwapFree") or 0
+
+
 def total_memory() -> int:
     """Return the bytes of memory this machine has, free or not."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def memory_limit(proc: Path = PROC, groups: Path = GROUPS) -> int:
+    """Return the bytes this process could take if nothing else took any."""
+    return min((total_memory(), *(limit for _, _, limit in _group_limits(proc, groups))))
 
 
 def _meminfo(proc: Path, key: str) -> int | None:
@@ -65,12 +75,18 @@ def _meminfo(proc: Path, key: str) -> int | None:
 
 
 def _left_by_groups(proc: Path, groups: Path) -> Iterator[int]:
+    for folder, accounts, limit in _group_limits(proc, groups):
+        used = _number(folder / accounts.used) or 0
+        yield limit - used + min(used, _reclaimable(folder, accounts))
+
+
+def _group_limits(proc: Path, groups: Path) -> Iterator[tuple[Path, _Accounts, int]]:
+    """Yield each limit on memory, with its group's folder and how that accounts for it."""
     for folder in _folders(proc, groups, "memory"):
         for accounts in (VERSION_2, VERSION_1):
             limit = _number(folder / accounts.limit)
             if limit is not None:
-                used = _number(folder / accounts.used) or 0
-                yield limit - used + min(used, _reclaimable(folder, accounts))
+                yield folder, accounts, limit
 
 
 def _reclaimable(folder: Path, accounts: _Accounts) -> int:

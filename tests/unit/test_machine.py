@@ -188,3 +188,18 @@ def test_cores_without_a_quota(system: System, monkeypatch: pytest.MonkeyPatch) 
     """Where there is no quota, the cores are those of the process's affinity."""
     monkeypatch.setattr("os.sched_getaffinity", lambda _process: {1, 3, 5})
     assert system.cores() == 3
+
+
+def test_the_limit_is_the_lowest_above_this_process(system: System) -> None:
+    """Memory that others use now counts, too."""
+    assert machine.memory_limit(system.proc, system.groups) == machine.total_memory()
+    system.write("cgroup/memory.max", "1000000\n")
+    system.write("cgroup/memory.current", "999999\n")
+    assert machine.memory_limit(system.proc, system.groups) == 1_000_000
+
+
+def test_free_swap_is_the_system_s(system: System) -> None:
+    """0 where there is none."""
+    assert machine.free_swap(system.proc) == 0
+    system.write("proc/meminfo", f"{MEMINFO}SwapFree:  12 kB\n")
+    assert machine.free_swap(system.proc) == 12 * KIB

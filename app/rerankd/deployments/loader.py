@@ -52,6 +52,7 @@ class FileLoader:
 
     async def download(self, spec: Spec, on_progress: OnDownload) -> ResolvedModel:
         """Find the file, or download it; `on_progress` is called on the event loop."""
+        settings.require_fits_cores(settings.override(self._base, spec.options))
         loop = asyncio.get_running_loop()
 
         def on_thread(progress: DownloadProgress) -> None:
@@ -109,7 +110,7 @@ def check_of(target: Target) -> str:
 
 def require_known(spec: Spec, base: Settings) -> None:
     """Raise what is wrong with a deployment's source and options before anything starts."""
-    settings.override(base, spec.options)
+    settings.require_fits_cores(settings.override(base, spec.options))
     if not spec.source:
         raise ModelFileError(
             "a deployment needs a model: a catalog id, a path or hf:owner/repo:file.gguf"

@@ -13,11 +13,11 @@ from rerankd.engine.planning.devices import Offload, decide
 from rerankd.engine.planning.memory import memory_of
 from rerankd.engine.planning.sizing import Sizes, plan_sizes
 from rerankd.engine.readers import ScoreReader, reader_for
-from rerankd.errors import SettingsError
+from rerankd.errors import OutOfMemory, SettingsError
 from rerankd.families.header import Header
 from rerankd.families.memory import ModelMemory
-from rerankd.machine import available_cores
-from rerankd.settings import Settings
+from rerankd.machine import available_cores, available_memory, free_swap
+from rerankd.settings import Settings, require_fits_cores
 from rerankd.sources.gguf import Readout, Verdict
 
 logger = logging.getLogger(__name__)
@@ -67,9 +67,12 @@ def open_engine(header: Header, verdict: Verdict, settings: Settings) -> Engine:
     """Load a model and make its contexts.
 
     Raises ModelFileError when llama.cpp refuses the file, SettingsError when a setting doesn't
-    suit it, EngineFailure when a context can't be made.
+    suit it or the machine, OutOfMemory when it needs more than is free, EngineFailure when a
+    context can't be made.
     """
+    require_fits_cores(settings)
     sizes, offload = size_and_place(header, verdict, settings)
+    require_free_memory(header, verdict, settings)
     logger.info("%s: %s", header.path.name, offload.reason)
     model = binding.LlamaModel(header.path, _load_options(verdict, settings, offload))
     backends: list[Backend] = []
@@ -110,6 +113,26 @@ def memory_needed(header: Header, verdict: Verdict, settings: Settings) -> Model
     """
     sizes, _ = size_and_place(header, verdict, settings)
     return memory_of(header, verdict, sizes, settings, keeps_outputs=binding.supports_gpu())
+
+
+def require_free_memory(header: Header, verdict: Verdict, settings: Settings) -> None:
+    """Raise OutOfMemory, which names both numbers, where a model needs more than is free.
+
+    What goes to GPUs isn't counted, nor mapped weights, which the system can drop again.
+    """
+    free = available_memory()
+    if free is None:
+        return
+    sizes, offload = size_and_place(header, verdict, settings)
+    needed = memory_of(header, verdict, sizes, settings, keeps_outputs=binding.supports_gpu())
+    mapped = needed.weights if settings.mmap else 0
+    least = needed.total - needed.vectors - mapped - offload.bytes
+    if least > free + free_swap():
+        raise OutOfMemory(
+            f"{header.path.name} needs about {least} bytes of memory with {sizes.workers} "
+            f"worker(s) and a context of {sizes.limits.pair_tokens} tokens, but {free} are free; "
+            "use fewer workers, a shorter context or a smaller file"
+        )
 
 
 def _load_options(verdict: Verdict, settings: Settings, offload: Offload) -> binding.LoadOptions:

@@ -14,7 +14,7 @@ from rerankd.domain import Observer
 from rerankd.engine import open_engine
 from rerankd.ranking.score_cache import ScoreCache
 from rerankd.service.service import Service, default_id
-from rerankd.settings import Settings, state_folder
+from rerankd.settings import Settings, require_fits_machine, state_folder
 from rerankd.sources import resolve as sources
 from rerankd.store import Store
 
@@ -58,7 +58,11 @@ def build(
     keep: bool = False,
     observer: Observer | None = None,
 ) -> Service:
-    """Put the rooms together; with `keep`, deployments survive a restart in the state folder."""
+    """Put the rooms together; with `keep`, deployments survive a restart in the state folder.
+
+    Raises SettingsError where the settings ask for more than this machine has.
+    """
+    require_fits_machine(settings)
     folder = state_folder(settings)
     store = Store(folder) if keep else None
     loading = FileLoader(settings, store, opener, observer)

@@ -15,6 +15,7 @@ from rerankd.settings.listing import (
     table,
 )
 from rerankd.settings.loading import CONFIG_VARIABLE, Effective, load_settings, override
+from rerankd.settings.machine_bounds import require_fits_cores, require_fits_machine
 from rerankd.settings.marks import Mark
 from rerankd.settings.schema import Settings
 
@@ -31,6 +32,8 @@ __all__ = [
     "load_settings",
     "names_marked",
     "override",
+    "require_fits_cores",
+    "require_fits_machine",
     "state_folder",
     "table",
     "wants_traces",

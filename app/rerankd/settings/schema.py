@@ -13,8 +13,10 @@ from msgspec import Meta, Struct
 
 from rerankd.settings.marks import Help, Mark, marks_of
 
-Natural = Annotated[int, Meta(ge=0)]
-Positive = Annotated[int, Meta(ge=1)]
+LARGEST = 2**53 - 1
+"""The largest integer that every JSON reader keeps exactly."""
+Natural = Annotated[int, Meta(ge=0, le=LARGEST)]
+Positive = Annotated[int, Meta(ge=1, le=LARGEST)]
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,7 +80,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Mark.PER_MODEL,
     ] = "layer"
     tensor_split: Annotated[
-        tuple[Annotated[float, Meta(ge=0)], ...],
+        tuple[Annotated[float, Meta(ge=0, le=1e6)], ...],
         Help("share of the model on each GPU, e.g. 3,1"),
         Mark.PER_MODEL,
     ] = ()

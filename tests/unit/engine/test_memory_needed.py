@@ -8,9 +8,10 @@ import pytest
 from msgspec import structs
 
 from rerankd import engine
+from rerankd.engine import opening
 from rerankd.engine.planning.memory import is_causal_network, memory_of
 from rerankd.engine.planning.sizing import Sizes, plan_sizes
-from rerankd.errors import SettingsError
+from rerankd.errors import OutOfMemory, SettingsError
 from rerankd.families.header import Header
 from rerankd.families.memory import ModelMemory
 from rerankd.settings import Settings
@@ -37,6 +38,37 @@ def estimate(path: Path, settings: Settings = ONE, *, keeps_outputs: bool = Fals
     header, verdict = judged(path)
     sizes = planned(header, verdict, settings)
     return memory_of(header, verdict, sizes, settings, keeps_outputs=keeps_outputs)
+
+
+@pytest.mark.parametrize(
+    ("free", "swap", "opens"),
+    [(10**9, 0, True), (1000, 0, False), (1000, 10**9, True), (None, 0, True)],
+)
+def test_a_model_larger_than_free_memory_is_not_opened(
+    free: int | None,
+    swap: int,
+    opens: bool,
+    tiny_bert: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The refusal names what is needed and what is free; unknown memory refuses nothing."""
+    monkeypatch.setattr(opening, "available_memory", lambda: free)
+    monkeypatch.setattr(opening, "free_swap", lambda: swap)
+    if opens:
+        engine.open_engine(*judged(tiny_bert), ONE).close()
+        return
+    with pytest.raises(OutOfMemory, match=rf"needs about \d+ bytes .* but {free} are free"):
+        engine.open_engine(*judged(tiny_bert), ONE)
+
+
+def test_mapped_weights_count_as_free(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system can drop pages of a file again."""
+    monkeypatch.setattr(opening, "free_swap", lambda: 0)
+    needed = estimate(tiny_bert)
+    monkeypatch.setattr(opening, "available_memory", lambda: needed.total - needed.weights)
+    engine.open_engine(*judged(tiny_bert), structs.replace(ONE, mmap=True)).close()
+    with pytest.raises(OutOfMemory):
+        engine.open_engine(*judged(tiny_bert), ONE)
 
 
 def test_weights_are_the_file(tiny_bert: Path) -> None:
