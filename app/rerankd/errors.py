@@ -34,6 +34,7 @@ RerankdError
 ├── ServerRefused                a server that a command asked said no, or nothing
 ├── ClosedReranker               closed, or made before the process forked
 ├── StateError                   what should survive a restart can't be read or written
+│   └── StateUnavailable         it is locked, or its API keys can't be looked up for now
 └── SettingsError                a setting is wrong
 
 Codes are stable: clients may match on them. Messages are for people and may change.
@@ -244,6 +245,12 @@ class StateError(RerankdError):
     """The state folder cannot be read or written."""
 
     code = "state"
+
+
+class StateUnavailable(StateError):
+    """The state file is locked or unreadable for now; see `Retry-After`."""
+
+    code = "state_unavailable"
 
 
 class DownloadError(RerankdError):

@@ -43,6 +43,7 @@ CODES = {
     "ServerRefused": "server_refused",
     "ClosedReranker": "closed",
     "StateError": "state",
+    "StateUnavailable": "state_unavailable",
     "SettingsError": "settings",
 }
 """Clients match on these: a code may be added, never changed."""

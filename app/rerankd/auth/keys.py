@@ -256,7 +256,7 @@ class KeyStore:
 
     async def _write_use(self, store: Store, key_id: str, now: int) -> None:
         try:
-            await self._writer.run(store.set_key_used, key_id, now)
+            await self._writer.run(store.set_keys_used, {key_id: now})
         except StateError as error:
             logger.warning("cannot store when a key was last used: %s", error.message)
 

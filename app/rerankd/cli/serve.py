@@ -37,7 +37,9 @@ def serve_command(config_file: Path | None, **flags: Any) -> None:
     log_format.configure_server_logging(
         settings.log_level, settings.log_format, colours=allows_colours()
     )
-    key_store = key_store_of(settings, Store(state_folder(settings)))
+    store = Store(state_folder(settings))
+    store.tighten()
+    key_store = key_store_of(settings, store)
     key_store.load()
     require_safe_binding(settings, keyed=key_store.requires_key)
     preflight(settings)

@@ -49,6 +49,7 @@ class FileLoader:
         self._examining = WorkerPool("examine-model", 2)
         self._converting = WorkerPool("convert-weights", 1)
         self._loading = WorkerPool("load-model", 1)
+        self._remembering = WorkerPool("remember-checks", 1)
 
     async def download(self, spec: Spec, on_progress: OnDownload) -> ResolvedModel:
         """Find the file, or download it; `on_progress` is called on the event loop."""
@@ -70,28 +71,30 @@ class FileLoader:
         """Judge the file, and load-check it unless this machine has done so before."""
         own = settings.override(self._base, spec.options)
         target = await self._examining.run(examine, spec.id, resolved.path, resolved.manifest, own)
-        if not self._is_trusted(resolved, check_of(target)):
+        if not await self._is_trusted(resolved, check_of(target)):
             await load_check.check_in_child(resolved.path, own, resolved.known_as)
-            self._remember_check(resolved, check_of(target))
+            await self._remember_check(resolved, check_of(target))
         target = await self._converting.run(fastest, target)
         needed = memory_needed(target.header, target.verdict, target.settings)
         return target, needed.total
 
-    def _is_trusted(self, resolved: ResolvedModel, check: str) -> bool:
+    async def _is_trusted(self, resolved: ResolvedModel, check: str) -> bool:
         """Return whether a file is the embedded one or passed its load check here before."""
         if sources.is_embedded(resolved):
             return True
         try:
-            return bool(self._store and self._store.is_checked(resolved.path, check))
+            return self._store is not None and await self._remembering.run(
+                self._store.is_checked, resolved.path, check
+            )
         except StateError as error:
             logger.warning("%s; the file is checked again", error.message)
             return False
 
-    def _remember_check(self, resolved: ResolvedModel, check: str) -> None:
+    async def _remember_check(self, resolved: ResolvedModel, check: str) -> None:
         """Spare the next start the check; where that can't be stored, it is repeated."""
         try:
             if self._store:
-                self._store.set_checked(resolved.path, check)
+                await self._remembering.run(self._store.set_checked, resolved.path, check)
         except StateError as error:
             logger.warning("%s; the file will be checked again at the next start", error.message)
 

@@ -27,6 +27,7 @@ from rerankd.errors import (
 )
 from rerankd.settings import Settings
 from rerankd.store import Spec, Store
+from rerankd.threads import WorkerPool
 
 
 class Deployments:
@@ -43,6 +44,9 @@ class Deployments:
         self._settings = settings
         self._store = store
         self._clock = clock
+        # One thread: records are written in the order of the calls, and the loop never waits.
+        self._storing = WorkerPool("store-deployments", 1)
+        self._arriving: dict[asyncio.Task[Deployment], str] = {}
         self._all: dict[str, Deployment] = {}
         self._events = StatusEvents()
         self._lifecycle = Lifecycle(self._all, settings, loader, self._events, clock)
@@ -70,30 +74,30 @@ class Deployments:
 
     # Coming and going
 
-    def deploy(self, spec: Spec, *, default: bool = False) -> Deployment:
+    async def deploy(self, spec: Spec, *, default: bool = False) -> Deployment:
         """Add a model and start to load it.
 
         Raises Conflict when the id is taken, ShuttingDown when the server stops, StateError
-        when the deployment can't be stored.
+        when the deployment can't be stored. Once begun, it goes on when the caller is cancelled.
         """
-        if self._closing:
-            raise ShuttingDown("the server is stopping", retry_after=1)
-        if spec.id in self._all:
+        self._require_open()
+        if spec.id in self._all or spec.id in self._arriving.values():
             raise Conflict(f"{spec.id!r} is already deployed; stop it first", param="id")
         found = Deployment(spec, self._clock(), default=default)
-        if self._store and not default:
-            self._store.keep(spec, found.created)
-        self._all[spec.id] = found
-        self._lifecycle.begin(found)
-        return found
+        if self._store is None or default:
+            return self._begin(found)
+        task = asyncio.create_task(self._store_and_begin(self._store, found))
+        self._arriving[task] = spec.id
+        task.add_done_callback(self._arrived)
+        return await asyncio.shield(task)
 
-    def restore(self) -> None:
+    async def restore(self) -> None:
         """Deploy again what was stored; the status of one that fails says why."""
-        for spec in self._store.deployments() if self._store else []:
-            if spec.id not in self._all:
-                found = Deployment(spec, self._clock(), default=False)
-                self._all[spec.id] = found
-                self._lifecycle.begin(found)
+        if self._store is None:
+            return
+        for spec in await self._storing.run(self._store.deployments):
+            if spec.id not in self._all and not self._closing:
+                self._begin(Deployment(spec, self._clock(), default=False))
 
     def restart(self, deployment_id: str) -> None:
         """Load an absent or failed model again. Raises Conflict in any other state."""
@@ -106,7 +110,7 @@ class Deployments:
         """Let running requests finish within the drain limit, free the model and forget it."""
         found = self._find(deployment_id)
         if self._store and not found.default:
-            self._store.forget(deployment_id)
+            await self._storing.run(self._store.forget, deployment_id)
         await self._lifecycle.unload(found, "stopped")
         self._all.pop(deployment_id, None)
 
@@ -143,8 +147,7 @@ class Deployments:
         when the monotonic clock reaches `deadline`), ModelFailed with the deployment's reason,
         or ShuttingDown.
         """
-        if self._closing:
-            raise ShuttingDown("the server is stopping", retry_after=1)
+        self._require_open()
         found = self._find(model)
         runtime = found.runtime or await self._loaded(found, deadline)
         found.requests += 1
@@ -161,6 +164,27 @@ class Deployments:
             return self._find(model).spec.id
         except ModelNotFound:
             return ""
+
+    def _require_open(self) -> None:
+        if self._closing:
+            raise ShuttingDown("the server is stopping", retry_after=1)
+
+    async def _store_and_begin(self, store: Store, found: Deployment) -> Deployment:
+        await self._storing.run(store.keep, found.spec, found.created)
+        if self._closing:
+            await self._storing.run(store.forget, found.spec.id)
+        self._require_open()
+        return self._begin(found)
+
+    def _arrived(self, task: asyncio.Task[Deployment]) -> None:
+        del self._arriving[task]
+        if not task.cancelled():
+            task.exception()  # whoever asked may be gone; asyncio would log the failure
+
+    def _begin(self, found: Deployment) -> Deployment:
+        self._all[found.spec.id] = found
+        self._lifecycle.begin(found)
+        return found
 
     def _find(self, model: str | None) -> Deployment:
         if not model:

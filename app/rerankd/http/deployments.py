@@ -73,7 +73,8 @@ async def deploy_model(
     wire = decode(body, request.headers.get("content-type", ""), management.DeployRequest)
     spec = management.spec_of(wire, _own_name(wire.model, settings))
     require_known(spec, settings)
-    return Encoded(service.deployments.deploy(spec).status, status_code=202)
+    deployed = await service.deployments.deploy(spec)
+    return Encoded(deployed.status, status_code=202)
 
 
 def _own_name(model: str, settings: Settings) -> str:

@@ -62,6 +62,7 @@ STATUSES: dict[type[errors.RerankdError], int] = {
     errors.ServerRefused: 502,
     errors.ClosedReranker: 500,
     errors.StateError: 500,
+    errors.StateUnavailable: 503,
     errors.SettingsError: 422,
 }
 

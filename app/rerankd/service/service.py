@@ -87,8 +87,8 @@ class Service:
         ModelFailed with the reason when the model can't be served.
         """
         spec = Spec(id=default_id(self._settings), source=self._settings.model, pinned=True)
-        default = self.deployments.deploy(spec, default=True)
-        self.deployments.restore()
+        default = await self.deployments.deploy(spec, default=True)
+        await self.deployments.restore()
         following = asyncio.create_task(self._follow(spec.id, on_download))
         try:
             if default.task:

@@ -7,7 +7,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -272,7 +272,7 @@ def test_requests_that_come_together_read_once(tmp_path: Path) -> None:
             readings += 1
             return super().api_keys()
 
-        def set_key_used(self, key_id: str, now: int) -> None:
+        def set_keys_used(self, used: Mapping[str, int]) -> None:
             """Leave the file as it is: a change of it is read again."""
 
     ring = KeyStore((), Counting(tmp_path))
@@ -318,8 +318,8 @@ def test_a_last_use_that_cannot_be_kept_is_told_and_harms_nothing(
     text = put(tmp_path)[1]
 
     class Full(Store):
-        def set_key_used(self, key_id: str, now: int) -> None:
-            raise StateError(f"no space for {key_id} at {now}")
+        def set_keys_used(self, used: Mapping[str, int]) -> None:
+            raise StateError(f"no space for {used}")
 
     ring = KeyStore((), Full(tmp_path))
     ring.load()

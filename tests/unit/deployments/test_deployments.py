@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import threading
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +23,16 @@ from rerankd.errors import (
     ModelLoading,
     ModelNotFound,
     ShuttingDown,
+    StateError,
+    StateUnavailable,
 )
 from rerankd.scheduling.tickets import Load
 from rerankd.settings import Settings
 from rerankd.sources.catalog import Manifest, find
 from rerankd.sources.hub.meter import DownloadProgress
 from rerankd.sources.resolve import OnDownload, ResolvedModel
-from rerankd.store import Spec, Store
+from rerankd.store import STATE_FILE, Spec, Store
+from rerankd.threads import run_apart
 
 from support.fakes import PATIENCE
 
@@ -124,7 +130,7 @@ class House:
         """Deploy models one after another until they are ready."""
         for name in names:
             self.clock.now += 1
-            await settled(self.all.deploy(Spec(id=name, source=name, pinned=pinned)))
+            await settled(await self.all.deploy(Spec(id=name, source=name, pinned=pinned)))
 
     def states(self) -> dict[str, str]:
         """Return each deployment's state."""
@@ -153,7 +159,7 @@ def test_a_model_goes_through_all_states_to_ready() -> None:
     async def check() -> None:
         house = House()
         gate = house.loader.hold("download")
-        deployed = house.all.deploy(spec("a"))
+        deployed = await house.all.deploy(spec("a"))
         events = house.all.events()
         seen: list[str] = [(await anext(events)).state]
         gate.set()
@@ -174,7 +180,7 @@ def test_progress_is_told_while_downloading() -> None:
     async def check() -> None:
         house = House()
         gate = house.loader.hold("download")
-        deployed = house.all.deploy(spec("a"))
+        deployed = await house.all.deploy(spec("a"))
         await house.loader.began.wait()
         assert house.loader.on_progress
         house.loader.on_progress(DownloadProgress(done=5, total=10, rate=2.0, seconds_left=2.5))
@@ -230,7 +236,7 @@ def test_requests_find_their_model() -> None:
 
     async def check() -> None:
         house = House()
-        await settled(house.all.deploy(spec("d"), default=True))
+        await settled(await house.all.deploy(spec("d"), default=True))
         await house.ready("a")
         for name, expected in ((None, "d"), ("", "d"), ("d", "d"), ("a", "a")):
             async with house.all.use(name) as runtime:
@@ -247,7 +253,7 @@ def test_any_model_means_the_default_one() -> None:
 
     async def test() -> None:
         house = House(any_model=True)
-        await settled(house.all.deploy(Spec(id="d", source="d"), default=True))
+        await settled(await house.all.deploy(Spec(id="d", source="d"), default=True))
         await house.ready("a")
         for asked, served in (("rerank-v3.5", "d"), ("a", "a"), (None, "d")):
             async with house.all.use(asked) as runtime:
@@ -279,7 +285,7 @@ def test_requests_for_a_loading_model_are_told_to_come_back() -> None:
         impatient = House()
         for one in (house, impatient):
             one.loader.hold("load")
-            one.all.deploy(spec("a"))
+            await one.all.deploy(spec("a"))
         with pytest.raises(ModelLoading) as raised:
             async with impatient.all.use("a"):
                 pass
@@ -300,7 +306,7 @@ def test_the_same_id_is_deployed_once() -> None:
         house = House()
         await house.ready("a")
         with pytest.raises(Conflict):
-            house.all.deploy(spec("a"))
+            await house.all.deploy(spec("a"))
         with pytest.raises(Conflict):
             house.all.restart("a")
 
@@ -329,7 +335,7 @@ def test_stop_while_loading_leaves_nothing_behind(step: str) -> None:
     async def check() -> None:
         house = House()
         gate = house.loader.hold(step)
-        house.all.deploy(spec("a"))
+        await house.all.deploy(spec("a"))
         await house.loader.reached[step].wait()
         stopping = asyncio.create_task(house.all.stop("a"))
         await asyncio.sleep(0)  # lets the stop begin
@@ -406,13 +412,13 @@ def test_close_ends_everything_and_keeps_what_was_deployed(tmp_path: Path) -> No
 
     async def first() -> None:
         house = House(store)
-        await settled(house.all.deploy(spec("default"), default=True))
+        await settled(await house.all.deploy(spec("default"), default=True))
         await house.ready("a", pinned=True)
         await house.ready("b")
         await house.all.stop("b")
         await house.all.close()
         with pytest.raises(ShuttingDown):
-            house.all.deploy(spec("c"))
+            await house.all.deploy(spec("c"))
         with pytest.raises(ShuttingDown):
             async with house.all.use("a"):
                 pass
@@ -420,7 +426,7 @@ def test_close_ends_everything_and_keeps_what_was_deployed(tmp_path: Path) -> No
 
     async def second() -> None:
         house = House(store)
-        house.all.restore()
+        await house.all.restore()
         await settled(house.all._find("a"))
         assert house.states() == {"a": "ready"}
         assert house.all.status("a").pinned
@@ -429,13 +435,110 @@ def test_close_ends_everything_and_keeps_what_was_deployed(tmp_path: Path) -> No
     run(second)
 
 
+class SlowStore(Store):
+    """A store whose writes wait, as on a slow disk or behind a lock, until the test ends that."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.began, self.release = threading.Event(), threading.Event()
+        self.error: StateError | None = None
+
+    def keep(self, spec: Spec, created: float) -> None:
+        self.began.set()
+        assert self.release.wait(PATIENCE)
+        if self.error:
+            raise self.error
+        super().keep(spec, created)
+
+
+async def began_to_store(store: SlowStore) -> None:
+    """Wait until a write is under way, with the loop free for others."""
+    await run_apart("wait", store.began.wait, PATIENCE)
+
+
+def test_storing_a_deployment_holds_nobody(tmp_path: Path) -> None:
+    """Others are served meanwhile; the id is taken; a caller who goes away changes nothing."""
+    store = SlowStore(tmp_path)
+
+    async def check() -> None:
+        house = House(store)
+        await settled(await house.all.deploy(spec("default"), default=True))
+        deploying = asyncio.create_task(house.all.deploy(spec("a")))
+        await began_to_store(store)
+        async with house.all.use("default") as runtime:
+            assert runtime.facts.id == "default"
+        with pytest.raises(Conflict, match="already deployed"):
+            await house.all.deploy(spec("a"))
+        (arriving,) = house.all._arriving
+        deploying.cancel()
+        store.release.set()
+        await settled(await arriving)
+        assert house.states() == {"default": "ready", "a": "ready"}
+        assert store.deployments() == [spec("a")]
+
+    run(check)
+
+
+def test_a_deployment_that_cannot_be_stored_is_not_begun(tmp_path: Path) -> None:
+    """The reason is the answer, and the id is free again."""
+    store = SlowStore(tmp_path)
+    store.error = StateUnavailable("locked", retry_after=1)
+    store.release.set()
+
+    async def check() -> None:
+        house = House(store)
+        with pytest.raises(StateUnavailable, match="locked"):
+            await house.all.deploy(spec("a"))
+        assert house.states() == {}
+        store.error = None
+        await settled(await house.all.deploy(spec("a")))
+        assert house.states() == {"a": "ready"}
+
+    run(check)
+
+
+def test_a_deployment_stored_as_the_server_stops_is_refused_and_forgotten(tmp_path: Path) -> None:
+    """Its caller is asked to repeat it, so it must not be there after the restart."""
+    store = SlowStore(tmp_path)
+
+    async def check() -> None:
+        house = House(store)
+        deploying = asyncio.create_task(house.all.deploy(spec("a")))
+        await began_to_store(store)
+        house.all.drain()
+        store.release.set()
+        with pytest.raises(ShuttingDown):
+            await deploying
+        assert store.deployments() == []
+
+    run(check)
+
+
+def test_a_deployment_that_cannot_be_forgotten_stays(tmp_path: Path) -> None:
+    """It would come back at the next start, so it isn't stopped now either."""
+    store = Store(tmp_path, busy_seconds=0)
+
+    async def check() -> None:
+        house = House(store)
+        await house.ready("a")
+        with closing(sqlite3.connect(tmp_path / STATE_FILE, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(StateUnavailable):
+                await house.all.stop("a")
+        assert house.states() == {"a": "ready"}
+        await house.all.stop("a")
+        assert house.states() == {}
+
+    run(check)
+
+
 def test_slow_listeners_miss_old_events_and_hold_nobody() -> None:
     """A listener that doesn't read gets the newest events when it does."""
 
     async def check() -> None:
         house = House()
         gate = house.loader.hold("download")
-        deployed = house.all.deploy(spec("a"))
+        deployed = await house.all.deploy(spec("a"))
         events = house.all.events()
         await anext(events)
         await house.loader.began.wait()
@@ -495,7 +598,7 @@ def _ready(house: House) -> list[Status]:
 async def _act(house: House, action: str, name: str) -> None:
     try:
         if action == "deploy":
-            await settled(house.all.deploy(spec(name)))
+            await settled(await house.all.deploy(spec(name)))
         elif action == "stop":
             await house.all.stop(name)
         elif action == "restart":

@@ -14,7 +14,7 @@ from litestar.params import ParameterKwarg, PathParameter, QueryParameter
 from litestar.typing import FieldDefinition
 from msgspec import Meta, Struct
 
-from rerankd.errors import Forbidden, RerankdError, Unauthorized
+from rerankd.errors import Forbidden, RerankdError, StateUnavailable, Unauthorized
 from rerankd.http.guard import PUBLIC
 from rerankd.http.openapi.operation import BODY_ERRORS, BodySchema, Operation, Parameter, Tag
 
@@ -82,7 +82,7 @@ def is_public(handler: HTTPRouteHandler) -> bool:
 
 def guard_errors(handler: HTTPRouteHandler) -> tuple[type[RerankdError], ...]:
     """Return what the guard may refuse a route's callers with."""
-    return () if is_public(handler) else (Unauthorized, Forbidden)
+    return () if is_public(handler) else (Unauthorized, Forbidden, StateUnavailable)
 
 
 def summary_of(handler: HTTPRouteHandler) -> str:

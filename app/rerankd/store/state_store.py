@@ -1,0 +1,136 @@
+"""The state file's contents: deployments, load checks and API keys."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import msgspec
+
+from rerankd.store.database import BUSY_SECONDS, STATE_FILE, open_state, state_failure
+from rerankd.store.private_files import tighten_files
+from rerankd.store.records import Key, Spec, key_from_row, spec_from_row
+
+Stamp = tuple[int, int, int]
+"""Inode, bytes and time of the last change in nanoseconds."""
+
+
+class Store:
+    """The state file in a folder, made when something is first written to it.
+
+    Every method may wait for a disk or another process's lock, so none but `stamp` is called on
+    an event loop. Raises StateUnavailable after `busy_seconds` of another's lock, StateError, one
+    line, where the file can't be read or written.
+    """
+
+    def __init__(self, folder: Path, busy_seconds: float = BUSY_SECONDS) -> None:
+        self._file = folder / STATE_FILE
+        self._busy_seconds = busy_seconds
+
+    def tighten(self) -> None:
+        """Let only their owner read the state files, also those of earlier versions."""
+        tighten_files(self._file.parent)
+
+    def deployments(self) -> list[Spec]:
+        """Return the stored deployments that can be read, oldest first."""
+        if self.stamp() is None:
+            return []
+        with self._open() as database:
+            rows = database.execute(
+                "SELECT id, spec FROM deployment ORDER BY created, id"
+            ).fetchall()
+        return [spec for row in rows if (spec := spec_from_row(*row))]
+
+    def keep(self, spec: Spec, created: float) -> None:
+        """Store a deployment, in place of an earlier one of the same id."""
+        with self._open(create=True) as database:
+            database.execute(
+                "INSERT INTO deployment VALUES (?, ?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET spec = excluded.spec",
+                (spec.id, msgspec.json.encode(spec), created),
+            )
+
+    def forget(self, deployment_id: str) -> None:
+        """Delete a deployment, if it is stored."""
+        if self.stamp() is not None:
+            with self._open() as database:
+                database.execute("DELETE FROM deployment WHERE id = ?", (deployment_id,))
+
+    def is_checked(self, path: Path, engine: str) -> bool:
+        """Return whether this file, unchanged, passed its load check with this engine."""
+        if self.stamp() is None:
+            return False
+        size, changed = _size_and_change(path)
+        with self._open() as database:
+            found = database.execute(
+                "SELECT 1 FROM checked WHERE file = ? AND bytes = ? AND changed = ? AND engine = ?",
+                (str(path), size, changed, engine),
+            ).fetchone()
+        return found is not None
+
+    def set_checked(self, path: Path, engine: str) -> None:
+        """Store that a file passed its load check."""
+        size, changed = _size_and_change(path)
+        with self._open(create=True) as database:
+            database.execute(
+                "INSERT OR REPLACE INTO checked VALUES (?, ?, ?, ?)",
+                (str(path), size, changed, engine),
+            )
+
+    def stamp(self) -> Stamp | None:
+        """Return what differs after a change by any process, None without a file; 2 µs."""
+        try:
+            status = self._file.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise state_failure(self._file, error) from error
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+    def api_keys(self) -> list[Key]:
+        """Return all API keys, oldest first, revoked ones included."""
+        if self.stamp() is None:
+            return []
+        with self._open() as database:
+            rows = database.execute(
+                "SELECT id, prefix, spec, last_used, revoked FROM key ORDER BY rowid"
+            ).fetchall()
+        return [key_from_row(*row) for row in rows]
+
+    def add_key(self, key: Key, forget_before: int) -> None:
+        """Store a new key, and delete those that were revoked before a time."""
+        with self._open(create=True) as database:
+            database.execute("DELETE FROM key WHERE revoked < ?", (forget_before,))
+            database.execute(
+                "INSERT INTO key (id, prefix, spec) VALUES (?, ?, ?)",
+                (key.id, key.prefix, msgspec.json.encode(key)),
+            )
+
+    def revoke_key(self, key_id: str, now: int) -> bool:
+        """Revoke a key from now on; False where none of this id is in force."""
+        if self.stamp() is None:
+            return False
+        with self._open() as database:
+            changed = database.execute(
+                "UPDATE key SET revoked = ? WHERE id = ? AND revoked IS NULL", (now, key_id)
+            )
+            return changed.rowcount > 0
+
+    def set_keys_used(self, used: Mapping[str, int]) -> None:
+        """Store when keys were last used, by their ids."""
+        if self.stamp() is not None:
+            with self._open() as database:
+                database.executemany(
+                    "UPDATE key SET last_used = :now WHERE id = :id",
+                    [{"id": key_id, "now": now} for key_id, now in used.items()],
+                )
+
+    def _open(self, *, create: bool = False) -> AbstractContextManager[sqlite3.Connection]:
+        return open_state(self._file, self._busy_seconds, create=create)
+
+
+def _size_and_change(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
