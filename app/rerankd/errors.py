@@ -188,7 +188,7 @@ class ModelFailed(Unavailable):
 
 
 class OutOfMemory(Unavailable):
-    """Models in use leave no room within `memory_budget`."""
+    """Free memory, or models in use within `memory_budget`, leave no room."""
 
     code = "out_of_memory"
 

@@ -66,7 +66,7 @@ class Deployments:
 
     def status(self, deployment_id: str) -> Status:
         """Return a deployment's status. Raises ModelNotFound."""
-        return self._find(deployment_id).status
+        return self._managed(deployment_id).status
 
     def events(self) -> AsyncGenerator[Status, None]:
         """Yield every status now and then each that changes; a slow listener misses old ones."""
@@ -101,18 +101,18 @@ class Deployments:
 
     def restart(self, deployment_id: str) -> None:
         """Load an absent or failed model again. Raises Conflict in any other state."""
-        found = self._find(deployment_id)
+        found = self._managed(deployment_id)
         if found.state not in {"absent", "failed"}:
             raise Conflict(f"{deployment_id!r} is {found.state}", param="id")
         self._lifecycle.begin(found)
 
     async def stop(self, deployment_id: str) -> None:
         """Let running requests finish within the drain limit, free the model and forget it."""
-        found = self._find(deployment_id)
+        found = self._managed(deployment_id)
         if self._store and not found.default:
-            await self._storing.run(self._store.forget, deployment_id)
+            await self._storing.run(self._store.forget, found.spec.id)
         await self._lifecycle.unload(found, "stopped")
-        self._all.pop(deployment_id, None)
+        self._all.pop(found.spec.id, None)
 
     async def close(self) -> None:
         """Refuse models and requests, drain and free all models; the store keeps them."""
@@ -186,6 +186,17 @@ class Deployments:
         self._lifecycle.begin(found)
         return found
 
+    def _managed(self, deployment_id: str) -> Deployment:
+        """Return the deployment of this name, never another one in its place."""
+        found = self._all.get(deployment_id) or self._by_alias(deployment_id)
+        if found is None:
+            raise self._not_found(deployment_id)
+        return found
+
+    def _not_found(self, name: str) -> ModelNotFound:
+        served = ", ".join(map(repr, self._all)) or "none"
+        return ModelNotFound(f"no model {name!r} here; served: {served}", param="model")
+
     def _find(self, model: str | None) -> Deployment:
         if not model:
             default = [one for one in self._all.values() if one.default]
@@ -198,8 +209,7 @@ class Deployments:
         if found is None and self._settings.any_model:
             return self._find(None)
         if found is None:
-            served = ", ".join(map(repr, self._all)) or "none"
-            raise ModelNotFound(f"no model {model!r} here; served: {served}", param="model")
+            raise self._not_found(model)
         return found
 
     def _by_alias(self, name: str) -> Deployment | None:

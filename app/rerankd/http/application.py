@@ -48,6 +48,7 @@ def route_handlers(
         *(
             deployments.show_deployment,
             deployments.stop_deployment,
+            deployments.stop_deployment_called_events,
             deployments.restart,
             usage.logs,
         ),

@@ -34,6 +34,10 @@ from rerankd.service import Service
 from rerankd.settings import Settings
 from rerankd.sources.resolve import default_name
 
+EVENTS_ID = "events"
+"""No new deployment gets this id, because its route streams events. One from an earlier version or
+from the settings can be shown and stopped all the same."""
+
 DeploymentId = Annotated[str, PathParameter(description="The id of the deployment")]
 
 
@@ -72,6 +76,8 @@ async def deploy_model(
     body = await body_of(request, settings.read_timeout)
     wire = decode(body, request.headers.get("content-type", ""), management.DeployRequest)
     spec = management.spec_of(wire, _own_name(wire.model, settings))
+    if spec.id == EVENTS_ID:
+        raise InvalidRequest(f"{EVENTS_ID!r} is reserved; choose another id", param="id")
     require_known(spec, settings)
     deployed = await service.deployments.deploy(spec)
     return Encoded(deployed.status, status_code=202)
@@ -136,12 +142,36 @@ async def stop_deployment(
     opt=MANAGEMENT,
     doc=RouteDoc(tag=DEPLOYMENTS_TAG, text_types=("text/event-stream",)),
 )
-async def watch(service: NamedDependency[Service]) -> ServerSentEvent:
+async def watch(
+    request: Request[Any, Any, Any], service: NamedDependency[Service]
+) -> ServerSentEvent | Response[Any]:
     """Stream states as server-sent events named `deployment`.
 
     Every deployment's status is sent at once, and again each time it changes.
     """
+    if request.headers.get("accept", "").startswith("application/json"):
+        return Encoded(service.deployments.status(EVENTS_ID))
     return ServerSentEvent(_messages(service))
+
+
+@delete(
+    f"/v1/deployments/{EVENTS_ID}",
+    operation_id="stopEvents",
+    status_code=200,
+    opt=MANAGEMENT,
+    doc=RouteDoc(
+        tag=DEPLOYMENTS_TAG,
+        reply=BodySchema(management.Deleted),
+        errors=(ModelNotFound, StateError),
+    ),
+)
+async def stop_deployment_called_events(service: NamedDependency[Service]) -> Response[Any]:
+    """Remove a deployment called `events`.
+
+    No new one gets this name.
+    """
+    await service.deployments.stop(EVENTS_ID)
+    return Encoded(management.Deleted(id=EVENTS_ID))
 
 
 async def _messages(service: Service) -> AsyncIterator[ServerSentEventMessage]:

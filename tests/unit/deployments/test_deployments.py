@@ -263,6 +263,35 @@ def test_any_model_means_the_default_one() -> None:
     asyncio.run(test())
 
 
+def test_managing_an_unknown_model_never_means_the_default_one() -> None:
+    """`any_model` is for requests: a mistyped name stops nothing."""
+
+    async def check() -> None:
+        house = House(any_model=True)
+        await settled(await house.all.deploy(spec("d"), default=True))
+        for act in (house.all.status, house.all.restart):
+            with pytest.raises(ModelNotFound, match="'typo'"):
+                act("typo")
+        with pytest.raises(ModelNotFound, match="'typo'"):
+            await house.all.stop("typo")
+        assert house.states() == {"d": "ready"}
+
+    run(check)
+
+
+def test_a_model_is_stopped_by_its_other_names() -> None:
+    """It is gone under its id, too."""
+
+    async def check() -> None:
+        house = House()
+        house.loader.manifest = find("bge-reranker-v2-m3")
+        await house.ready("mine")
+        await house.all.stop("BAAI/bge-reranker-v2-m3")
+        assert house.states() == {}
+
+    run(check)
+
+
 def test_requests_may_use_a_model_s_other_names() -> None:
     """What the catalog calls a model finds it under any id, in any case."""
 

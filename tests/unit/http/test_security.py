@@ -60,6 +60,7 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", "/v1/deployments"): Row("manage"),
     ("POST", "/v1/deployments"): Row("manage", {"model": "no/such.gguf"}),
     ("GET", "/v1/deployments/events"): Row("manage", endless=True),
+    ("DELETE", "/v1/deployments/events"): Row("manage"),
     ("GET", "/v1/deployments/{deployment_id}"): Row("manage", path="/v1/deployments/none"),
     ("DELETE", "/v1/deployments/{deployment_id}"): Row("manage", path="/v1/deployments/none"),
     ("POST", "/v1/deployments/{deployment_id}/restart"): Row(

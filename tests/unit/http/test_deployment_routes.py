@@ -1,0 +1,64 @@
+"""Deployments whose ids are also paths: refused when they are new, managed where they exist."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from support.serving import server_of, service_of
+
+JSON = {"Accept": "application/json"}
+
+
+def test_a_deployment_called_events_can_be_shown_and_stopped() -> None:
+    """Its path also streams events; every route of deployments still finds it."""
+    service = service_of(start=False, model_id="events")
+    with server_of(service) as url, httpx.Client(base_url=url) as client:
+        shown = client.get("/v1/deployments/events", headers=JSON).json()
+        logs = client.get("/v1/deployments/events/logs")
+        restarted = client.post("/v1/deployments/events/restart")
+        stopped = client.delete("/v1/deployments/events")
+        gone = client.get("/v1/deployments/events", headers=JSON)
+        again = client.delete("/v1/deployments/events")
+
+    assert (shown["id"], shown["state"]) == ("events", "ready")
+    assert logs.status_code == 200
+    assert (restarted.status_code, restarted.json()["error"]["code"]) == (409, "conflict")
+    assert stopped.json() == {"id": "events", "deleted": True}
+    assert (gone.status_code, again.status_code) == (404, 404)
+
+
+@pytest.mark.parametrize(
+    "body", [{"model": "rerank-mini-en", "id": "events"}, {"model": "/models/events.gguf"}]
+)
+def test_no_new_deployment_is_called_events(body: dict[str, str]) -> None:
+    """Neither by name nor by its file's; the answer says what to change."""
+    with server_of(service_of(start=False)) as url:
+        refused = httpx.post(f"{url}/v1/deployments", json=body)
+
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == "id"
+    assert "reserved" in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("name", ["restart", "logs", "deployments"])
+def test_other_words_of_the_routes_are_names_like_any(name: str) -> None:
+    """No route takes them for itself."""
+    service = service_of(start=False, model_id=name)
+    with server_of(service) as url, httpx.Client(base_url=f"{url}/v1/deployments/") as client:
+        assert client.get(name).json()["id"] == name
+        assert client.get(f"{name}/logs").status_code == 200
+        assert client.delete(name).json()["deleted"]
+
+
+def test_an_option_beyond_the_machine_is_refused_with_the_bound() -> None:
+    """422 at once: nothing is stored and nothing starts."""
+    body = {"model": "rerank-mini-en", "id": "x", "options": {"workers": 100_000}}
+    with server_of(service_of(start=False)) as url:
+        refused = httpx.post(f"{url}/v1/deployments", json=body)
+        listed = httpx.get(f"{url}/v1/deployments").json()["data"]
+
+    assert refused.status_code == 422
+    assert refused.json()["error"]["param"] == "workers"
+    assert "at most" in refused.json()["error"]["message"]
+    assert [one["id"] for one in listed] == ["rerank-mini-en"]
