@@ -6,7 +6,6 @@ Every module logs through the standard library; `log_format` renders a server's 
 from __future__ import annotations
 
 import logging
-import sys
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,13 +63,6 @@ def note_error(code: str) -> None:
     notes = REQUEST.get()
     if notes:
         notes.error = code
-
-
-def configure_logging(level: str) -> None:
-    """Send rerankd's and uvicorn's records to stderr, one plain line each, from `level` on."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    install_handler(handler, level)
 
 
 def install_handler(handler: logging.Handler, level: str) -> None:

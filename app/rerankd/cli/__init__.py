@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
+from contextlib import suppress
+from typing import Any
 
 import click
 
 from rerankd import __version__
 from rerankd.errors import RerankdError
+from rerankd.terminal import open_closed_streams, visible
 
 COMMANDS = {
     "serve": "rerankd.cli.serve",
@@ -32,6 +36,9 @@ COMMANDS = {
 }
 """Each command and its module, where the function of `serve` is called `serve_command`."""
 
+STREAM_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What writing to a full disk or a terminal that is gone raises; click ends on EPIPE quietly."""
+
 
 class LazyGroup(click.Group):
     """Loads each command when it is named, and ends every RerankdError in one line.
@@ -50,11 +57,25 @@ class LazyGroup(click.Group):
         found = getattr(importlib.import_module(COMMANDS[cmd_name]), f"{cmd_name}_command")
         return found if isinstance(found, click.Command) else None
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        open_closed_streams()
+        return super().main(*args, **options)
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
+        except click.ClickException as error:
+            error.message = visible(error.message, lines=True)  # type: ignore[misc]
+            raise
         except RerankdError as error:
-            click.echo(f"error: {error.message}", err=True)
+            click.echo(visible(f"error: {error.message}"), err=True)
+            sys.exit(2)
+        except OSError as error:
+            if error.errno not in STREAM_FAULTS or error.filename is not None:
+                raise
+            # Standard error may be on the same full disk.
+            with suppress(OSError):
+                click.echo(f"error: cannot write the output: {error.strerror}", err=True)
             sys.exit(2)
 
 

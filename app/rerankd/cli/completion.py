@@ -6,6 +6,7 @@ import click
 from click.shell_completion import BashComplete, CompletionItem, ShellComplete, get_completion_class
 
 from rerankd import settings
+from rerankd.cli import output
 from rerankd.errors import RerankdError
 from rerankd.sources import catalog
 
@@ -34,7 +35,7 @@ def completion_command(shell: str) -> None:
     if found is None:
         raise click.UsageError(f"no completion for {shell}")
     root = click.get_current_context().find_root().command
-    click.echo(found(root, {}, NAME, VARIABLE).source())
+    output.print_text(found(root, {}, NAME, VARIABLE).source())
 
 
 def complete_model(

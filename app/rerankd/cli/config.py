@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from rerankd.cli import options, output
@@ -19,9 +18,9 @@ def config_command(config_file: Path | None, **flags: Any) -> None:
     """Print every setting's value and source, as a table in a terminal or TOML in a pipe."""
     effective = options.load(config_file, flags)
     if output.is_terminal():
-        Console().print(_settings_table(effective))
+        output.SafeConsole().print(_settings_table(effective))
     else:
-        click.echo(_settings_toml(effective), nl=False)
+        output.print_text(_settings_toml(effective), end="")
 
 
 def _masked(effective: Effective, name: str) -> Any:

@@ -13,10 +13,8 @@ import click
 import httpx
 import msgspec
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
 from rerankd.cli import options, output
 from rerankd.errors import InvalidRequest
@@ -232,12 +230,12 @@ async def _compare_with_progress(task: Task, contenders: Sequence[Contender]) ->
         TimeRemainingColumn(),
     )
     seen = sys.stderr.isatty()
-    with Progress(*columns, console=Console(stderr=True), disable=not seen) as progress:
+    with Progress(*columns, console=output.SafeConsole(stderr=True), disable=not seen) as progress:
 
         def begun(name: str) -> Tick:
             documents = task.known.documents
             if not seen:
-                click.echo(f"ranking {documents} documents with {name}", err=True)
+                output.note(f"ranking {documents} documents with {name}")
             bar = progress.add_task(name, total=documents)
             return lambda done: progress.advance(bar, done)
 
@@ -246,9 +244,9 @@ async def _compare_with_progress(task: Task, contenders: Sequence[Contender]) ->
 
 def _print_comparison(found: Comparison, *, as_json: bool, as_csv: bool) -> None:
     for note in found.notes:
-        click.echo(f"note: {note}", err=True)
+        output.note(f"note: {note}")
     if as_csv:
-        click.echo(as_csv_text(found), nl=False)
+        output.print_text(as_csv_text(found), end="")
     else:
         output.print_results(
             [found], lambda console: console.print(_comparison_table(found)), as_json=as_json
@@ -274,6 +272,5 @@ def _comparison_table(found: Comparison) -> Table:
             "\n".join([f"{each.mean:.4f}", *report.difference_texts(each)]) for each in one.quality
         ]
         gap = "\n".join(report.difference_texts(one.gap))
-        # As Text: a name may hold brackets, which are markup in a string.
-        table.add_row(*map(Text, (one.name, *quality, gap, *report.cost_texts(one.cost))))
+        table.add_row(one.name, *quality, gap, *report.cost_texts(one.cost))
     return table

@@ -13,7 +13,6 @@ import click
 import msgspec
 from rich.console import Console
 from rich.table import Column, Table
-from rich.text import Text
 
 from rerankd.auth.keys import ALL_SCOPES, KEY_MARK, keep_key, key_store_of, make_key
 from rerankd.cli import options, output
@@ -85,12 +84,10 @@ def create_key_command(
         raise click.UsageError(str(error)) from error
     key, text = make_key(now=time.time(), **msgspec.structs.asdict(wire))
     if not _in_force(store) and "manage" not in key.scopes:
-        click.echo(
-            "no key can manage the server over HTTP yet; create one with --scope manage", err=True
-        )
+        output.note("no key can manage the server over HTTP yet; create one with --scope manage")
     keep_key(store, key, time.time())
-    click.echo(f"{key.id}: store the key now; it cannot be shown again", err=True)
-    click.echo(text)
+    output.note(f"{key.id}: store the key now; it cannot be shown again")
+    output.print_text(text)
 
 
 @keys_command.command("list")
@@ -118,9 +115,9 @@ def revoke_keys_command(
         if not known or not store.revoke_key(known[0], int(time.time())):
             shown = "this" if named.startswith(KEY_MARK) else repr(named)
             raise NotFound(f"no active API key {shown}; `rerankd keys list` shows them")
-        click.echo(f"{known[0]} revoked", err=True)
+        output.note(f"{known[0]} revoked")
     if not _in_force(store):
-        click.echo("no key is left: a server on loopback no longer requires one", err=True)
+        output.note("no key is left: a server on loopback no longer requires one")
 
 
 def _opened_store(config_file: Path | None, state_dir: str | None) -> Store:
@@ -139,7 +136,7 @@ def _show_keys(found: Sequence[Key], console: Console) -> None:
     console.print(grid)
 
 
-def _key_cells(key: Key) -> tuple[Text | str, ...]:
+def _key_cells(key: Key) -> tuple[str, ...]:
     standing = "active" if key.expires is None else f"until {_local_time(key.expires)}"
     if key.expires is not None and key.expires <= time.time():
         standing = f"expired {_local_time(key.expires)}"
@@ -147,7 +144,7 @@ def _key_cells(key: Key) -> tuple[Text | str, ...]:
         standing = f"revoked {_local_time(key.revoked)}"
     return (
         key.id,
-        Text(key.name),
+        key.name,
         f"{key.prefix}…" if key.prefix else "",
         ", ".join(key.scopes),
         "all" if key.models is None else ", ".join(key.models),

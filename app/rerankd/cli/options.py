@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from rerankd import logs, settings
+from rerankd import settings
 from rerankd.cli.completion import complete_model
+from rerankd.cli.plain_log import configure_logging
 from rerankd.settings import Effective, Mark, Setting
 
 Command = Callable[..., Any]
@@ -68,5 +69,5 @@ def _with_default(setting: Setting, text: str) -> str:
 def load(config_file: Path | None, flags: dict[str, Any]) -> Effective:
     """Merge a command's options with the other sources, and set up logging from the result."""
     effective = settings.load_settings(flags, config=config_file)
-    logs.configure_logging(effective.settings.log_level)
+    configure_logging(effective.settings.log_level)
     return effective

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TextColumn
 
-from rerankd.cli import options
+from rerankd.cli import options, output
 from rerankd.cli.completion import complete_model
 from rerankd.errors import ModelNotFound
 from rerankd.settings import Settings
@@ -47,7 +46,7 @@ def pull_command(models: tuple[str, ...], config_file: Path | None, **flags: Any
     for model in models:
         path = _pull(model, settings)
         require_gguf(path)
-        click.echo(path)
+        output.print_text(str(path))
 
 
 @click.command("rm")
@@ -60,7 +59,7 @@ def rm_command(models: tuple[str, ...], config_file: Path | None, **flags: Any) 
     """
     settings = options.load(config_file, flags).settings
     for model in models:
-        click.echo(f"{model}: {decimal(_remove_model(model, settings))} freed")
+        output.print_text(f"{model}: {decimal(_remove_model(model, settings))} freed")
 
 
 def _pull(model: str, settings: Settings) -> Path:
@@ -108,11 +107,11 @@ def _progress_shown(model: str) -> Iterator[OnFileProgress]:
         yield ProgressLines(model)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.fields[detail]}"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=output.SafeConsole(stderr=True)) as bars:
         task = bars.add_task(model, total=None, detail="finding the file")
 
         def on_progress(now: FileProgress) -> None:
@@ -137,7 +136,7 @@ class ProgressLines:
         mark = (now.stage, now.file, PROGRESS_LINES * done // total)
         if mark != self._written:
             self._written = mark
-            click.echo(f"{self._model}: {progress_text(now)}", err=True)
+            output.note(f"{self._model}: {progress_text(now)}")
 
 
 def progress_text(now: FileProgress) -> str:

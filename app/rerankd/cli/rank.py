@@ -12,7 +12,6 @@ from typing import Any, Literal, TextIO
 import click
 import msgspec
 from msgspec import Struct
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
@@ -166,7 +165,7 @@ async def _score_texts(
     try:
         await service.start()
         with Progress(
-            console=Console(stderr=True),
+            console=output.SafeConsole(stderr=True),
             transient=True,
             disable=len(texts) < LONG_WORK or not sys.stderr.isatty(),
         ) as progress:
@@ -188,7 +187,7 @@ async def _score_chunk(
     asked = msgspec.structs.replace(request, documents=tuple(chunk))
     result = await service.rank(asked)
     for warning in result.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        output.note(f"warning: {warning}")
     return [ranked.score for ranked in sorted(result.results, key=lambda one: one.index)]
 
 

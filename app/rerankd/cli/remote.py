@@ -82,7 +82,7 @@ def stop_command(ids: tuple[str, ...], url: str, api_key: str | None) -> None:
     with _client(url, api_key) as client:
         for one in ids:
             _ask(client, "DELETE", f"/v1/deployments/{one}")
-            click.echo(f"{one} stopped", err=True)
+            output.note(f"{one} stopped")
 
 
 def statuses(url: str, api_key: str | None) -> list[Status]:
@@ -134,7 +134,7 @@ def _follow(client: httpx.Client, found: Status) -> Status:
             status = msgspec.json.decode(line.removeprefix("data:").strip(), type=Status)
             if status.id != found.id:
                 continue
-            click.echo(f"{status.id} {status.state}: {_state_text(status)}", err=True)
+            output.note(f"{status.id} {status.state}: {_state_text(status)}")
             found = status
             if status.state in SETTLED:
                 break

@@ -23,6 +23,7 @@ from rerankd.settings import allows_colours, state_folder
 from rerankd.store import Store
 from rerankd.telemetry import log_format
 from rerankd.telemetry.observers import Telemetry, traces_of
+from rerankd.terminal import visible
 
 logger = logging.getLogger(__name__)
 
@@ -102,5 +103,5 @@ def _outcome(loading: asyncio.Task[None]) -> int:
         return 0
     if not isinstance(error, RerankdError):
         raise error
-    click.echo(f"error: {error.message}", err=True)
+    click.echo(visible(f"error: {error.message}"), err=True)
     return 2

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 from msgspec import Struct
 
+from rerankd.cli import output
 from rerankd.errors import SettingsError, StateError
 
 UNIT = "rerankd.service"
@@ -74,15 +75,15 @@ def install_command(*, user: bool, root: Path | None, now: bool) -> None:
     except OSError as error:
         hint = "" if user else "; run as root, or use --user"
         raise StateError(f"can't write {error.filename}: {error.strerror}{hint}") from error
-    click.echo(f"wrote {place.unit}; settings and keys are in {place.environment}", err=True)
+    output.note(f"wrote {place.unit}; settings and keys are in {place.environment}")
     steps = (("daemon-reload",), ("enable", "--now", UNIT))
     if now:
         for words in steps:
             _systemctl(place, words)
         return
-    click.echo("next:", err=True)
+    output.note("next:")
     for words in steps:
-        click.echo("  " + " ".join(("systemctl", *place.flags, *words)), err=True)
+        output.note("  " + " ".join(("systemctl", *place.flags, *words)))
 
 
 @service_command.command("uninstall")
@@ -101,14 +102,14 @@ def uninstall_command(*, user: bool, root: Path | None) -> None:
         raise StateError(f"can't remove {place.unit}: {error.strerror}") from error
     if root is None:
         _systemctl(place, ("daemon-reload",))
-    click.echo(f"removed {place.unit}; kept {place.environment} and the state", err=True)
+    output.note(f"removed {place.unit}; kept {place.environment} and the state")
 
 
 @service_command.command("show")
 @click.option("--user", is_flag=True, help="print the unit of a user's service")
 def show_unit_command(*, user: bool) -> None:
     """Print the unit that `install` would write."""
-    click.echo(unit_of(own_command(), user=user), nl=False)
+    output.print_text(unit_of(own_command(), user=user), end="")
 
 
 def place_of(*, user: bool, root: Path | None = None) -> Place:
@@ -199,7 +200,7 @@ def _write_files(place: Place, text: str) -> None:
 
 def _warn_if_open(path: Path) -> None:
     if path.stat().st_mode & 0o077:
-        click.echo(f"others can read {path}: run chmod 600 {path}", err=True)
+        output.note(f"others can read {path}: run chmod 600 {path}")
 
 
 def _systemctl(place: Place, words: Sequence[str]) -> None:

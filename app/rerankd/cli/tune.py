@@ -9,9 +9,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from rerankd import logs, settings
+from rerankd import settings
 from rerankd.cli import options, output
 from rerankd.cli.completion import complete_model
+from rerankd.cli.plain_log import configure_logging
 from rerankd.deployments import runtime
 from rerankd.deployments.applied_tuning import AppliedTuning, forget_tuning, keep_tuning
 from rerankd.engine.llama.requantize import FILE_TYPES, LOSSLESS
@@ -57,11 +58,11 @@ def tune_command(  # noqa: PLR0913 - one parameter an option
     on a machine that does nothing else. Prints a table in a terminal and JSONL into a pipe.
     """
     own = options.load(config_file, {**flags, "model": model}).settings
-    logs.configure_logging("warning")  # each of some fifty loads would say the same
+    configure_logging("warning")  # each of some fifty loads would say the same
     resolved = sources.resolve_model(own.model, own)
     if forget:
         known = forget_tuning(gguf_file.read(resolved.path), own)
-        click.echo("forgotten" if known else "there is no tuning result for this file", err=True)
+        output.note("forgotten" if known else "there is no tuning result for this file")
         return
     name = sources.default_name(own.model, own)
     target = runtime.examine(name, resolved.path, resolved.manifest, own)
@@ -69,7 +70,7 @@ def tune_command(  # noqa: PLR0913 - one parameter an option
 
     def on_trial(trial: TuningTrial) -> None:
         trials.append(trial)
-        click.echo(f"{trial.knob}: {trial.candidate}: {trial.ratio:.2f}", err=True)
+        output.note(f"{trial.knob}: {trial.candidate}: {trial.ratio:.2f}")
 
     result = find_fastest(target, own, seconds=seconds, accept=accept, on_trial=on_trial)
     if not dry_run:

@@ -7,10 +7,12 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from rerankd.domain import RankedDocument
 from rerankd.python_api.background_loop import Report
+from rerankd.terminal import visible
 
 OnProgress = Callable[[int, int], None] | bool
 """Takes what is done and what there is in all; True shows a bar on standard error."""
@@ -31,7 +33,9 @@ def counter(report: Report, total: int) -> Callable[[Sequence[RankedDocument]], 
 @contextmanager
 def _bar(what: str, *, of_bytes: bool) -> Any:
     with Progress(console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task(what, total=None, unit="bytes" if of_bytes else "documents")
+        task = shown.add_task(
+            escape(visible(what)), total=None, unit="bytes" if of_bytes else "documents"
+        )
         yield lambda done, total: shown.update(task, completed=done, total=total or None)
 
 

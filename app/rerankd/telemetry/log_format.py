@@ -21,6 +21,7 @@ from structlog.typing import EventDict, ExcInfo, Processor
 
 from rerankd.logs import DEPLOYMENT, REQUEST, TRACE, install_handler
 from rerankd.telemetry.repeats import RepeatFilter
+from rerankd.terminal import escaped_json, visible
 
 LogFormat = Literal["auto", "human", "json"]
 
@@ -71,6 +72,7 @@ def formatter(*, human: bool, colours: bool = False) -> logging.Formatter:
 def _for_people(*, colours: bool) -> list[Processor]:
     return [
         _without_repeats,
+        _without_steering,
         ConsoleRenderer(
             colors=colours,
             timestamp_key="time",
@@ -88,7 +90,7 @@ def _as_json() -> list[Processor]:
 
 
 def _write_trace(stream: TextIO, found: ExcInfo) -> None:
-    stream.write("\n" + "".join(_trace(found[1])).rstrip("\n"))
+    stream.write("\n" + visible("".join(_trace(found[1])).rstrip("\n"), lines=True))
 
 
 def _trace(error: BaseException | None) -> Iterator[str]:
@@ -100,12 +102,13 @@ def _trace(error: BaseException | None) -> Iterator[str]:
         yield from _trace(earlier)
         yield "\nwhich led to\n\n"
     yield from traceback.format_tb(error.__traceback__)
-    shown = "" if isinstance(error, QUOTING) else f": {error}"
+    # Indented, so that no further line of a message looks like one of the log.
+    shown = "" if isinstance(error, QUOTING) else f": {error}".replace("\n", "\n    ")
     yield f"{type(error).__qualname__}{shown}\n"
 
 
 def _encode(value: object, **_options: object) -> str:
-    return msgspec.json.encode(value, enc_hook=repr).decode()
+    return escaped_json(msgspec.json.encode(value, enc_hook=repr).decode())
 
 
 def _add_context(_logger: object, _method: str, event: EventDict) -> EventDict:
@@ -125,6 +128,13 @@ def _without_repeats(_logger: object, _method: str, event: EventDict) -> EventDi
     named = str(event.get("deployment", "")) in str(event["event"])
     left_out = {*IN_MESSAGE, *(["deployment"] if named else [])}
     return {name: value for name, value in event.items() if name not in left_out}
+
+
+def _without_steering(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Make what came from outside harmless on the terminal where a person reads the log."""
+    return {
+        name: visible(value) if isinstance(value, str) else value for name, value in event.items()
+    }
 
 
 def _ordered_fields(_logger: object, _method: str, event: EventDict) -> EventDict:

@@ -26,6 +26,19 @@ def test_server_starts_answers_and_ends_with_0() -> None:
         assert running.end() == 0
 
 
+def test_a_server_goes_on_when_nobody_reads_its_log() -> None:
+    """A pipe whose reader has gone takes no more lines; requests and the exit code don't suffer."""
+    with serving() as (running, client):
+        assert running.process.stderr
+        running.process.stderr.close()
+        for _ in range(3):
+            asked = client.post("/v1/rerank", json={"query": "q", "documents": ["a"]})
+            assert asked.status_code == 200
+        running.process.send_signal(signal.SIGTERM)
+
+        assert running.process.wait(PATIENCE) == 0
+
+
 def test_running_requests_finish_after_sigterm() -> None:
     """What runs when the signal comes is answered in full; then the process ends with 0."""
     documents = [f"document {number} about pandas and bears " * 5 for number in range(100)]

@@ -15,9 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerankd import logs
+from rerankd.cli.plain_log import PlainFormatter
 from rerankd.logs import DEPLOYMENT, REQUEST, Notes, RecentLines, about_deployment, recent_lines
 from rerankd.telemetry import log_format
 from rerankd.telemetry.log_format import formatter
+from rerankd.terminal import visible
 
 from support.fakes import Gate
 from support.serving import FakeEngine, app_of, client_of, rerank, service_of
@@ -73,6 +75,36 @@ def test_a_file_gets_json_and_a_terminal_gets_lines_for_people() -> None:
     assert "it is ready" in terminal.getvalue()
     assert "\x1b[" in terminal.getvalue()
     assert plain.getvalue().endswith("[info     ] it is ready [rerankd.made]\n")
+
+
+@pytest.mark.parametrize("log", ["human", "json"])
+def test_no_line_steers_a_terminal_or_forges_another(log: Literal["human", "json"]) -> None:
+    """Whatever names of models, paths and errors hold; JSON means what it was."""
+    evil = "\x1b]0;owned\x07\x9b31m\u202eback\nfake line\r over"
+    stream = written(log)
+    ours.warning("model %s", evil, extra={"model": evil, "deployment": evil})
+    try:
+        raise RuntimeError(evil)  # noqa: TRY301
+    except RuntimeError:
+        ours.exception("failed: %s", evil)
+
+    text = stream.getvalue()
+    assert visible(text, lines=True) == text
+    assert "\nfake line" not in text
+    if log == "json":
+        assert lines_of(stream)[0]["message"] == f"model {evil}"
+
+
+def test_the_log_of_commands_steers_no_terminal() -> None:
+    """Its formatter is the standard library's, over the same function."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(PlainFormatter())
+    logs.install_handler(handler, "info")
+    ours.warning("model %s", "\x1b[31mred\x9b1m\nfake line")
+
+    assert visible(stream.getvalue(), lines=True) == stream.getvalue()
+    assert stream.getvalue().count("\n") == 1
 
 
 def test_json_lines_begin_with_what_every_line_has() -> None:
