@@ -7,6 +7,7 @@ moment (a download, a load, waiting for a thread to end) runs in a pool of its o
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -27,8 +28,17 @@ class WorkerPool:
     async def run(
         self, work: Callable[Given, Returned], *given: Given.args, **named: Given.kwargs
     ) -> Returned:
-        """Return what `work` returns; when cancelled before its turn, it never runs."""
-        future = self._executor.submit(work, *given, **named)
+        """Return what `work` returns; when cancelled before its turn, it never runs.
+
+        Once the interpreter is exiting, executors take no work: closing what a program left open
+        then runs here, where it holds up nothing else.
+        """
+        try:
+            future = self._executor.submit(work, *given, **named)
+        except RuntimeError:
+            if threading.main_thread().is_alive():
+                raise
+            return work(*given, **named)
         return await asyncio.wrap_future(future)
 
 

@@ -318,6 +318,17 @@ def test_a_program_may_forget_to_close() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
 
 
+def test_a_program_may_end_with_an_open_reranker() -> None:
+    """It is still referred to when Python ends, as a script's global is, and closes quietly."""
+    done = in_a_process(
+        "from rerankd import Reranker\n"
+        "reranker = Reranker()\n"
+        "print(reranker.rank('panda', ['hi', 'a panda'])[0].index)"
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+
+
 def test_a_forked_child_is_told() -> None:
     """A child neither hangs nor frees what is its parent's; the parent goes on."""
     done = in_a_process(

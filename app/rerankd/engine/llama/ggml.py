@@ -56,7 +56,9 @@ _loading = threading.Lock()
 
 @cache
 def _function(name: str) -> Any:
-    found = getattr(_ggml.libggml, name)
+    # Through libllama's handle, which finds the ggml that it is linked to: in a wheel, libggml.so
+    # and libggml.so.0 are two files, and llama_cpp's own handle may be the other one.
+    found = getattr(lib._lib, name)  # noqa: SLF001 - llama_cpp keeps the handle there only
     found.restype, *found.argtypes = _SIGNATURES[name]
     return found
 
