@@ -14,7 +14,8 @@ TokenIds: TypeAlias = NDArray[np.int32]
 
 NO_TOKENS: TokenIds = np.empty(0, dtype=np.int32)
 
-ScoreScale = Literal["probability", "logit"]
+ScoreScale = Literal["probability", "uncalibrated", "logit"]
+"""Uncalibrated scores lie between 0 and 1 as well, but only their order means something."""
 Overflow = Literal["truncate", "chunk", "error"]
 TruncationSide = Literal["right", "left"]
 ChunkScore = Literal["max", "mean_top_k"]

@@ -292,6 +292,7 @@ def write_qwen3(
     tied: bool = True,
     context: int = QWEN3_CONTEXT,
     answers: bool = True,
+    name: str = "Tiny Qwen3 Reranker",
     shape: Shape = TINY,
     seed: int = 2,
 ) -> Path:
@@ -303,7 +304,7 @@ def write_qwen3(
     """
     random = _Random(seed)
     writer = GGUFWriter(path, "qwen3")
-    writer.add_name("Tiny Qwen3 Reranker")
+    writer.add_name(name)
     writer.add_context_length(context)
     writer.add_embedding_length(shape.width)
     writer.add_block_count(LAYERS)

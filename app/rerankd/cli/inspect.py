@@ -16,11 +16,10 @@ from rerankd.cli import options, output
 from rerankd.cli.completion import complete_model
 from rerankd.deployments import load_check
 from rerankd.deployments.load_check import LoadCheckResult
-from rerankd.errors import ModelNotFound
 from rerankd.settings import Settings
 from rerankd.sources import gguf as gguf_file
 from rerankd.sources.gguf import Header, Verdict
-from rerankd.sources.resolve import ResolvedModel, find_manifest, judge_file, resolve_model
+from rerankd.sources.resolve import ResolvedModel, judge_file, resolve_model
 
 
 class Inspection(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -44,13 +43,11 @@ class Inspection(Struct, frozen=True, kw_only=True, omit_defaults=True):
 @click.command("inspect")
 @click.argument("model", shell_complete=complete_model)
 @click.option("--load", is_flag=True, help="also load it and score a known pair")
-@click.option("--as", "known_as", metavar="ID", help="judge the file by this catalog entry")
 @click.option("--json", "as_json", is_flag=True, help="print JSON even in a terminal")
 @options.with_settings(options.MODEL_OPTIONS - {"model", "model_id"})
 def inspect_command(
     model: str,
     load: bool,
-    known_as: str | None,
     as_json: bool,
     config_file: Path | None,
     **flags: Any,
@@ -60,21 +57,12 @@ def inspect_command(
     The exit status is 0 if the file can be served, otherwise 2.
     """
     settings = options.load(config_file, flags).settings
-    resolved = _as_known(model, known_as, settings) if known_as else resolve_model(model, settings)
-    header, verdict = judge_file(resolved)
+    resolved = resolve_model(model, settings)
+    header, verdict = judge_file(resolved, settings.as_family)
     check = _check_by_loading(resolved, header, verdict, settings) if load else None
     found = _inspection(header, verdict, check)
     output.print_results([found], lambda console: _show_inspection(found, console), as_json=as_json)
     gguf_file.require_reranker(header, verdict, accept_degraded=settings.accept_degraded)
-
-
-def _as_known(path: str, known_as: str, settings: Settings) -> ResolvedModel:
-    manifest = find_manifest(known_as, settings)
-    if manifest is None:
-        raise ModelNotFound(
-            f"no model {known_as!r} in the catalog; `rerankd models` lists them", param="as"
-        )
-    return ResolvedModel(Path(path), manifest)
 
 
 def _check_by_loading(

@@ -19,7 +19,7 @@ from rerankd.settings import Settings
 from rerankd.sources import catalog
 from rerankd.sources import resolve as sources
 from rerankd.sources.catalog import Manifest
-from rerankd.sources.gguf import require_gguf
+from rerankd.sources.gguf import require_gguf, require_reranker
 from rerankd.sources.hub import files as hub
 from rerankd.sources.hub.meter import FileProgress, OnFileProgress
 from rerankd.sources.hub.reference import parse_reference
@@ -31,21 +31,29 @@ with_models = click.argument(
     "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_model
 )
 with_catalog = options.with_settings({"catalog_dir", "accept_license", "log_level"})
+with_family = options.with_settings({"as_family", "catalog_dir", "accept_license", "log_level"})
 
 
 @click.command("pull")
 @with_models
-@with_catalog
+@with_family
 def pull_command(models: tuple[str, ...], config_file: Path | None, **flags: Any) -> None:
     """Download and verify models; print the path of each.
 
     MODEL is a catalog id (id:VARIANT for a variant other than the default),
-    hf:owner/repo:file.gguf or hf:owner/repo:Q4_K_M, with @revision to pin the last two.
+    hf:owner/repo:file.gguf or hf:owner/repo:Q4_K_M, with @revision to pin the last two. With
+    --as, each file must also be one that can be served as that.
     """
     settings = options.load(config_file, flags).settings
+    sources.require_known_family(settings)
     for model in models:
         path = _pull(model, settings)
         require_gguf(path)
+        if settings.as_family:
+            header, verdict = sources.judge_file(
+                sources.resolve_model(model, settings), settings.as_family
+            )
+            require_reranker(header, verdict, accept_degraded=False)
         output.print_text(str(path))
 
 

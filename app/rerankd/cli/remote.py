@@ -41,6 +41,13 @@ def with_server(command: ClickCommand) -> ClickCommand:
 @click.command("deploy")
 @click.argument("model", shell_complete=complete_model)
 @click.option("--id", "deployment_id", help="name for requests; default: the model's id")
+@click.option(
+    "--as",
+    "as_family",
+    default="",
+    metavar="FAMILY",
+    help="which reranker the file is, where its metadata doesn't say: a family or a catalog id",
+)
 @click.option("--pin", is_flag=True, help="never unload it when idle or to free memory")
 @click.option(
     "--option", "options", multiple=True, metavar="NAME=VALUE", help="a setting for this deployment"
@@ -50,6 +57,7 @@ def with_server(command: ClickCommand) -> ClickCommand:
 def deploy_command(  # noqa: PLR0913 - one parameter an option
     model: str,
     deployment_id: str | None,
+    as_family: str,
     pin: bool,
     options: tuple[str, ...],
     wait: bool,
@@ -58,6 +66,8 @@ def deploy_command(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Add MODEL to a running server: a catalog id, a path there, or hf:owner/repo:file.gguf."""
     body = {"model": model, "id": deployment_id, "pinned": pin, "options": _parse_options(options)}
+    if as_family:
+        body["as"] = as_family
     with _client(url, api_key) as client:
         found = msgspec.json.decode(_ask(client, "POST", "/v1/deployments", body), type=Status)
         if wait:

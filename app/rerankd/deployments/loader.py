@@ -9,7 +9,15 @@ from importlib.metadata import version
 
 from rerankd import settings
 from rerankd.deployments import load_check
-from rerankd.deployments.runtime import Opener, Runtime, Target, examine, fastest, open_runtime
+from rerankd.deployments.runtime import (
+    Opener,
+    Runtime,
+    Target,
+    examine,
+    fastest,
+    open_runtime,
+    readout_of,
+)
 from rerankd.domain import Observer
 from rerankd.engine import memory_needed, open_engine
 from rerankd.errors import ModelFileError, StateError
@@ -63,7 +71,8 @@ class FileLoader:
         try:
             is_here = await self._finding.run(sources.is_local, spec.source, self._base)
             pool = self._finding if is_here else self._downloading
-            return await pool.run(sources.resolve_model, spec.source, self._base, on_thread, stop)
+            own = settings.override(self._base, spec.options)
+            return await pool.run(sources.resolve_model, spec.source, own, on_thread, stop)
         finally:
             stop.set()  # when the deployment is stopped, the thread still runs
 
@@ -105,15 +114,17 @@ class FileLoader:
 
 
 def check_of(target: Target) -> str:
-    """Return what a load check holds for besides the file: engine, check, and the other parts."""
-    parts = parts_state(target.header)
+    """Return what a load check holds for besides the file: engine, check, other parts, prompt."""
+    parts = (*parts_state(target.header), *readout_of(target))
     checked = f"{version('llama-cpp-python')}/{load_check.CHECKS}"
     return f"{checked}/{digest_of(repr(parts)).hex()}" if parts else checked
 
 
 def require_known(spec: Spec, base: Settings) -> None:
     """Raise what is wrong with a deployment's source and options before anything starts."""
-    settings.require_fits_cores(settings.override(base, spec.options))
+    own = settings.override(base, spec.options)
+    settings.require_fits_cores(own)
+    sources.require_known_family(own)
     if not spec.source:
         raise ModelFileError(
             "a deployment needs a model: a catalog id, a path or hf:owner/repo:file.gguf"

@@ -41,6 +41,7 @@ PLACED = frozenset(
         *("model", "weights"),  # by the file that is loaded
         *("context", "gpu_layers", "replica_gpus"),  # by the engine's limit and device
         *("flash_attn", "kv_type", "accept_degraded"),  # as they are
+        "as_family",  # where it is set
     }
 )
 """Score settings that have a place of their own in the identity; others are appended."""
@@ -88,7 +89,7 @@ def examine(model_id: str, path: Path, manifest: Manifest | None, settings: Sett
 
     Raises ModelFileError or SettingsError, one line that says what is wrong and what to do.
     """
-    header, verdict = judge_file(ResolvedModel(path, manifest))
+    header, verdict = judge_file(ResolvedModel(path, manifest), settings.as_family)
     gguf_file.require_reranker(header, verdict, accept_degraded=settings.accept_degraded)
     check(header, verdict, settings)
     return Target(model_id, header, verdict, manifest, settings)
@@ -190,8 +191,15 @@ def identity_of(target: Target, facts: ModelFacts) -> bytes:
         # After the rest, which keeps its order: caches on disk stay valid.
         *((name, getattr(settings, name)) for name in sorted(SCORE_SETTINGS - PLACED)),
         *gguf_file.parts_state(target.header),
+        *readout_of(target),
     )
     return digest_of(file_head(path), repr(told))
+
+
+def readout_of(target: Target) -> tuple[object, ...]:
+    """Return what the user or a manifest says of a file's prompt and scores, empty for nothing."""
+    own = target.manifest.readout if target.manifest else None
+    return tuple(filter(None, (target.settings.as_family, own)))
 
 
 def _model_facts(target: Target, engine: OpenEngine, *, takes_instruction: bool) -> ModelFacts:

@@ -30,6 +30,13 @@ class DeployRequest(Struct, forbid_unknown_fields=True):
     id: Annotated[
         str | None, Meta(description="The name that requests use; default: the model's id")
     ] = None
+    as_family: Annotated[
+        str,
+        Meta(
+            description="Which reranker the file is, where its metadata doesn't say: a family such"
+            " as `qwen3-reranker`, or a catalog id"
+        ),
+    ] = field(default="", name="as")
     pinned: Annotated[bool, Meta(description="Never unload it when idle or to free memory")] = False
     options: Annotated[
         dict[str, str | int | bool],
@@ -132,7 +139,8 @@ def spec_of(wire: DeployRequest, name: str) -> Spec:
         chosen = msgspec.convert({"id": wire.id or name}, _Id).id
     except msgspec.ValidationError as error:
         raise validation_error(str(error)) from error
-    return Spec(id=chosen, source=wire.model, pinned=wire.pinned, options=wire.options)
+    options = wire.options | ({"as_family": wire.as_family} if wire.as_family else {})
+    return Spec(id=chosen, source=wire.model, pinned=wire.pinned, options=options)
 
 
 def key_reply_of(key: Key) -> KeyReply:

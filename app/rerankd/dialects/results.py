@@ -84,7 +84,11 @@ class ReplyMeta(Struct, kw_only=True):
     billed_units: BilledUnits
     tokens: Tokens
     score_scale: Annotated[
-        ScoreScale, Meta(description="`probability` in [0, 1], or `logit` with `raw_scores`")
+        ScoreScale,
+        Meta(
+            description="`probability` in [0, 1], `uncalibrated` for models whose scores only"
+            " order documents, or `logit` with `raw_scores`"
+        ),
     ]
     truncated: Annotated[list[int], Meta(description="Indices of the documents that were cut")]
     query_truncated: Annotated[bool, Meta(description="Whether the query was cut")]

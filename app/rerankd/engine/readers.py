@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 from threadpoolctl import threadpool_limits
 
-from rerankd.domain import Backend, Prompt
+from rerankd.domain import Backend, Prompt, TokenIds
 from rerankd.engine.backends.causal import CausalBackend
 from rerankd.engine.backends.embedding import EmbeddingBackend, VectorStore
 from rerankd.engine.backends.encoder import EncoderBackend
@@ -104,15 +104,25 @@ def _answer_ids(
     A head that repeats their rows of the output matrix gives the same score, but rank pooling
     computes all the vocabulary's logits besides.
     """
-    tokens = [model.tokenize(answer) for answer in score.answers]
-    single = all(len(ids) == 1 for ids in tokens)
-    if verdict.readout == "logits" and not single:
-        named = " and ".join(score.answers)
-        raise ModelFileError(f"the vocabulary has no single tokens {named} to read scores from")
+    tokens = [_answer_tokens(answer, header, model) for answer in score.answers]
+    wrong = [answer for answer, ids in zip(score.answers, tokens, strict=True) if len(ids) != 1]
+    if verdict.readout == "logits" and wrong:
+        named = " and ".join(repr(answer) for answer in wrong)
+        raise ModelFileError(
+            f"{header.path}: its vocabulary has no single token for {named}, which its scores are"
+            " read from; it may be another model than it is taken for"
+        )
     ids = np.concatenate(tokens)
-    if verdict.readout == "logits" or (single and repeats_output(header, ids)):
+    if verdict.readout == "logits" or (not wrong and repeats_output(header, ids)):
         return tuple(map(int, ids))
     return ()
+
+
+def _answer_tokens(answer: str | int, header: Header, model: LlamaModel) -> TokenIds:
+    """Return the ids that an answer is written with, none for an id outside the vocabulary."""
+    if isinstance(answer, str):
+        return model.tokenize(answer)
+    return np.arange(answer, min(answer + 1, header.vocabulary), dtype=np.int32)
 
 
 def _vector_reader(

@@ -38,11 +38,17 @@ class ComputeBuffer(Struct, frozen=True, kw_only=True):
     """For each pair of tokens, bytes of attention masks."""
 
 
+DECODER_BUFFER = ComputeBuffer(width_floats=7, feed_floats=2)
+"""Of Qwen3, which was measured. Networks built like it are taken to need the same."""
+
+
 class Family(Struct, frozen=True, kw_only=True):
     """One family: which files are of it, how they are prompted, scored and sized."""
 
     name: str
     """Its public name, in manifests and in what the service reports."""
+    also_named: str = ""
+    """Another name by which people may choose it (`--as`)."""
     scoring: Scoring
     """How query and document are compared, as clients see it."""
     prompt: PromptFormat
@@ -57,6 +63,19 @@ class Family(Struct, frozen=True, kw_only=True):
     """Values of `tokenizer.ggml.model`; empty: any."""
     required_keys: tuple[str, ...] = ()
     """Metadata without which llama.cpp can't load files of these architectures."""
+
+    needs_readout: bool = False
+    """Its models are known only by manifests, which say how they are prompted and read."""
+    models: tuple[str, ...] = ()
+    """Patterns for the names of its models where files don't show what they are.
+
+    They are tried on names in lower case with hyphens: see `rerankd.families.identity`.
+    """
+
+    @property
+    def choice(self) -> str:
+        """The name that messages offer for `--as`."""
+        return self.also_named or self.name
 
     def may_include(self, header: Header) -> bool:
         """Return whether a file's architecture and tokenizer are those of the family."""

@@ -10,6 +10,11 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 SpecialToken = Literal["bos", "eos", "sep"]
+Template: TypeAlias = str | tuple[str, ...]
+"""A prompt with slots, as one text or in parts: see `TemplateFormat.text`."""
+
+QUERY_SHARE = 0.75
+"""The most of a pair's tokens that a query may take; the rest stays the document's."""
 
 
 class PairFormat(Struct, frozen=True, kw_only=True):
@@ -38,19 +43,33 @@ class TextFormat(Struct, frozen=True, kw_only=True):
 
 
 class TemplateFormat(Struct, frozen=True, kw_only=True):
-    """A chat template with the slots `{query}` and `{document}`, and optionally `{instruction}`.
+    """A prompt with the slots `{query}` and `{document}`, and optionally `{instruction}`.
 
-    Everything before the document is the prefix that all documents of a request share.
+    All documents of a request share what stands before the document. Where the query comes after
+    it, that is only the template's beginning.
     """
 
-    text: str
-    """Fixed text may contain control tokens; text in slots is never read as one."""
+    text: Template
+    """Fixed text may contain control tokens; text in slots is never read as one.
+
+    Parts are tokenised one by one, as some models' own code does, and a part with a slot has no
+    control tokens at all. In one text, the blank before a slot and the line breaks after it are
+    tokenised with the slot's text.
+    """
     instruction: str = ""
     """Fills the slot where a request has no instruction of its own."""
+    instructed: Template = ()
+    """The template for a request with an instruction, where it differs by more than the slot."""
     system: str = ""
     """Fixed text for a slot `{system}`: what the model is asked to do."""
     metadata_key: str = ""
     """Where a file may have a template of its own, with the slots of a request."""
+    bos: bool | None = False
+    """Whether a prompt begins with the vocabulary's first token; None: as the file says."""
+    strip: bool = False
+    """Whether blanks around the text of a slot are left out."""
+    query_share: float = QUERY_SHARE
+    """The most of a pair's tokens that a query may take; beyond it, the query is cut too."""
 
 
 PromptFormat: TypeAlias = PairFormat | TextFormat | TemplateFormat

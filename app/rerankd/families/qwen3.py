@@ -1,13 +1,17 @@
-"""Qwen3-Reranker: a causal model that answers yes or no."""
+"""Qwen3-Reranker: a causal model that answers yes or no.
+
+The template is that of the model card and of llama.cpp's converter, which writes it into files.
+"""
 
 from __future__ import annotations
 
-from rerankd.families.family import CAUSAL_STEPS, ComputeBuffer, Family
+from rerankd.families.family import CAUSAL_STEPS, DECODER_BUFFER, Family
 from rerankd.families.prompt_format import TemplateFormat
 from rerankd.families.score import AnswerScore
 
 QWEN3 = Family(
     name="qwen3",
+    also_named="qwen3-reranker",
     scoring="cross-encoder",
     causal=True,
     architectures=("qwen3",),
@@ -28,9 +32,9 @@ QWEN3 = Family(
         positive="yes",
         negative="no",
         head=True,
-        headless_names="rerank",
         untied_widths=(4096,),  # the 8B model's
     ),
     steps=CAUSAL_STEPS,
-    buffer=ComputeBuffer(width_floats=7, feed_floats=2),
+    buffer=DECODER_BUFFER,
+    models=(r"qwen-?3-?reranker",),
 )

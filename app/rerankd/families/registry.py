@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rerankd.families.bert import BERT
+from rerankd.families.causal import CAUSAL
 from rerankd.families.embedding import EMBEDDING
 from rerankd.families.family import Family
 from rerankd.families.jina_bert_v2 import JINA_BERT_V2
@@ -20,15 +21,16 @@ FAMILIES: tuple[Family, ...] = (
     NEO_BERT,
     LATE_INTERACTION,
     QWEN3,
+    CAUSAL,
     EMBEDDING,
 )
 """A file is of the first family whose rules it meets, so narrow rules stand before wide ones."""
 
 
 def family_named(name: str) -> Family:
-    """Return a family by its name. Raises LookupError that lists the names there are."""
+    """Return a family by one of its names. Raises LookupError that lists the names there are."""
     for family in FAMILIES:
-        if family.name == name:
+        if name in {family.name, family.choice}:
             return family
     raise LookupError(f"no family {name!r}; known: {', '.join(one.name for one in FAMILIES)}")
 

@@ -43,25 +43,28 @@ class AnswerScore(Struct, frozen=True, kw_only=True):
     With two answers the score is the difference of their logits, otherwise the one logit.
     """
 
-    positive: str
-    """Each answer has to be a single token of the vocabulary."""
-    negative: str | None = None
+    positive: str | int
+    """A text that is a single token of the vocabulary, or a token's id."""
+    negative: str | int | None = None
     scale: float = 1.0
     """What the difference is multiplied with, so that its sigmoid is the model's probability."""
+    calibrated: bool = True
+    """Whether that sigmoid is a probability; otherwise only the order means something."""
     head: bool = False
     """Conversions may have a score head: one row for each answer, labelled with them."""
-    headless_names: str = ""
-    """Pattern for the names (lower case) of files without head that are rerankers nonetheless.
-
-    Files whose pooling type is rank count as if `rerank` was in their name.
-    """
     untied_widths: tuple[int, ...] = ()
     """Widths of models that have an output matrix; without it, a headless file is no use."""
 
     @property
-    def answers(self) -> tuple[str, ...]:
+    def answers(self) -> tuple[str | int, ...]:
         """The answers that there are, the positive one first."""
         return (self.positive,) if self.negative is None else (self.positive, self.negative)
+
+    @property
+    def described(self) -> str:
+        """What is read, for messages: `yes/no logits`."""
+        words = [f"token {one}" if isinstance(one, int) else one for one in self.answers]
+        return f"{'/'.join(words)} {'logit' if len(words) == 1 else 'logits'}"
 
 
 class CosineScore(Struct, frozen=True, kw_only=True):

@@ -3,14 +3,13 @@
 from rerankd.prompts.layouts import (
     Layout,
     PairLayout,
-    TemplateLayout,
     TextLayout,
-    Vocabulary,
     layout_for,
-    split_template,
 )
 from rerankd.prompts.prompt_builder import PromptBuilder
 from rerankd.prompts.rows import TokenizedRequest
+from rerankd.prompts.template_layout import TemplateLayout
+from rerankd.prompts.vocabulary import Vocabulary
 
 __all__ = [
     "Layout",
@@ -21,5 +20,4 @@ __all__ = [
     "TokenizedRequest",
     "Vocabulary",
     "layout_for",
-    "split_template",
 ]

@@ -12,32 +12,28 @@ import re
 from typing import Protocol
 
 import numpy as np
-from msgspec import Struct
 
-from rerankd.domain import NO_TOKENS, TokenIds, Tokenizer
+from rerankd.domain import NO_TOKENS, TokenIds
 from rerankd.errors import ModelFileError
 from rerankd.families.family import Family
 from rerankd.families.header import Header
 from rerankd.families.prompt_format import (
+    QUERY_SHARE,
     SpecialToken,
     TemplateFormat,
     TextFormat,
     TextPrefixes,
 )
-
-
-class Vocabulary(Tokenizer, Protocol):
-    """A tokenizer that also knows its special tokens."""
-
-    def special(self, name: str) -> int | None:
-        """Return the id of `bos`, `eos` or `sep`, None where there is none."""
-        ...
+from rerankd.prompts.template_layout import template_layout
+from rerankd.prompts.vocabulary import Vocabulary
 
 
 class Layout(Protocol):
     """A pair as one family expects it: a prefix with the query, the document, a suffix."""
 
     takes_instruction: bool
+    query_share: float
+    """The most of a pair's tokens that a query may take."""
     shares_prefix: bool
     """Whether the prefix can be decoded once for all documents."""
     document_prefix: TokenIds
@@ -46,12 +42,16 @@ class Layout(Protocol):
     """The ids after the document."""
     vocabulary: Vocabulary
 
-    def query(self, text: str) -> TokenIds:
+    def query(self, text: str, instruction: str | None = None) -> TokenIds:
         """Return a query's ids with what its slot has around it."""
         ...
 
     def prefix(self, query: TokenIds, instruction: str | None) -> TokenIds:
         """Return all ids before the document; `query` is what the method of that name gave."""
+        ...
+
+    def tail(self, query: TokenIds, instruction: str | None) -> TokenIds:
+        """Return the ids between the document and `suffix`: a query that comes after it."""
         ...
 
     def document(self, text: str) -> TokenIds:
@@ -63,6 +63,7 @@ class PairLayout:
     """`before query between document after`, each fixed part a few special tokens."""
 
     takes_instruction = False
+    query_share = QUERY_SHARE
     shares_prefix = False
     document_prefix = NO_TOKENS
 
@@ -74,13 +75,20 @@ class PairLayout:
         self._between = between
         self.suffix = after
 
-    def query(self, text: str) -> TokenIds:
+    def query(self, text: str, instruction: str | None = None) -> TokenIds:
+        """See Layout."""
+        del instruction
         return self.vocabulary.tokenize(text)
 
     def prefix(self, query: TokenIds, instruction: str | None) -> TokenIds:
         """See Layout. These families take no instruction: the service warns about one."""
         del instruction
         return np.concatenate((self._before, query, self._between))
+
+    def tail(self, query: TokenIds, instruction: str | None) -> TokenIds:
+        """See Layout. The query comes first."""
+        del query, instruction
+        return NO_TOKENS
 
     def document(self, text: str) -> TokenIds:
         return self.vocabulary.tokenize(text)
@@ -94,6 +102,7 @@ class TextLayout:
     """
 
     takes_instruction = True
+    query_share = QUERY_SHARE
     shares_prefix = True
 
     def __init__(
@@ -104,8 +113,9 @@ class TextLayout:
         self.suffix = after
         self._prefixes = prefixes
 
-    def query(self, text: str) -> TokenIds:
+    def query(self, text: str, instruction: str | None = None) -> TokenIds:
         """See Layout. The words before it are tokenised apart: their end is a blank or a colon."""
+        del instruction
         return self.vocabulary.tokenize(text)
 
     def prefix(self, query: TokenIds, instruction: str | None) -> TokenIds:
@@ -115,85 +125,14 @@ class TextLayout:
             (self.document_prefix, self.vocabulary.tokenize(words), query, self.suffix)
         )
 
+    def tail(self, query: TokenIds, instruction: str | None) -> TokenIds:
+        """See Layout. The query comes first."""
+        del query, instruction
+        return NO_TOKENS
+
     def document(self, text: str) -> TokenIds:
         """See Layout."""
         return self.vocabulary.tokenize(self._prefixes.document + text)
-
-
-class _Slot(Struct, frozen=True):
-    """A place for text in a template, with the blank before it and the line breaks after it."""
-
-    name: str
-    before: str
-    after: str
-
-
-class TemplateLayout:
-    """A chat template with `{query}`, then `{document}`, and optionally `{instruction}`.
-
-    Everything before the document is the shared prefix.
-    """
-
-    shares_prefix = True
-    document_prefix = NO_TOKENS
-
-    def __init__(self, vocabulary: Vocabulary, template: str, instruction: str) -> None:
-        """`instruction` is the default; a template that spells it out gets a slot in its place."""
-        if instruction and "{instruction}" not in template:
-            template = template.replace(instruction, "{instruction}", 1)
-        before, slot, after = split_template(template)
-        self.vocabulary = vocabulary
-        self._instruction = instruction
-        self._slot = slot
-        self._parts = tuple(
-            part if isinstance(part, _Slot) else vocabulary.tokenize(part, special=True)
-            for part in before
-        )
-        slots = {part.name: part for part in before if isinstance(part, _Slot)}
-        self._query = slots["query"]
-        self.takes_instruction = "instruction" in slots
-        self.suffix = vocabulary.tokenize(after, special=True)
-
-    def query(self, text: str) -> TokenIds:
-        return self._fill(self._query, text)
-
-    def prefix(self, query: TokenIds, instruction: str | None) -> TokenIds:
-        return np.concatenate([self._part(part, query, instruction) for part in self._parts])
-
-    def document(self, text: str) -> TokenIds:
-        return self._fill(self._slot, text)
-
-    def _part(self, part: TokenIds | _Slot, query: TokenIds, instruction: str | None) -> TokenIds:
-        if not isinstance(part, _Slot):
-            return part
-        return query if part is self._query else self._fill(part, instruction or self._instruction)
-
-    def _fill(self, slot: _Slot, text: str) -> TokenIds:
-        return self.vocabulary.tokenize(slot.before + text + slot.after)
-
-
-def split_template(template: str) -> tuple[list[str | _Slot], _Slot, str]:
-    """Split a template into the parts before the document, the document's slot, and the rest.
-
-    Raises ModelFileError unless it has one query slot before one document slot.
-    """
-    pieces = re.split(r"\{(instruction|query|document)\}", template)
-    names = pieces[1::2]
-    if names.count("query") != 1 or names[-1:] != ["document"] or names.count("document") != 1:
-        raise ModelFileError("its rerank template needs {query} once, then {document} once")
-    texts = pieces[0::2]
-    parts: list[str | _Slot] = []
-    for at, name in enumerate(names):
-        before = " " if texts[at].endswith(" ") else ""
-        parts.append(texts[at][: len(texts[at]) - len(before)])
-        rest = texts[at + 1].lstrip("\n")
-        after = texts[at + 1][: len(texts[at + 1]) - len(rest)]
-        texts[at + 1] = rest
-        parts.append(_Slot(name, before, after))
-    slot = parts.pop()
-    if not isinstance(slot, _Slot):
-        raise ModelFileError("its rerank template has no {document}")
-    return [part for part in parts if part != ""], slot, texts[-1]
 
 
 def layout_for(family: Family, header: Header, vocabulary: Vocabulary) -> Layout:
@@ -204,9 +143,7 @@ def layout_for(family: Family, header: Header, vocabulary: Vocabulary) -> Layout
     """
     prompt = family.prompt
     if isinstance(prompt, TemplateFormat):
-        own = header.metadata.get(prompt.metadata_key)
-        text = prompt.text.replace("{system}", prompt.system) if own is None else str(own)
-        return TemplateLayout(vocabulary, text, prompt.instruction)
+        return template_layout(prompt, header, vocabulary)
     if isinstance(prompt, TextFormat):
         return _text_layout(prompt, header, vocabulary)
     fixed = (prompt.before, prompt.between, prompt.after)

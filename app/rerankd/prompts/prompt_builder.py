@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 from msgspec import structs
 
@@ -13,10 +14,14 @@ from rerankd.prompts import chunking
 from rerankd.prompts.chunking import TextPart, Tokenize
 from rerankd.prompts.layouts import Layout
 from rerankd.prompts.long_texts import LONG, Check, is_whole, read_text, unchecked
-from rerankd.prompts.rows import DocumentFitter, PairRows, TokenizedRequest, check_tokens
+from rerankd.prompts.rows import (
+    DocumentFitter,
+    FittedQuery,
+    PairRows,
+    TokenizedRequest,
+    check_tokens,
+)
 
-QUERY_SHARE = 0.75
-"""The most of a pair's tokens that a query may take; the rest stays the document's."""
 READ_AHEAD = 2
 """How many times the tokens that can count are read of a long text, so that a cut finds its place.
 """
@@ -51,7 +56,7 @@ class PromptBuilder:
         self._trial = trial or layout
         self._pair_tokens = pair_tokens
         self._room = pair_tokens - len(layout.document_prefix) - len(layout.suffix)
-        self._share = min(int(pair_tokens * QUERY_SHARE), self._room)
+        self._share = min(int(pair_tokens * layout.query_share), self._room)
         self._least = len(layout.document("")) + 1
         """Tokens of a document of which something can be read."""
 
@@ -75,7 +80,7 @@ class PromptBuilder:
         if shortened and truncation.max_tokens_per_query is None:
             return False
         kept, _ = self._limited(query, truncation)
-        return len(self._layout.prefix(self._layout.query(kept), instruction)) <= self._share
+        return self._fitted(kept, instruction).tokens <= self._share
 
     def build(  # noqa: PLR0913 - a request's parts, each by its name
         self,
@@ -104,9 +109,9 @@ class PromptBuilder:
         query, shortened = self._shortened(query, truncation, check)
         texts = self._tokenize(documents, truncation, token_limit, check)
         longest = min(max((len(one.ids) for one in texts), default=0), _most_whole(truncation))
-        kept_query, prefix, query_cut = self._fit_query(query, instruction, longest, truncation)
-        rows = PairRows(self._layout, prefix, token_limit)
-        most = self._room - len(prefix)
+        fitted = self._fit_query(query, instruction, longest, truncation)
+        rows = PairRows(self._layout, fitted, token_limit)
+        most = self._room - fitted.tokens
         whole = min(most, _most_whole(truncation))
         fitter = DocumentFitter(truncation, most, _checked(self._trial.document, check), rows)
         for index, (text, read) in enumerate(zip(documents, texts, strict=True)):
@@ -120,8 +125,8 @@ class PromptBuilder:
                 raise self._too_long(f"documents[{index}]", f"document {index}")
             parts = fitter.parts(text, read)
             rows.add_all(index, parts, complete=chunking.covers(parts, text))
-        kept_tokens = len(self._layout.vocabulary.tokenize(kept_query))
-        return rows.built(kept_tokens, query_cut=query_cut or shortened, spans=spans)
+        kept_tokens = len(self._layout.vocabulary.tokenize(fitted.text))
+        return rows.built(kept_tokens, query_cut=fitted.cut or shortened, spans=spans)
 
     def _settled(self, truncation: Truncation) -> Truncation:
         """Return a truncation that says what becomes of long documents."""
@@ -185,26 +190,36 @@ class PromptBuilder:
 
     def _fit_query(
         self, query: str, instruction: str | None, longest: float, truncation: Truncation
-    ) -> tuple[str, TokenIds, bool]:
-        """Return the query as kept, the ids before documents, and whether it was cut."""
+    ) -> FittedQuery:
+        """Return the query as kept, cut where documents need its room."""
         kept, query_cut = self._limited(query, truncation)
-        ids = self._layout.query(kept)
-        prefix = self._layout.prefix(ids, instruction)
+        fitted = self._fitted(kept, instruction, cut=query_cut)
         if truncation.overflow == "error":
-            if len(prefix) > self._room:
+            if fitted.tokens > self._room:
                 raise self._too_long("query", "the query (with its instruction)")
-            return kept, prefix, query_cut
+            return fitted
         # The query gives way only to documents that need it.
         room = max(self._share, int(self._room - longest))
-        if len(prefix) > room:
-            most = room - (len(prefix) - len(ids))
-            part = chunking.cut(kept, len(ids), most, truncation.truncation_side, self._trial.query)
-            kept, query_cut = kept[part.start : part.end], True
-            prefix = self._layout.prefix(part.ids, instruction)
-        if len(prefix) + min(longest, self._least) > self._room:
+        if fitted.tokens > room:
+            tokenize = partial(self._trial.query, instruction=instruction)
+            tokens = len(self._layout.query(kept, instruction))
+            most = room - (fitted.tokens - tokens)
+            part = chunking.cut(kept, tokens, most, truncation.truncation_side, tokenize)
+            kept = kept[part.start : part.end]
+            fitted = self._around(kept, part.ids, instruction, cut=True)
+        if fitted.tokens + min(longest, self._least) > self._room:
             what = "instruction" if instruction else "query"
             raise self._too_long(what, f"the {what}")
-        return kept, prefix, query_cut
+        return fitted
+
+    def _fitted(self, query: str, instruction: str | None, *, cut: bool = False) -> FittedQuery:
+        return self._around(query, self._layout.query(query, instruction), instruction, cut=cut)
+
+    def _around(
+        self, query: str, ids: TokenIds, instruction: str | None, *, cut: bool
+    ) -> FittedQuery:
+        prefix = self._layout.prefix(ids, instruction)
+        return FittedQuery(query, prefix, self._layout.tail(ids, instruction), cut)
 
     def _limited(self, query: str, truncation: Truncation) -> tuple[str, bool]:
         """Return a query cut to `max_tokens_per_query`, and whether it had to be."""

@@ -37,14 +37,32 @@ class TokenizedRequest(Struct, frozen=True, eq=False):
         return len(self.prompt.prefix) + len(self.prompt.rows[row])
 
 
+class FittedQuery(Struct, frozen=True, eq=False):
+    """A request's query, made to fit, in ids."""
+
+    text: str
+    """As much of it as was kept."""
+    prefix: TokenIds
+    """The ids before each document."""
+    tail: TokenIds
+    """The ids after each document, before the layout's suffix."""
+    cut: bool
+
+    @property
+    def tokens(self) -> int:
+        """What it takes of each pair, its instruction and fixed text included."""
+        return len(self.prefix) + len(self.tail)
+
+
 class PairRows:
     """The rows of a request as they are made, counted."""
 
-    def __init__(self, layout: Layout, prefix: TokenIds, token_limit: int | None) -> None:
+    def __init__(self, layout: Layout, query: FittedQuery, token_limit: int | None) -> None:
+        prefix = query.prefix
         self._prefix, self._own = NO_TOKENS, prefix
         if layout.shares_prefix:
             self._prefix, self._own = prefix, layout.document_prefix
-        self._suffix = layout.suffix
+        self._suffix = np.concatenate((query.tail, layout.suffix))
         self._token_limit = token_limit
         self._tokens = len(self._prefix)
         self._rows: list[TokenIds] = []

@@ -11,7 +11,7 @@ import math
 import time
 
 from rerankd.deployments.runtime import Runtime
-from rerankd.domain import RankedResult, RankRequest, Timings
+from rerankd.domain import RankedResult, RankRequest, ScoreScale, Timings
 from rerankd.errors import DeadlineExceeded
 from rerankd.prompts import TokenizedRequest
 from rerankd.ranking.collector import OnScored, ScoreCollector, ranked_document
@@ -122,7 +122,7 @@ def _result(
             ranked_document(index, scores[index], request)
             for index in _order(scores)[: request.top_n or None]
         ),
-        score_scale="logit" if request.raw_scores else "probability",
+        score_scale=_scale(runtime, request),
         device=runtime.facts.device,
         prompt_tokens=sum(one.tokens for one in scores),
         truncated=tuple(index for index, one in enumerate(scores) if one.truncated),
@@ -135,6 +135,12 @@ def _result(
         scoring=runtime.facts.scoring,
         hybrid=request.hybrid,
     )
+
+
+def _scale(runtime: Runtime, request: RankRequest) -> ScoreScale:
+    if request.raw_scores:
+        return "logit"
+    return "probability" if runtime.target.verdict.calibrated else "uncalibrated"
 
 
 def _order(scores: list[CachedScore]) -> list[int]:

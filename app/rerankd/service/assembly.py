@@ -65,6 +65,8 @@ def build(
     require_fits_machine(settings)
     folder = state_folder(settings)
     store = Store(folder) if keep else None
-    loading = FileLoader(settings, store, opener, observer)
+    # What one file is says nothing of other models that are deployed.
+    base = msgspec.structs.replace(settings, as_family="")
+    loading = FileLoader(base, store, opener, observer)
     cache = ScoreCache(settings.cache_bytes, folder if keep and settings.cache_persist else None)
     return Service(Deployments(settings, loading, store), settings, cache, observer)

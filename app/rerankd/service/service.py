@@ -86,7 +86,9 @@ class Service:
         `on_download` gets the bytes of its file that have arrived, and all there are. Raises
         ModelFailed with the reason when the model can't be served.
         """
-        spec = Spec(id=default_id(self._settings), source=self._settings.model, pinned=True)
+        settings, family = self._settings, self._settings.as_family
+        options: dict[str, str | int | bool] = {"as_family": family} if family else {}
+        spec = Spec(id=default_id(settings), source=settings.model, pinned=True, options=options)
         default = await self.deployments.deploy(spec, default=True)
         await self.deployments.restore()
         following = asyncio.create_task(self._follow(spec.id, on_download))

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
-from rerankd.settings.marks import Mark, help_of, marks_of
+from rerankd.settings.marks import Mark, flag_of, help_of, marks_of
 from rerankd.settings.schema import Settings
 
 VARIABLE_PREFIX = "RERANKD_"
@@ -48,7 +48,7 @@ class Setting(Struct, frozen=True):
 
     @property
     def flag(self) -> str:
-        return "--" + self.name.replace("_", "-")
+        return flag_of(self.annotation) or "--" + self.name.replace("_", "-")
 
 
 @cache

@@ -29,6 +29,17 @@ class Help(Struct, frozen=True):
     text: str
 
 
+class OptionName(Struct, frozen=True):
+    """A setting's option on the command line, where it isn't the setting's name."""
+
+    text: str
+
+
+def flag_of(annotation: Any) -> str | None:
+    """Return the option in an annotation, None if it has none of its own."""
+    return next((one.text for one in annotation.__metadata__ if isinstance(one, OptionName)), None)
+
+
 def help_of(annotation: Any) -> str:
     """Return the help in an annotation. Raises LookupError if it has none."""
     texts = [one.text for one in annotation.__metadata__ if isinstance(one, Help)]

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from rerankd.settings.marks import Help, Mark, marks_of
+from rerankd.settings.marks import Help, Mark, OptionName, marks_of
 
 LARGEST = 2**53 - 1
 """The largest integer that every JSON reader keeps exactly."""
@@ -37,6 +37,16 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str,
         Help("name of the model in requests; default: the catalog id or the file's name"),
         Mark.CHOOSES_MODEL,
+    ] = ""
+    as_family: Annotated[
+        str,
+        Meta(pattern=r"^[\w.:/-]{0,200}\Z"),
+        OptionName("--as"),
+        Help(
+            "which reranker the file is, where its metadata doesn't say: a family of "
+            "docs/models.md such as qwen3-reranker, or a catalog id"
+        ),
+        Mark.PER_MODEL | Mark.CHANGES_SCORES,
     ] = ""
     any_model: Annotated[bool, Help("serve the default model to requests for an unknown model")] = (
         False

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from rerankd.errors import ModelFileError
+from rerankd.errors import ModelFileError, SettingsError
+from rerankd.families import registry
+from rerankd.families.family import Family
 from rerankd.settings import Settings
 from rerankd.sources import catalog, gguf
 from rerankd.sources.catalog import Manifest, Variant
@@ -30,6 +32,8 @@ class ResolvedModel(Struct, frozen=True):
 
     path: Path
     manifest: Manifest | None
+    asserted: bool = False
+    """Whether the manifest is the user's word (`--as`), not found by name or bytes."""
 
     @property
     def known_as(self) -> str | None:
@@ -53,23 +57,62 @@ def resolve_model(
         catalog.require_license(manifest, settings.accept_license)
         files = remote_files(manifest.weights)
         path = _download(files, on_progress, stop) if files else catalog.weights_path(manifest)
-        return ResolvedModel(path, manifest)
+        return _as_asserted(ResolvedModel(path, manifest), settings)
     if source.startswith(HUB_PREFIX):
         path = _download(parse_reference(source), on_progress, stop)
     else:
         path = _local_path(source)
-    manifest = _identify(path, settings)
-    if manifest is not None:
-        catalog.require_license(manifest, settings.accept_license)
-    return ResolvedModel(path, manifest)
+    found = _as_asserted(ResolvedModel(path, _identify(path, settings)), settings)
+    if found.manifest is not None:
+        catalog.require_license(found.manifest, settings.accept_license)
+    return found
 
 
-def judge_file(model: ResolvedModel) -> tuple[Header, Verdict]:
-    """Read a file's header and judge it, with what its manifest adds. Raises ModelFileError."""
+def judge_file(model: ResolvedModel, as_family: str = "") -> tuple[Header, Verdict]:
+    """Read a file's header and judge it, with what its manifest adds.
+
+    `as_family` is the setting of that name: it outranks the manifest's family. Raises
+    ModelFileError.
+    """
     header, manifest = gguf.read(model.path), model.manifest
+    chosen = _family_chosen(as_family)
     if manifest is None:
-        return header, gguf.judge(header)
-    return header, gguf.judge(header, bare_head=manifest.bare_head, overrides=manifest.overrides)
+        return header, gguf.judge(header, asserted=chosen)
+    return header, gguf.judge(
+        header,
+        bare_head=manifest.bare_head,
+        overrides=manifest.overrides,
+        asserted=chosen or manifest.asserted_family,
+    )
+
+
+def require_known_family(settings: Settings) -> None:
+    """Raise SettingsError that lists the choices where `as_family` names nothing that is known."""
+    wanted = settings.as_family
+    if wanted and not _family_chosen(wanted) and find_manifest(wanted, settings) is None:
+        names = ", ".join(sorted(family.choice for family in _choosable()))
+        raise SettingsError(
+            f"{wanted!r} is neither a family nor a catalog id; families: {names}",
+            param="as_family",
+        )
+
+
+def _family_chosen(as_family: str) -> Family | None:
+    names = {name: one for one in _choosable() for name in (one.name, one.choice)}
+    return names.get(as_family.casefold())
+
+
+def _choosable() -> list[Family]:
+    return [family for family in registry.FAMILIES if not family.needs_readout]
+
+
+def _as_asserted(found: ResolvedModel, settings: Settings) -> ResolvedModel:
+    """Return a model with the manifest that the user says is its own, if they say so."""
+    wanted = settings.as_family
+    require_known_family(settings)
+    if not wanted or _family_chosen(wanted):
+        return found
+    return ResolvedModel(found.path, find_manifest(wanted, settings), asserted=True)
 
 
 def find_manifest(source: str, settings: Settings) -> Manifest | None:
@@ -103,6 +146,8 @@ def is_local(source: str, settings: Settings) -> bool:
 def is_embedded(model: ResolvedModel) -> bool:
     """Return whether a file is the one that comes with rerankd."""
     manifest = model.manifest
+    if model.asserted:
+        return False
     return manifest is not None and manifest.folder == catalog.folder() and manifest.weights.tested
 
 

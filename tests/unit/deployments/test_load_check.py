@@ -232,7 +232,7 @@ def test_inspect_as_an_unknown_model_is_refused(known_as: str) -> None:
     done = CliRunner().invoke(cli.main, ["inspect", f"--as={known_as}", str(EMBEDDED)])
 
     assert done.exit_code == 2
-    assert f"no model '{known_as}' in the catalog" in done.stderr
+    assert f"'{known_as}' is neither a family nor a catalog id" in done.stderr
 
 
 def test_a_split_model_is_checked_again_when_a_part_changes(tmp_path: Path) -> None:

@@ -254,7 +254,7 @@ def test_a_file_may_vanish_after_its_header_was_read(tmp_path: Path) -> None:
 def test_a_vocabulary_without_answers_can_not_be_read(tmp_path: Path) -> None:
     """A headless file whose yes or no is not one token is refused."""
     path = write_qwen3(tmp_path / "reranker.gguf", head=None, answers=False)
-    with pytest.raises(ModelFileError, match="yes and no"), opened(path):
+    with pytest.raises(ModelFileError, match="'yes' and 'no'"), opened(path):
         pass
 
 

@@ -51,7 +51,8 @@ JUDGE = Family(
         system="Judge the Document",
         instruction="what is it",
     ),
-    score=AnswerScore(positive="yes", scale=0.5, headless_names="toy-judge"),
+    score=AnswerScore(positive="yes", scale=0.5),
+    models=(r"toy-judge",),
     steps=CAUSAL_STEPS,
     buffer=ComputeBuffer(width_floats=7, feed_floats=2),
 )
@@ -131,7 +132,7 @@ def test_a_new_encoder_has_its_sizes(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("toys")
 def test_a_new_causal_model_is_scored(tmp_path: Path) -> None:
     """A template, an answer and a scale are enough; all before the document is shared."""
-    path = write_qwen3(tmp_path / "toy-judge.gguf", head=None)
+    path = write_qwen3(tmp_path / "toy-judge.gguf", head=None, name="Toy Judge")
     header = gguf_file.read(path)
     verdict = gguf_file.judge(header)
     assert (verdict.kind, verdict.family, verdict.readout) == ("reranker", JUDGE, "logits")

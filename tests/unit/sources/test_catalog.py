@@ -539,11 +539,13 @@ def test_every_key_is_explained() -> None:
 
 
 def test_the_example_is_a_manifest(manifest_file: Path) -> None:
-    """The manifest that docs/catalog.md shows is read."""
+    """The manifests that docs/catalog.md shows are read."""
     page = (ROOT / "docs" / "catalog.md").read_text("utf-8")
-    (example,) = re.findall(r"```toml\n(.+?)```", page, re.DOTALL)
-    manifest_file.write_text(example)
-    assert catalog.load_manifest(manifest_file).id == "my-reranker"
+    found = []
+    for example in re.findall(r"```toml\n(.+?)```", page, re.DOTALL):
+        manifest_file.write_text(example)
+        found.append(catalog.load_manifest(manifest_file).id)
+    assert found == ["my-reranker", "my-judge"]
 
 
 def test_every_model_is_on_the_page() -> None:

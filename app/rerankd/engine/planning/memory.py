@@ -33,10 +33,10 @@ def require_dimensions(header: Header) -> None:
 
 def is_causal_network(header: Header) -> bool:
     """Return whether llama.cpp keeps a KV cache for a file's network, whatever it is used for."""
+    if header.of_architecture("attention.causal") is False:
+        return False
     network = family_of_architecture(header.architecture)
-    if network is not None:
-        return network.causal
-    return header.of_architecture("attention.causal") is not False
+    return network is None or network.causal
 
 
 def contexts_bytes(

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from rerankd.errors import ModelFileError, ModelNotFound
 from rerankd.families.family import Family
 from rerankd.families.registry import family_named
+from rerankd.sources.catalog.readout import CausalReadout
 
 LARGEST_MANIFEST = 64 * 1024
 
@@ -143,6 +144,8 @@ class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     unverified: tuple[str, ...] = ()
     overrides: dict[str, int] = {}
     """Metadata that llama.cpp should read in place of what the file lacks or has wrong."""
+    readout: CausalReadout | None = None
+    """How a causal model is prompted and read, in place of what its family has."""
     bare_head: bool = False
     """True for a cross-encoder trained without pooler and with all token types 0."""
 
@@ -153,10 +156,15 @@ class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         if self.default.casefold() not in names:
             raise ValueError(f"`default` {self.default} is not one of the variants")
         needed = (self.shape.kv_heads, self.shape.head_width, self.shape.vocabulary)
-        if _family_of(self.family).causal and None in needed:
+        family = _family_of(self.family)
+        if family.causal and None in needed:
             raise ValueError(
                 "the `shape` of a causal model needs kv_heads, head_width and vocabulary"
             )
+        if self.readout is None and family.needs_readout:
+            raise ValueError(f"the family {family.name} needs a table `readout`")
+        if self.readout is not None and not family.causal:
+            raise ValueError(f"the family {family.name} takes no `readout`")
         _check_names(self, self.unverified)
 
 
@@ -182,6 +190,14 @@ class Manifest(Description, frozen=True, kw_only=True):
     def names(self) -> tuple[str, ...]:
         """The id and the aliases."""
         return (self.id, *self.aliases)
+
+    @property
+    def asserted_family(self) -> Family | None:
+        """The family that the manifest vouches for, None where the file's structure shows it."""
+        family = family_named(self.family)
+        if self.readout is not None:
+            return self.readout.applied_to(family)
+        return family if family.causal else None
 
     @property
     def license_verified(self) -> bool:

@@ -6,8 +6,7 @@ with its family, in `rerankd.families`.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct, structs
@@ -16,6 +15,7 @@ from rerankd.errors import ModelFileError
 from rerankd.families import registry
 from rerankd.families.family import Family
 from rerankd.families.header import Header
+from rerankd.families.identity import Identity, identify, is_called_reranker
 from rerankd.families.score import (
     HEAD,
     POOLER,
@@ -24,16 +24,15 @@ from rerankd.families.score import (
     HeadScore,
     LateScore,
 )
+from rerankd.families.unserved import UnservedModel
 
-Kind = Literal["reranker", "degraded", "misconverted", "embedding", "chat", "foreign"]
+Kind = Literal[
+    "reranker", "degraded", "misconverted", "unidentified", "embedding", "chat", "foreign"
+]
 Readout = Literal["rank", "logits"]
 """Where llama.cpp leaves a score: in the output of the file's head, or in a token's logits."""
 
-RANK_POOLING = 4
-"""llama.cpp's number of the pooling that computes a file's head."""
 SECOND_TYPE = "its second token type"
-UNSERVED = {"qwen3vl": "Qwen3-VL rerankers are not served yet"}
-"""Architectures that have a head in llama.cpp, but no family here."""
 
 
 class Verdict(Struct, frozen=True):
@@ -46,39 +45,64 @@ class Verdict(Struct, frozen=True):
     exact: bool = True
     token_types: bool = False
     """The document has a token type of its own, which takes input embeddings in llama.cpp."""
+    choices: str = ""
+    """The options by which the user can say which model an unidentified file is."""
     overrides: tuple[tuple[str, int], ...] = ()
     """Metadata for llama.cpp to read in place of what the file lacks or has wrong."""
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether scores are probabilities, or at least meant to be."""
+        score = self.family.score if self.family else None
+        return score.calibrated if isinstance(score, AnswerScore) else True
+
 
 def judge(
-    header: Header, *, bare_head: bool = False, overrides: Mapping[str, int] | None = None
+    header: Header,
+    *,
+    bare_head: bool = False,
+    overrides: Mapping[str, int] | None = None,
+    asserted: Family | None = None,
 ) -> Verdict:
-    """Decide whether and how a file ranks; `bare_head` and `overrides` come from a manifest."""
+    """Decide whether and how a file ranks.
+
+    `bare_head` and `overrides` come from a manifest. `asserted` is the family that a manifest or
+    the user says the file is of, whatever the file itself says.
+    """
     replaced = dict(overrides or {})
-    verdict = _judge(structs.replace(header, metadata=header.metadata | replaced), bare_head)
+    header = structs.replace(header, metadata=header.metadata | replaced)
+    verdict = _judge(header, bare_head, asserted)
     return structs.replace(verdict, overrides=tuple(replaced.items()))
 
 
-def _judge(header: Header, bare_head: bool) -> Verdict:
-    families = [family for family in registry.FAMILIES if family.may_include(header)]
+def _judge(header: Header, bare_head: bool, asserted: Family | None) -> Verdict:
+    if asserted is not None and not asserted.may_include(header):
+        return _other_network(header, asserted)
+    identity = Identity(asserted) if asserted else identify(header)
+    if isinstance(identity.known, UnservedModel):
+        return _foreign(f"it is {identity.known.name}, and {identity.known.reason}")
+    among = (asserted,) if asserted else registry.FAMILIES
+    families = [family for family in among if family.may_include(header)]
     for family in families:
         for key in family.required_keys:
             if key not in header.metadata:
                 return _foreign(f"has no {key}, so llama.cpp can't load it")
     for family in families:
-        found = _judge_as(family, header, bare_head)
+        found = _judge_as(family, header, bare_head, identity)
         if found:
             return found
-    return _judge_unknown(header)
+    return _judge_unknown(header, identity)
 
 
-def _judge_as(family: Family, header: Header, bare_head: bool) -> Verdict | None:
+def _judge_as(
+    family: Family, header: Header, bare_head: bool, identity: Identity
+) -> Verdict | None:
     """Return the verdict on a file as one of a family, None where it is none of them."""
     score = family.score
     if isinstance(score, HeadScore):
         return _judge_head(family, score, header, bare_head) if _has_head(header) else None
     if isinstance(score, AnswerScore):
-        return _judge_answers(family, score, header)
+        return _judge_answers(family, score, header, identity)
     if _has_head(header):
         return None
     if isinstance(score, LateScore):
@@ -122,10 +146,14 @@ def _has_second_type(score: HeadScore, header: Header) -> bool:
     return table is not None and table.shape[1:] == (count,) == (score.token_types,) == (2,)
 
 
-def _judge_answers(family: Family, score: AnswerScore, header: Header) -> Verdict | None:
-    answers = "/".join(score.answers)
+def _judge_answers(
+    family: Family, score: AnswerScore, header: Header, identity: Identity
+) -> Verdict | None:
+    if identity.doubt or (identity.known is not None and identity.known.name != family.name):
+        return None
     head = header.tensors.get(HEAD)
     if head and score.head:
+        answers = "/".join(map(str, score.answers))
         labels = header.of_architecture("classifier.output_labels")
         if head.shape[1:] == (len(score.answers),) and labels == [*score.answers]:
             return Verdict("reranker", f"{answers} head on the last token", family)
@@ -134,13 +162,20 @@ def _judge_answers(family: Family, score: AnswerScore, header: Header) -> Verdic
             f"its head {HEAD} is {list(head.shape)} with labels {labels!r} instead of one row "
             f"each for {answers}, so every score would be the same",
         )
-    if not (score.headless_names and re.search(score.headless_names, _names(header))):
+    if identity.known is None:
         return None
     tied = header.integer("embedding_length") not in score.untied_widths
-    if "output.weight" in header.tensors or (tied and "token_embd.weight" in header.tensors):
-        reason = f"no rank head in the file: read from the {answers} logits"
-        return Verdict("reranker", reason, family, "logits")
-    return _headless()
+    if "output.weight" not in header.tensors and not (
+        tied and "token_embd.weight" in header.tensors
+    ):
+        return _headless()
+    reason = f"no rank head in the file: read from the {score.described}"
+    if not identity.own:
+        reason += (
+            f"; taken for {family.choice} because it was made from {identity.named!r}: if it kept"
+            f" that model's prompt, pass --as {family.choice}"
+        )
+    return Verdict("reranker", reason, family, "logits", exact=identity.own)
 
 
 def _judge_late(family: Family, score: LateScore, header: Header) -> Verdict | None:
@@ -155,7 +190,7 @@ def _judge_late(family: Family, score: LateScore, header: Header) -> Verdict | N
 
 
 def _judge_cosine(family: Family, score: CosineScore, header: Header) -> Verdict | None:
-    if "rerank" in _names(header):  # one that lost its head
+    if is_called_reranker(header):  # one that lost its head
         return None
     # Encoders that don't name their pooling are read from their mean, as llama.cpp's examples do.
     pooled = header.of_architecture("pooling_type") in score.pooling_types
@@ -164,28 +199,52 @@ def _judge_cosine(family: Family, score: CosineScore, header: Header) -> Verdict
     return Verdict("embedding", "an embedding model, which ranks by the cosine of vectors", family)
 
 
-def _judge_unknown(header: Header) -> Verdict:
+def _judge_unknown(header: Header, identity: Identity) -> Verdict:
     """Return the verdict on a file of no family."""
     architecture = header.architecture
+    choices = [
+        family.choice
+        for family in registry.FAMILIES
+        if isinstance(family.score, AnswerScore)
+        and family.may_include(header)
+        and not family.needs_readout
+    ]
+    if choices and (identity.doubt or is_called_reranker(header)):
+        return _unidentified(identity, choices)
     if _has_head(header):
-        no_head = f"its architecture {architecture!r} has no rank head in llama.cpp"
-        return _foreign(UNSERVED.get(architecture, no_head))
-    if "rerank" in _names(header):
+        return _foreign(f"its architecture {architecture!r} has no rank head in llama.cpp")
+    if is_called_reranker(header):
         return _headless()
     if "tokenizer.chat_template" in header.metadata or "output.weight" in header.tensors:
         return Verdict("chat", "a chat or base model, which has no rank head")
     return _foreign(f"its architecture {architecture!r} is not one that rerankd knows")
 
 
+def _unidentified(identity: Identity, choices: Sequence[str]) -> Verdict:
+    known, hinted = identity.known, identity.hinted
+    if identity.doubt:
+        why = identity.doubt
+    elif known is not None:
+        why = f"it is called {known.name}, whose files are of another architecture"
+    elif hinted is not None:
+        called = hinted.choice if isinstance(hinted, Family) else hinted.name
+        why = f"only its file name says {called}"
+    else:
+        why = "its metadata names no model that rerankd knows"
+    offered = " or ".join(f"--as {choice}" for choice in choices)
+    reason = f"which reranker it is, and so its prompt, is unclear: {why}"
+    return Verdict("unidentified", reason, choices=offered)
+
+
+def _other_network(header: Header, asserted: Family) -> Verdict:
+    of = " or ".join(asserted.architectures) or "another kind of tokenizer"
+    return _foreign(
+        f"it can't be {asserted.choice}: its architecture is {header.architecture!r}, not {of}"
+    )
+
+
 def _has_head(header: Header) -> bool:
     return POOLER in header.tensors or HEAD in header.tensors
-
-
-def _names(header: Header) -> str:
-    """Return all that a file is called, in lower case, and `rerank` where its pooling is rank."""
-    named = (header.name, header.path.name, str(header.metadata.get("general.tags")))
-    ranks = header.of_architecture("pooling_type") == RANK_POOLING
-    return " ".join((*named, "rerank" if ranks else "")).lower()
 
 
 def _headless() -> Verdict:
@@ -208,6 +267,8 @@ def require_reranker(header: Header, verdict: Verdict, *, accept_degraded: bool)
         "degraded": "use another conversion, or pass --accept-degraded to serve it anyway",
         "misconverted": "use a conversion that includes the head, for Qwen3-Reranker one of"
         " ggml-org/Qwen3-Reranker-0.6B-Q8_0-GGUF or Voodisss/Qwen3-Reranker-4B-GGUF-llama_cpp",
+        "unidentified": f"pass {verdict.choices} if it is that one, or describe the model in a"
+        " manifest (docs/catalog.md)",
     }.get(verdict.kind, "use a reranker, for example gpustack/bge-reranker-v2-m3-GGUF")
     raise ModelFileError(f"{header.path}: no rank head to serve: {verdict.reason}; {advice}")
 
