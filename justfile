@@ -24,6 +24,10 @@ bench *options: (_install "runtime")
 bench-peers *options: (_install "dev")
     @scripts/bench-peers.sh {{ options }}
 
+# Soak a server with mixed and hostile traffic for so many minutes (docs/performance.md)
+soak minutes="30" *options: (_install "dev")
+    PYTHONPATH=tests {{ python }} -m support.soak.run {{ minutes }} {{ options }}
+
 # Install everything, check, and run the whole suite
 test *options: check
     @{{ python }} -m pytest {{ options }}
