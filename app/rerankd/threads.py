@@ -41,6 +41,10 @@ class WorkerPool:
             return work(*given, **named)
         return await asyncio.wrap_future(future)
 
+    def begin(self, work: Callable[[], None]) -> None:
+        """Start work whose end nobody waits for; it must not raise."""
+        self._executor.submit(work)
+
 
 async def run_apart(
     name: str, work: Callable[Given, Returned], *given: Given.args, **named: Given.kwargs

@@ -18,6 +18,7 @@ from rerankd.deployments.runtime import (
     open_runtime,
     readout_of,
 )
+from rerankd.deployments.trials import Trials
 from rerankd.domain import Observer
 from rerankd.engine import memory_needed, open_engine
 from rerankd.errors import ModelFileError, StateError
@@ -58,9 +59,14 @@ class FileLoader:
         self._converting = WorkerPool("convert-weights", 1)
         self._loading = WorkerPool("load-model", 1)
         self._remembering = WorkerPool("remember-checks", 1)
+        self._trials = Trials(store, base)
 
     async def download(self, spec: Spec, on_progress: OnDownload) -> ResolvedModel:
-        """Find the file, or download it; `on_progress` is called on the event loop."""
+        """Find the file, or download it; `on_progress` is called on the event loop.
+
+        Raises ModelFailed for a model that is held back because it ended the server before.
+        """
+        await self._remembering.run(self._trials.require_fair, spec)
         settings.require_fits_cores(settings.override(self._base, spec.options))
         loop = asyncio.get_running_loop()
 
@@ -79,11 +85,11 @@ class FileLoader:
     async def verify(self, spec: Spec, resolved: ResolvedModel) -> tuple[Target, int]:
         """Judge the file, and load-check it unless this machine has done so before."""
         own = settings.override(self._base, spec.options)
-        target = await self._examining.run(examine, spec.id, resolved.path, resolved.manifest, own)
+        target = await self._examining.run(self._examined, spec, resolved, own)
         if not await self._is_trusted(resolved, check_of(target)):
             await load_check.check_in_child(resolved.path, own, resolved.known_as)
             await self._remember_check(resolved, check_of(target))
-        target = await self._converting.run(fastest, target)
+        target = await self._converting.run(self._converted, spec, target)
         needed = memory_needed(target.header, target.verdict, target.settings)
         return target, needed.total
 
@@ -109,8 +115,29 @@ class FileLoader:
 
     async def load(self, spec: Spec, target: Target) -> Runtime:
         """Open the model."""
-        del spec
-        return await self._loading.run(open_runtime, target, self._opener, self._observer)
+        return await self._loading.run(self._opened, spec, target)
+
+    async def allow(self, spec: Spec) -> None:
+        """Let a model be tried again that is held back. Raises StateError."""
+        await self._remembering.run(self._trials.allow, spec)
+
+    def end_trials(self) -> None:
+        """Blame no model for the end of this process, which is about to stop in order."""
+        self._trials.end()
+
+    # On threads, each step marked while it runs: it may end the process.
+
+    def _examined(self, spec: Spec, resolved: ResolvedModel, own: Settings) -> Target:
+        with self._trials.during(spec):
+            return examine(spec.id, resolved.path, resolved.manifest, own)
+
+    def _converted(self, spec: Spec, target: Target) -> Target:
+        with self._trials.during(spec):
+            return fastest(target)
+
+    def _opened(self, spec: Spec, target: Target) -> Runtime:
+        with self._trials.during(spec, last=True):
+            return open_runtime(target, self._opener, self._observer)
 
 
 def check_of(target: Target) -> str:

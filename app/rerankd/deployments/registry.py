@@ -49,6 +49,7 @@ class Deployments:
         self._arriving: dict[asyncio.Task[Deployment], str] = {}
         self._all: dict[str, Deployment] = {}
         self._events = StatusEvents()
+        self._loader = loader
         self._lifecycle = Lifecycle(self._all, settings, loader, self._events, clock)
         self._closing = False
 
@@ -99,12 +100,18 @@ class Deployments:
             if spec.id not in self._all and not self._closing:
                 self._begin(Deployment(spec, self._clock(), default=False))
 
-    def restart(self, deployment_id: str) -> None:
-        """Load an absent or failed model again. Raises Conflict in any other state."""
+    async def restart(self, deployment_id: str) -> None:
+        """Load an absent or failed model again, also one that is held back.
+
+        Raises Conflict in any other state.
+        """
         found = self._managed(deployment_id)
-        if found.state not in {"absent", "failed"}:
-            raise Conflict(f"{deployment_id!r} is {found.state}", param="id")
-        self._lifecycle.begin(found)
+        _require_idle(found)
+        await self._loader.allow(found.spec)
+        self._require_open()
+        _require_idle(found)  # a request may have begun it meanwhile
+        if self._all.get(found.spec.id) is found:
+            self._lifecycle.begin(found)
 
     async def stop(self, deployment_id: str) -> None:
         """Let running requests finish within the drain limit, free the model and forget it."""
@@ -130,6 +137,8 @@ class Deployments:
 
     def drain(self) -> None:
         """Refuse new requests from now on; running ones go on, and event streams end."""
+        if not self._closing:
+            self._loader.end_trials()
         self._closing = True
         self._events.end()
 
@@ -228,3 +237,8 @@ class Deployments:
         raise ModelLoading(
             f"{found.spec.id!r} is {found.state}; try again later", retry_after=LOADING_RETRY
         )
+
+
+def _require_idle(deployment: Deployment) -> None:
+    if deployment.state not in {"absent", "failed"}:
+        raise Conflict(f"{deployment.spec.id!r} is {deployment.state}", param="id")

@@ -59,7 +59,10 @@ class Loader(Protocol):
     """The slow steps of a deployment, in order; `deployments.loader.FileLoader` does them."""
 
     async def download(self, spec: Spec, on_progress: OnDownload) -> ResolvedModel:
-        """Find the model's file, or download it; `on_progress` is called on the event loop."""
+        """Find the model's file, or download it; `on_progress` is called on the event loop.
+
+        Raises ModelFailed for a model that is held back because it ended the server before.
+        """
         ...
 
     async def verify(self, spec: Spec, resolved: ResolvedModel) -> tuple[Target, int]:
@@ -68,6 +71,14 @@ class Loader(Protocol):
 
     async def load(self, spec: Spec, target: Target) -> Runtime:
         """Open the model."""
+        ...
+
+    async def allow(self, spec: Spec) -> None:
+        """Let a model be tried again that is held back. Raises StateError."""
+        ...
+
+    def end_trials(self) -> None:
+        """Blame no model for the end of this process, which is about to stop in order."""
         ...
 
 

@@ -107,11 +107,18 @@ def show_deployment(
     "/v1/deployments/{deployment_id:str}/restart",
     status_code=202,
     opt=MANAGEMENT,
-    doc=RouteDoc(tag=DEPLOYMENTS_TAG, reply=BodySchema(Status), errors=(ModelNotFound, Conflict)),
+    doc=RouteDoc(
+        tag=DEPLOYMENTS_TAG,
+        reply=BodySchema(Status),
+        errors=(ModelNotFound, Conflict, StateError, ShuttingDown),
+    ),
 )
 async def restart(deployment_id: DeploymentId, service: NamedDependency[Service]) -> Response[Any]:
-    """Load an absent or failed deployment again."""
-    service.deployments.restart(deployment_id)
+    """Load an absent or failed deployment again.
+
+    Also one that is held back because the server ended while loading it.
+    """
+    await service.deployments.restart(deployment_id)
     return Encoded(service.deployments.status(deployment_id), status_code=202)
 
 

@@ -24,6 +24,10 @@ MIGRATIONS = (
         """CREATE TABLE key (id TEXT PRIMARY KEY, prefix TEXT NOT NULL UNIQUE, spec BLOB NOT NULL,
                              last_used INTEGER, revoked INTEGER)""",
     ),
+    (
+        """CREATE TABLE trial (deployment TEXT PRIMARY KEY, digest BLOB NOT NULL,
+                               deaths INTEGER NOT NULL, trying INTEGER NOT NULL)""",
+    ),
 )
 """The statements that lead from each schema to the next; 0 is an empty file."""
 

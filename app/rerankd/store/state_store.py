@@ -57,6 +57,59 @@ class Store:
         if self.stamp() is not None:
             with self._open() as database:
                 database.execute("DELETE FROM deployment WHERE id = ?", (deployment_id,))
+                database.execute("DELETE FROM trial WHERE deployment = ?", (deployment_id,))
+
+    def begin_trial(self, deployment_id: str, digest: bytes) -> None:
+        """Mark that a deployment is being loaded; `digest` is of all that its load depends on.
+
+        No state file is made for it.
+        """
+        self._write_trial(
+            "INSERT INTO trial VALUES (?, ?, 0, 1) ON CONFLICT (deployment) DO UPDATE SET "
+            "trying = 1, digest = excluded.digest, "
+            "deaths = iif(digest = excluded.digest, deaths, 0)",
+            (deployment_id, digest),
+        )
+
+    def end_trial(self, deployment_id: str) -> None:
+        """Remove a deployment's mark; how often the process ended under it stays known."""
+        self._write_trial("UPDATE trial SET trying = 0 WHERE deployment = ?", (deployment_id,))
+
+    def end_trials(self) -> None:
+        """Remove all marks."""
+        self._write_trial("UPDATE trial SET trying = 0 WHERE trying")
+
+    def forget_trial(self, deployment_id: str) -> None:
+        """Forget a deployment's mark and its deaths."""
+        self._write_trial("DELETE FROM trial WHERE deployment = ?", (deployment_id,))
+
+    def count_deaths(self) -> None:
+        """Count a death for every mark that an earlier process left, and remove the marks."""
+        self._write_trial("UPDATE trial SET deaths = deaths + 1, trying = 0 WHERE trying")
+
+    def deaths(self, deployment_id: str, digest: bytes) -> int:
+        """Return how often in a row the process ended while this was loading."""
+        if self.stamp() is None:
+            return 0
+        with self._open() as database:
+            found = database.execute(
+                "SELECT deaths FROM trial WHERE deployment = ? AND digest = ?",
+                (deployment_id, digest),
+            ).fetchone()
+        return int(found[0]) if found else 0
+
+    def allow_trial(self, deployment_id: str, deaths: int) -> bool:
+        """Lower a deployment's deaths to `deaths`; return whether any are known."""
+        return self._write_trial(
+            "UPDATE trial SET deaths = min(deaths + trying, ?), trying = 0 WHERE deployment = ?",
+            (deaths, deployment_id),
+        )
+
+    def _write_trial(self, statement: str, values: tuple[object, ...] = ()) -> bool:
+        if self.stamp() is None:
+            return False
+        with self._open() as database:
+            return database.execute(statement, values).rowcount > 0
 
     def is_checked(self, path: Path, engine: str) -> bool:
         """Return whether this file, unchanged, passed its load check with this engine."""

@@ -74,6 +74,8 @@ class FakeLoader:
         self.fails: dict[str, Exception] = {}
         self.runtimes: dict[str, list[FakeRuntime]] = {}
         self.on_progress: OnDownload | None = None
+        self.allowed: list[str] = []
+        self.trials_ended = 0
         self.reached = {step: asyncio.Event() for step in ("download", "verify", "load")}
 
     @property
@@ -106,6 +108,12 @@ class FakeLoader:
         runtime = FakeRuntime(spec.id)
         self.runtimes.setdefault(spec.id, []).append(runtime)
         return runtime
+
+    async def allow(self, spec: Spec) -> None:
+        self.allowed.append(spec.id)
+
+    def end_trials(self) -> None:
+        self.trials_ended += 1
 
 
 class Clock:
@@ -210,7 +218,7 @@ def test_a_failing_step_is_told_and_can_be_tried_again(step: str) -> None:
             async with house.all.use("a"):
                 pass
         house.loader.fails.clear()
-        house.all.restart("a")
+        await house.all.restart("a")
         await settled(house.all._find("a"))
         assert house.states() == {"a": "ready"}
 
@@ -269,9 +277,10 @@ def test_managing_an_unknown_model_never_means_the_default_one() -> None:
     async def check() -> None:
         house = House(any_model=True)
         await settled(await house.all.deploy(spec("d"), default=True))
-        for act in (house.all.status, house.all.restart):
-            with pytest.raises(ModelNotFound, match="'typo'"):
-                act("typo")
+        with pytest.raises(ModelNotFound, match="'typo'"):
+            house.all.status("typo")
+        with pytest.raises(ModelNotFound, match="'typo'"):
+            await house.all.restart("typo")
         with pytest.raises(ModelNotFound, match="'typo'"):
             await house.all.stop("typo")
         assert house.states() == {"d": "ready"}
@@ -337,7 +346,7 @@ def test_the_same_id_is_deployed_once() -> None:
         with pytest.raises(Conflict):
             await house.all.deploy(spec("a"))
         with pytest.raises(Conflict):
-            house.all.restart("a")
+            await house.all.restart("a")
 
     run(check)
 
@@ -410,7 +419,7 @@ def test_eviction_never_cuts_a_running_request_or_a_pin() -> None:
             await house.ready("late")
             assert house.states() == {"pinned": "ready", "used": "ready", "late": "failed"}
             assert "memory_budget" in house.all.status("late").message
-        house.all.restart("late")
+        await house.all.restart("late")
         await settled(house.all._find("late"))
         assert house.states() == {"pinned": "ready", "used": "absent", "late": "ready"}
 
@@ -561,6 +570,35 @@ def test_a_deployment_that_cannot_be_forgotten_stays(tmp_path: Path) -> None:
     run(check)
 
 
+def test_a_restart_lifts_what_holds_a_model_back() -> None:
+    """The loader is told before the model is begun."""
+
+    async def check() -> None:
+        house = House()
+        house.loader.fails["download"] = ModelFailed("held back")
+        await house.ready("a")
+        assert house.states() == {"a": "failed"}
+        house.loader.fails.clear()
+        await house.all.restart("a")
+        await settled(house.all._find("a"))
+        assert (house.loader.allowed, house.states()) == (["a"], {"a": "ready"})
+
+    run(check)
+
+
+def test_a_stop_in_order_ends_trials_at_once_and_only_once() -> None:
+    """Before the drain, which a slow load may hold up until the process is killed."""
+
+    async def check() -> None:
+        house = House()
+        house.all.drain()
+        assert house.loader.trials_ended == 1
+        await house.all.close()
+        assert house.loader.trials_ended == 1
+
+    run(check)
+
+
 def test_slow_listeners_miss_old_events_and_hold_nobody() -> None:
     """A listener that doesn't read gets the newest events when it does."""
 
@@ -631,7 +669,7 @@ async def _act(house: House, action: str, name: str) -> None:
         elif action == "stop":
             await house.all.stop(name)
         elif action == "restart":
-            house.all.restart(name)
+            await house.all.restart(name)
             await settled(house.all._find(name))
         elif action == "use":
             async with house.all.use(name):
