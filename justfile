@@ -2,7 +2,7 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 
 export venv := justfile_directory() / ".venv"
 python := venv / "bin/python"
-compile := "uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command"
+compile := "uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-package diskcache --no-annotate --custom-compile-command"
 
 # List the recipes
 default:
@@ -96,6 +96,10 @@ lock:
     {{ compile }} "just lock" pyproject.toml --group package --output-file requirements/runtime.txt
     {{ compile }} "just lock" pyproject.toml --group package --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
     {{ compile }} "just lock" pyproject.toml --group package --group binary --extra eval --extra otel --constraints requirements/runtime.txt --constraints requirements/dev.txt --output-file requirements/binary.txt
+
+# Look the locks up in PyPI's list of known vulnerabilities (docs/security.md); needs uv and the network
+audit:
+    for lock in requirements/*.txt; do uvx pip-audit --strict --disable-pip --require-hashes --requirement "$lock"; done
 
 # Update the locks of the client libraries
 lock-clients:

@@ -51,7 +51,8 @@ install_lock() {
     local stamp=$1/$2.installed wanted
     wanted=$(cat "requirements/$2.txt" pyproject.toml | cksum)
     if is_current "$stamp" "$wanted"; then return; fi
-    pip_install "$1" --require-hashes -r "requirements/$2.txt"
+    # Without dependencies: a lock has all that is needed, and leaves out what must not be installed.
+    pip_install "$1" --no-deps --require-hashes -r "requirements/$2.txt"
     pip_install "$1" --no-deps --no-build-isolation --editable .
     echo "$wanted" > "$stamp"
 }

@@ -132,7 +132,7 @@ def test_a_lock_is_installed_again_when_it_changes(place: Path) -> None:
     put(place / "made/bin/python", place, 0)
     install = "-m pip install --quiet --disable-pip-version-check"
     both = [
-        f"python {install} --require-hashes -r requirements/dev.txt",
+        f"python {install} --no-deps --require-hashes -r requirements/dev.txt",
         f"python {install} --no-deps --no-build-isolation --editable .",
     ]
 

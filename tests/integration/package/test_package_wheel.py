@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from importlib.metadata import distributions, requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from rerankd import __version__
 from rerankd.sources import catalog
@@ -88,6 +92,28 @@ def test_locks_have_hashes_and_no_addresses() -> None:
         assert not [line for line in lines if any(mark in line for mark in REGISTRY_MARKS)]
         for line in pinned:
             assert lines[lines.index(line) + 1].startswith("    --hash=sha256:")
+
+
+UNLOCKED = {"diskcache"}
+"""What llama-cpp-python asks for and rerankd never imports: it reads pickles (CVE-2025-69872)."""
+
+
+def test_locks_have_all_that_their_packages_need() -> None:
+    """They are installed without looking for dependencies, so what is left out is left out here."""
+    for lock in files_in(ROOT, "requirements/*.txt"):
+        text = lock.read_text("utf-8")
+        locked = {
+            canonicalize_name(name) for name in re.findall(r"^([\w.-]+)==", text, re.MULTILINE)
+        }
+        assert not locked & UNLOCKED
+        for name in locked & {canonicalize_name(one.name) for one in distributions()}:
+            needed = {Requirement(line) for line in requires(name) or ()}
+            missing = {
+                canonicalize_name(one.name)
+                for one in needed
+                if one.marker is None or one.marker.evaluate({"extra": ""})
+            } - locked
+            assert missing <= UNLOCKED, f"{lock.name}: {name} needs {missing}"
 
 
 def test_every_dependency_is_locked() -> None:

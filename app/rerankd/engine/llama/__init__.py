@@ -1,1 +1,5 @@
 """llama.cpp through ctypes."""
+
+from rerankd.engine.llama.lazy_package import put_in_place
+
+put_in_place()

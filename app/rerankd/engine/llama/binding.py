@@ -51,9 +51,12 @@ def start() -> None:
     """
     global _callback  # noqa: PLW0603 - llama.cpp's log callback is global as well
     with _started:
-        if _callback is None:
+        first = _callback is None
+        if first:
             _callback = lib.llama_log_callback(_log)
-            lib.llama_log_set(_callback, ctypes.c_void_p(0))
+        # Each time: llama_cpp's own API, if somebody else imports it, takes the log for itself.
+        lib.llama_log_set(_callback, ctypes.c_void_p(0))
+        if first:
             lib.llama_backend_init()
         ggml.load_plugins()
 
