@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from rerankd.cli import options, output
 from rerankd.cli.completion import complete_model
-from rerankd.errors import ModelNotFound
-from rerankd.settings import Settings
+from rerankd.errors import ModelNotFound, StateError
+from rerankd.settings import Settings, state_folder
 from rerankd.sources import catalog
 from rerankd.sources import resolve as sources
 from rerankd.sources.catalog import Manifest
@@ -23,6 +23,7 @@ from rerankd.sources.gguf import require_gguf, require_reranker
 from rerankd.sources.hub import files as hub
 from rerankd.sources.hub.meter import FileProgress, OnFileProgress
 from rerankd.sources.hub.reference import parse_reference
+from rerankd.store import Spec, Store
 
 PROGRESS_LINES = 10
 """Lines of progress in a log for each stage of a file."""
@@ -63,11 +64,34 @@ def pull_command(models: tuple[str, ...], config_file: Path | None, **flags: Any
 def rm_command(models: tuple[str, ...], config_file: Path | None, **flags: Any) -> None:
     """Delete downloaded models and print how much space that freed.
 
-    A catalog id deletes all its variants, id:VARIANT only one.
+    A catalog id deletes all its variants, id:VARIANT only one. Deployments stay: `rerankd stop`
+    removes them.
     """
     settings = options.load(config_file, flags).settings
     for model in models:
-        output.print_text(f"{model}: {decimal(_remove_model(model, settings))} freed")
+        deployed = _stored_deployments(settings)
+        try:
+            freed = _remove_model(model, settings)
+        except ModelNotFound as error:
+            if any(spec.id == model for spec in deployed):
+                raise ModelNotFound(
+                    f"{error.message}; `rerankd stop {model}` removes the deployment", param="model"
+                ) from error
+            raise
+        output.print_text(f"{model}: {decimal(freed)} freed")
+        for spec in deployed:
+            if spec.source.casefold() == model.casefold():
+                output.note(
+                    f"{model} is still deployed and is downloaded again when it is next loaded; "
+                    f"`rerankd stop {spec.id}` removes the deployment"
+                )
+
+
+def _stored_deployments(settings: Settings) -> list[Spec]:
+    """Return what this machine's server deploys, nothing where its state can't be read."""
+    with suppress(StateError):
+        return Store(state_folder(settings)).deployments()
+    return []
 
 
 def _pull(model: str, settings: Settings) -> Path:

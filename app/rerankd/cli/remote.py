@@ -1,4 +1,4 @@
-"""`rerankd deploy`, `ps` and `stop`: manage a running server's deployments over its API."""
+"""`rerankd deploy` and `ps`: manage a running server's deployments over its API."""
 
 from __future__ import annotations
 
@@ -68,11 +68,13 @@ def deploy_command(  # noqa: PLR0913 - one parameter an option
     body = {"model": model, "id": deployment_id, "pinned": pin, "options": _parse_options(options)}
     if as_family:
         body["as"] = as_family
-    with _client(url, api_key) as client:
-        found = msgspec.json.decode(_ask(client, "POST", "/v1/deployments", body), type=Status)
+    with server_client(url, api_key) as client:
+        found = msgspec.json.decode(
+            ask_server(client, "POST", "/v1/deployments", body), type=Status
+        )
         if wait:
-            found = _follow(client, found)
-    _print_statuses([found])
+            found = follow_status(client, found)
+    print_statuses([found])
     if found.state == "failed":
         sys.exit(1)
 
@@ -81,24 +83,13 @@ def deploy_command(  # noqa: PLR0913 - one parameter an option
 @with_server
 def ps_command(url: str, api_key: str | None) -> None:
     """List a running server's deployments, as a table in a terminal or JSONL in a pipe."""
-    _print_statuses(statuses(url, api_key))
-
-
-@click.command("stop")
-@click.argument("ids", nargs=-1, required=True)
-@with_server
-def stop_command(ids: tuple[str, ...], url: str, api_key: str | None) -> None:
-    """Drain, unload and remove deployments of a running server."""
-    with _client(url, api_key) as client:
-        for one in ids:
-            _ask(client, "DELETE", f"/v1/deployments/{one}")
-            output.note(f"{one} stopped")
+    print_statuses(statuses(url, api_key))
 
 
 def statuses(url: str, api_key: str | None) -> list[Status]:
     """Return a server's deployments. Raises ServerRefused with the server's message."""
-    with _client(url, api_key) as client:
-        answer = _ask(client, "GET", "/v1/deployments")
+    with server_client(url, api_key) as client:
+        answer = ask_server(client, "GET", "/v1/deployments")
     return msgspec.json.decode(answer, type=DeploymentList).data
 
 
@@ -114,12 +105,13 @@ def _parse_options(pairs: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _client(url: str, api_key: str | None) -> httpx.Client:
+def server_client(url: str, api_key: str | None) -> httpx.Client:
+    """Return a client of a server's API."""
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     return httpx.Client(base_url=url, headers=headers, timeout=SERVER_SECONDS)
 
 
-def _ask(client: httpx.Client, method: str, path: str, body: Any = None) -> bytes:
+def ask_server(client: httpx.Client, method: str, path: str, body: Any = None) -> bytes:
     """Return a response's body. Raises ServerRefused with the server's message."""
     try:
         response = client.request(method, path, json=body)
@@ -134,7 +126,7 @@ def _ask(client: httpx.Client, method: str, path: str, body: Any = None) -> byte
     raise ServerRefused(f"{response.status_code}: {said}")
 
 
-def _follow(client: httpx.Client, found: Status) -> Status:
+def follow_status(client: httpx.Client, found: Status) -> Status:
     """Report each change on standard error until the deployment is ready or failed."""
     timeout = httpx.Timeout(SERVER_SECONDS, read=None)
     with client.stream("GET", "/v1/deployments/events", timeout=timeout) as events:
@@ -158,7 +150,8 @@ def _state_text(status: Status) -> str:
     return f"{status.message} {progress.done / progress.total:.0%} of {progress.total} bytes"
 
 
-def _print_statuses(found: list[Status]) -> None:
+def print_statuses(found: list[Status]) -> None:
+    """Print deployments as a table in a terminal or JSONL in a pipe."""
     output.print_results(found, lambda console: console.print(_statuses_table(found)))
 
 

@@ -52,12 +52,14 @@ class Store:
                 (spec.id, msgspec.json.encode(spec), created),
             )
 
-    def forget(self, deployment_id: str) -> None:
-        """Delete a deployment, if it is stored."""
-        if self.stamp() is not None:
-            with self._open() as database:
-                database.execute("DELETE FROM deployment WHERE id = ?", (deployment_id,))
-                database.execute("DELETE FROM trial WHERE deployment = ?", (deployment_id,))
+    def forget(self, deployment_id: str) -> bool:
+        """Delete a deployment, readable or not; return whether it was stored."""
+        if self.stamp() is None:
+            return False
+        with self._open() as database:
+            database.execute("DELETE FROM trial WHERE deployment = ?", (deployment_id,))
+            found = database.execute("DELETE FROM deployment WHERE id = ?", (deployment_id,))
+            return found.rowcount > 0
 
     def begin_trial(self, deployment_id: str, digest: bytes) -> None:
         """Mark that a deployment is being loaded; `digest` is of all that its load depends on.

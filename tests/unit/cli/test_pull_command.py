@@ -20,6 +20,7 @@ from rerankd.cli.pull import ProgressLines, progress_text, pull_command, rm_comm
 from rerankd.errors import DownloadError, ModelNotFound, RerankdError, SettingsError
 from rerankd.sources import catalog
 from rerankd.sources.hub.meter import DownloadProgress, FileProgress, Stage
+from rerankd.store import Spec, Store
 
 from support.fakes import PATIENCE
 from support.hub_standin import COMMIT, HubStandin, isolate, listening, point, sha256_of
@@ -259,6 +260,19 @@ def test_rm_of_what_is_not_here_is_an_error(standin: HubStandin, model: str) -> 
     message = error_of(run_rm(model), ModelNotFound)
     assert message == f"{model}: not downloaded"
     assert not standin.requests
+
+
+@pytest.mark.usefixtures("standin")
+def test_rm_leaves_deployments_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the command that removes them, also where it was meant in the first place."""
+    monkeypatch.setenv("RERANKD_STATE_DIR", str(tmp_path / "state"))
+    store = Store(tmp_path / "state")
+    store.keep(Spec(id="mine", source="tiny"), 1.0)
+    paths(run_pull("tiny"))
+
+    assert "`rerankd stop mine`" in run_rm("tiny").stderr
+    assert "`rerankd stop mine`" in error_of(run_rm("mine"), ModelNotFound)
+    assert [one.id for one in store.deployments()] == ["mine"]
 
 
 def test_rm_of_a_quantization_that_is_not_here_says_so(standin: HubStandin) -> None:
