@@ -291,19 +291,20 @@ def write_qwen3(
     head: Literal["rows", "own"] | None = "rows",
     tied: bool = True,
     context: int = QWEN3_CONTEXT,
-    answers: bool = True,
+    answers: bool | tuple[str, ...] = True,
     name: str = "Tiny Qwen3 Reranker",
+    architecture: Literal["qwen3", "qwen3vl", "qwen2", "llama"] = "qwen3",
     shape: Shape = TINY,
     seed: int = 2,
 ) -> Path:
-    """Write a Qwen3-shaped causal model.
+    """Write a Qwen3-shaped causal model, or one of a network much like it.
 
     Its rank head is the rows of yes and no of the output matrix, independent rows, or missing
     as in conversions that took the reranker for a chat model. Without `answers` yes and no
-    are two tokens each.
+    are two tokens each; it may also be other words that are a token each.
     """
     random = _Random(seed)
-    writer = GGUFWriter(path, "qwen3")
+    writer = GGUFWriter(path, architecture)
     writer.add_name(name)
     writer.add_context_length(context)
     writer.add_embedding_length(shape.width)
@@ -315,13 +316,16 @@ def write_qwen3(
     writer.add_value_length(shape.head_width)
     writer.add_rope_freq_base(50_000.0)
     writer.add_layer_norm_rms_eps(1e-6)
-    tokens = _add_byte_pairs(writer, ["yes", "no"] if answers else [])
+    if architecture == "qwen3vl":
+        writer.add_rope_dimension_sections([shape.head_width // 4, 2, 2, 0])
+    words = ("yes", "no") if answers is True else answers or ()
+    tokens = _add_byte_pairs(writer, [*words])
     embedding = random.matrix(len(tokens), shape.width, gain=4.0)
     shape.add(writer, "token_embd.weight", embedding)
     output = embedding if tied else random.matrix(len(tokens), shape.width, gain=4.0)
     if not tied:
         shape.add(writer, "output.weight", output)
-    _add_qwen3_layers(writer, random, shape)
+    _add_qwen3_layers(writer, random, shape, architecture)
     if head is not None:
         own = random.matrix(2, shape.width, gain=4.0)
         rows = output[[tokens.index("yes"), tokens.index("no")]] if head == "rows" else own
@@ -332,7 +336,7 @@ def write_qwen3(
     return _written(writer, path)
 
 
-def _add_qwen3_layers(writer: GGUFWriter, random: _Random, shape: Shape) -> None:
+def _add_qwen3_layers(writer: GGUFWriter, random: _Random, shape: Shape, architecture: str) -> None:
     width, feed, head_width = shape.width, shape.feed, shape.head_width
     queries, keys = shape.heads * head_width, shape.kv_heads * head_width
     for layer in range(LAYERS):
@@ -348,10 +352,45 @@ def _add_qwen3_layers(writer: GGUFWriter, random: _Random, shape: Shape) -> None
         for name, (rows, columns) in shapes.items():
             values = random.matrix(rows, columns, gain=1.5)
             shape.add(writer, f"blk.{layer}.{name}.weight", values)
-        norms = {"attn_norm": width, "attn_q_norm": head_width, "attn_k_norm": head_width}
+            if architecture == "qwen2" and name in {"attn_q", "attn_k", "attn_v"}:
+                writer.add_tensor(f"blk.{layer}.{name}.bias", random.vector(rows))
+        norms = {"attn_norm": width}
+        if architecture.startswith("qwen3"):
+            norms |= {"attn_q_norm": head_width, "attn_k_norm": head_width}
         for name, length in {**norms, "ffn_norm": width}.items():
             writer.add_tensor(f"blk.{layer}.{name}.weight", random.vector(length, centre=1.0))
     writer.add_tensor("output_norm.weight", random.vector(shape.width, centre=1.0))
+
+
+def write_gemma(path: Path, *, name: str, answers: tuple[str, ...] = ("Yes", "No")) -> Path:
+    """Write a Gemma-shaped causal model with a SentencePiece vocabulary that adds no blank."""
+    random, writer = _Random(4), GGUFWriter(path, "gemma")
+    writer.add_name(name)
+    writer.add_context_length(QWEN3_CONTEXT)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(LAYERS)
+    writer.add_feed_forward_length(FEED)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(KV_HEADS)
+    writer.add_key_length(HEAD_WIDTH)
+    writer.add_value_length(HEAD_WIDTH)
+    writer.add_layer_norm_rms_eps(1e-6)
+    pieces = ["<pad>", "<eos>", "<bos>", "<unk>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    steps = [word[:length] for word in answers for length in range(2, len(word) + 1)]
+    pieces += dict.fromkeys(["▁", "\n", *steps, *LETTERS, *LETTERS.upper(), *":.,?'"])
+    kinds = [TokenType.CONTROL] * 3 + [TokenType.UNKNOWN] + [TokenType.BYTE] * 256
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(pieces)
+    writer.add_token_types(kinds + [TokenType.NORMAL] * (len(pieces) - len(kinds)))
+    writer.add_token_scores([-float(at) for at in range(len(pieces))])
+    writer.add_bos_token_id(2)
+    writer.add_eos_token_id(1)
+    writer.add_unk_token_id(3)
+    writer.add_add_space_prefix(False)
+    writer.add_tensor("token_embd.weight", random.matrix(len(pieces), WIDTH, gain=4.0))
+    _add_qwen3_layers(writer, random, TINY, "gemma")
+    return _written(writer, path)
 
 
 def _add_byte_pairs(writer: GGUFWriter, answers: list[str]) -> list[str]:

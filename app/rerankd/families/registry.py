@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from rerankd.families.bert import BERT
+from rerankd.families.bge_gemma import BGE_GEMMA
 from rerankd.families.causal import CAUSAL
+from rerankd.families.ctxl_rerank_v2 import CTXL_RERANK_V2
 from rerankd.families.embedding import EMBEDDING
 from rerankd.families.family import Family
 from rerankd.families.jina_bert_v2 import JINA_BERT_V2
 from rerankd.families.late_interaction import LATE_INTERACTION
 from rerankd.families.modern_bert import MODERN_BERT
+from rerankd.families.mxbai_rerank_v2 import MXBAI_RERANK_V2
 from rerankd.families.neo_bert import NEO_BERT
 from rerankd.families.qwen3 import QWEN3
+from rerankd.families.qwen3_vl import QWEN3_VL
 from rerankd.families.xlm_roberta import XLM_ROBERTA
+from rerankd.families.zerank import ZERANK
 
 FAMILIES: tuple[Family, ...] = (
     XLM_ROBERTA,
@@ -21,6 +26,11 @@ FAMILIES: tuple[Family, ...] = (
     NEO_BERT,
     LATE_INTERACTION,
     QWEN3,
+    QWEN3_VL,
+    ZERANK,
+    MXBAI_RERANK_V2,
+    BGE_GEMMA,
+    CTXL_RERANK_V2,
     CAUSAL,
     EMBEDDING,
 )

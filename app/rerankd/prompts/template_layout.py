@@ -14,6 +14,7 @@ from rerankd.families.prompt_format import Template, TemplateFormat
 from rerankd.families.templates import TemplatePiece, pieces_of
 from rerankd.prompts.vocabulary import Vocabulary
 
+ADDS_SPACE = "tokenizer.ggml.add_space_prefix"
 BEGINNING = frozenset({"llama-bpe", "llama3", "llama-v3"})
 """Byte-level vocabularies (`tokenizer.ggml.pre`) whose texts begin with a token of their own."""
 
@@ -133,6 +134,12 @@ def template_layout(
 
     Raises ModelFileError for a template without its slots, or a vocabulary without a first token.
     """
+    if header.tokenizer == "llama" and header.metadata.get(ADDS_SPACE, True):
+        # The blank would stand before each piece instead of before the whole prompt.
+        raise ModelFileError(
+            f"{header.path}: its vocabulary begins every text with a blank (add_space_prefix), so"
+            " its prompts can't be put together exactly"
+        )
     own = header.metadata.get(prompt.metadata_key)
     if own is not None:
         prompt = structs.replace(prompt, text=str(own))

@@ -11,21 +11,23 @@ from rerankd.families.prompt_format import QUERY_SHARE, TemplateFormat
 from rerankd.families.score import AnswerScore
 from rerankd.families.templates import pieces_of
 
-Part = Annotated[str, Meta(max_length=20_000)]
-TemplateText = Part | Annotated[tuple[Part, ...], Meta(max_length=40)]
-Answer = Annotated[str, Meta(min_length=1, max_length=100)] | Annotated[int, Meta(ge=0, lt=2**31)]
+TemplatePart = Annotated[str, Meta(max_length=20_000)]
+ReadoutTemplate = TemplatePart | Annotated[tuple[TemplatePart, ...], Meta(max_length=40)]
+AnswerToken = (
+    Annotated[str, Meta(min_length=1, max_length=100)] | Annotated[int, Meta(ge=0, lt=2**31)]
+)
 
-BOS = {"always": True, "never": False, "file": None}
+BOS_MODES = {"always": True, "never": False, "file": None}
 
 
 class CausalReadout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a causal model is prompted and read: `TemplateFormat` and `AnswerScore` in TOML."""
 
-    template: TemplateText
-    positive: Answer
-    negative: Answer | None = None
-    instruction: Part = ""
-    instructed: TemplateText = ()
+    template: ReadoutTemplate
+    positive: AnswerToken
+    negative: AnswerToken | None = None
+    instruction: TemplatePart = ""
+    instructed: ReadoutTemplate = ()
     bos: Literal["always", "never", "file"] = "file"
     strip: bool = False
     query_share: Annotated[float, Meta(gt=0, lt=1)] = QUERY_SHARE
@@ -43,7 +45,7 @@ class CausalReadout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             text=self.template,
             instruction=self.instruction,
             instructed=self.instructed,
-            bos=BOS[self.bos],
+            bos=BOS_MODES[self.bos],
             strip=self.strip,
             query_share=self.query_share,
         )
