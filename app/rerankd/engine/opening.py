@@ -153,7 +153,7 @@ def _context_options(reader: ScoreReader, settings: Settings, sizes: Sizes) -> C
         batch=sizes.batch,
         sequences=sizes.sequences,
         threads=sizes.threads,
-        pooling="rank" if reader.rank_pooling else "none",
+        pooling=reader.pooling,
         hidden_states=reader.hidden_states,
         flash_attn=settings.flash_attn,
         kv_type=settings.kv_type,

@@ -14,6 +14,7 @@ from rerankd.engine.backends.causal import CausalBackend
 from rerankd.engine.backends.embedding import EmbeddingBackend, VectorStore
 from rerankd.engine.backends.encoder import EncoderBackend
 from rerankd.engine.backends.vectors import MEAN, RELATED, Cosine, LateInteraction
+from rerankd.engine.computed_head import ComputedHead
 from rerankd.engine.llama.binding import LlamaModel
 from rerankd.engine.llama.context import LlamaContext
 from rerankd.engine.planning.sizing import Sizes
@@ -22,6 +23,7 @@ from rerankd.engine.token_types import TokenTypeEmbedder
 from rerankd.errors import ModelFileError
 from rerankd.families.family import Family
 from rerankd.families.header import Header
+from rerankd.families.own_head import OwnHead
 from rerankd.families.score import AnswerScore, HeadScore, LateScore
 from rerankd.prompts import layout_for
 from rerankd.sources.gguf import Readout, Verdict, family_of
@@ -33,8 +35,8 @@ class ScoreReader(Struct, frozen=True, kw_only=True, eq=False):
     backend: Callable[[LlamaContext, Sizes], Backend]
     """Makes what runs the steps of one worker."""
     readout: Readout = "rank"
-    rank_pooling: bool = True
-    """Whether contexts compute the file's score head."""
+    pooling: str = "rank"
+    """What contexts make of a sequence; `rank`: they compute the file's score head."""
     hidden_states: bool = False
     """Whether contexts give tokens' hidden states."""
     store: VectorStore | None = None
@@ -68,6 +70,8 @@ def reader_for(
 def _head_reader(
     header: Header, verdict: Verdict, score: HeadScore, model: LlamaModel
 ) -> ScoreReader:
+    own = OwnHead.of(header)
+    head = ComputedHead(header, own, model.width) if own else None
     embedder = None
     if verdict.token_types:
         separator = model.special("sep")
@@ -76,9 +80,11 @@ def _head_reader(
         embedder = TokenTypeEmbedder(header, separator)
 
     def backend(context: LlamaContext, sizes: Sizes) -> Backend:
-        return EncoderBackend(context, sizes.limits, tanh_head=score.tanh, token_types=embedder)
+        return EncoderBackend(
+            context, sizes.limits, tanh_head=score.tanh, token_types=embedder, head=head
+        )
 
-    return ScoreReader(backend=backend)
+    return ScoreReader(backend=backend, pooling=own.pooling if own else "rank")
 
 
 def _answer_reader(
@@ -92,7 +98,9 @@ def _answer_reader(
         )
 
     return ScoreReader(
-        backend=backend, readout="logits" if answers else "rank", rank_pooling=not answers
+        backend=backend,
+        readout="logits" if answers else "rank",
+        pooling="none" if answers else "rank",
     )
 
 
@@ -135,7 +143,7 @@ def _vector_reader(
 
     return ScoreReader(
         backend=backend,
-        rank_pooling=False,
+        pooling="none",
         hidden_states=True,
         store=store,
         calibrate=calibrate,

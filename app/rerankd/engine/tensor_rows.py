@@ -28,13 +28,16 @@ class TensorRows:
     float32 (47 MB for 30,522 rows of 384) would cost memory and win nothing.
     """
 
-    def __init__(self, header: Header, name: str) -> None:
-        """Map tensor `name`. Raises ModelFileError when the file is gone, cut or of odd types."""
+    def __init__(self, header: Header, name: str, *, as_row: bool = False) -> None:
+        """Map tensor `name`, with `as_row` as one row of all its numbers.
+
+        Raises ModelFileError when the file is gone, cut or of odd types.
+        """
         tensor = header.tensors.get(name)
         if tensor is None:
             raise ModelFileError(f"{header.path}: tensor {name} is missing")
         try:
-            _, self._count = tensor.shape
+            _, self._count = (0, 1) if as_row else tensor.shape
             shape = (self._count, tensor.bytes // self._count)
             mapped = np.memmap(header.file_of(tensor), np.uint8, "r", tensor.offset, shape)
             self._rows = np.asarray(mapped)

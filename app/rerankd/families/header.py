@@ -9,7 +9,11 @@ from typing import Any
 from msgspec import Struct
 
 NUMBERS_PREFIX = "rerankd.late."
-"""Metadata keys of rerankd's own begin so: see `Header.numbers`."""
+"""Metadata keys of late interaction begin so."""
+HEAD_PREFIX = "rerankd.head."
+"""Metadata keys of score heads that rerankd computes begin so."""
+OWN_PREFIXES = (NUMBERS_PREFIX, HEAD_PREFIX)
+"""Metadata keys of rerankd's own: see `Header.numbers`."""
 
 
 class TensorInfo(Struct, frozen=True):
@@ -37,7 +41,7 @@ class Header(Struct, frozen=True):
     """By full key; arrays of more than 64 entries, such as the vocabulary, are left out."""
     tensors: dict[str, TensorInfo]
     numbers: dict[str, tuple[int, int]] = {}
-    """Place in bytes and length of each F32 array under NUMBERS_PREFIX, by its full key."""
+    """Place in bytes and length of each F32 array under OWN_PREFIXES, by its full key."""
     charsmap: tuple[int, int] = (0, 0)
     """Place and length in bytes of the tokenizer's table of characters, if it has one."""
     other_parts: tuple[Path, ...] = ()

@@ -19,7 +19,7 @@ every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: fa
 
 PAGES = ("models.md", "catalog.md")
 SHARED = {"__init__", "family", "header", "identity", "memory", "prompt_format", "registry"}
-SHARED |= {"score", "templates", "unserved"}
+SHARED |= {"own_head", "score", "templates", "unserved"}
 """Modules of the room that are no family's."""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rerankd.domain import Prompt, StepLimits
+from rerankd.engine.computed_head import ComputedHead
 from rerankd.engine.llama.context import LlamaContext
 from rerankd.engine.llama.output_pages import OutputPages
 from rerankd.engine.token_types import TokenTypeEmbedder
@@ -24,13 +25,17 @@ class EncoderBackend:
         *,
         tanh_head: bool = False,
         token_types: TokenTypeEmbedder | None = None,
+        head: ComputedHead | None = None,
     ) -> None:
         """`tanh_head` says that the model's head squeezed its logit through tanh.
+
+        `head` is computed from pooled hidden states, where llama.cpp doesn't compute it.
 
         `token_types` makes the input embeddings of a model with a token type for documents.
         """
         self._tanh_head = tanh_head
         self._token_types = token_types
+        self._head = head
         self._context = context
         self._limits = limits
         self._pages = OutputPages(context)
@@ -58,9 +63,14 @@ class EncoderBackend:
             self._token_types.embed(rows) if self._token_types else None,
         )
         self._pages.release(len(tokens))
-        found = [self._context.rank(sequence)[0] for sequence in range(len(rows))]
-        scores = iter([atanh_of(score) for score in found] if self._tanh_head else found)
+        scores = iter(self._logits(len(rows)))
         return [[next(scores) for _ in prompt.rows] for prompt in step]
+
+    def _logits(self, sequences: int) -> list[float]:
+        if self._head:
+            return self._head.logits(self._context.pooled(sequences))
+        found = [self._context.rank(sequence)[0] for sequence in range(sequences)]
+        return [atanh_of(score) for score in found] if self._tanh_head else found
 
     def close(self) -> None:
         self._context.close()

@@ -22,7 +22,7 @@ from rerankd.errors import EngineFailure
 
 FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 KV_TYPES = {"f32": 0, "f16": 1, "q8_0": 8, "bf16": 30}
-POOLING = {"none": 0, "rank": 4}
+POOLING = {"none": 0, "mean": 1, "first": 2, "rank": 4}
 
 
 class ContextOptions(Struct, frozen=True, kw_only=True):
@@ -93,6 +93,17 @@ class LlamaContext:
         if not found:
             raise EngineFailure("llama.cpp returned no score for a sequence")
         return [float(found[label]) for label in range(self._model.labels)]
+
+    def pooled(self, sequences: int) -> NDArray[np.float32]:
+        """Return the vectors that pooling made of each sequence of the last decode.
+
+        A copy, `[sequences, width]`.
+        """
+        width = int(lib.llama_model_n_embd_out(self._model.handle))
+        found = [lib.llama_get_embeddings_seq(self._handle, one) for one in range(sequences)]
+        if not all(found):
+            raise EngineFailure("llama.cpp returned no vector for a sequence")
+        return np.stack([np.ctypeslib.as_array(one, (width,)) for one in found])
 
     def hidden_states(self, tokens: int) -> NDArray[np.float32]:
         """Return the last hidden states of a decode of `tokens` that all gave output.

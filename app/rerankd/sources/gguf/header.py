@@ -48,14 +48,16 @@ def _read_part(path: Path, allowance: Allowance) -> Header:
     return Header(path, size, metadata, reader.infos, reader.numbers, reader.charsmap)
 
 
-def numbers(header: Header, name: str, length: int) -> NDArray[np.float32]:
+def numbers(
+    header: Header, name: str, length: int, prefix: str = NUMBERS_PREFIX
+) -> NDArray[np.float32]:
     """Read one of rerankd's own arrays. Raises ModelFileError unless it has `length` numbers."""
-    place, found = header.numbers.get(NUMBERS_PREFIX + name, (0, 0))
+    place, found = header.numbers.get(prefix + name, (0, 0))
     if found != length:
         raise ModelFileError(
-            f"{header.path}: {NUMBERS_PREFIX}{name} has {found} numbers, expected {length}"
+            f"{header.path}: {prefix}{name} has {found} numbers, expected {length}"
         )
     values = np.fromfile(header.path, np.dtype("<f4"), length, offset=place)
     if len(values) != length or not np.isfinite(values).all():
-        raise ModelFileError(f"{header.path}: {NUMBERS_PREFIX}{name} is damaged")
+        raise ModelFileError(f"{header.path}: {prefix}{name} is damaged")
     return values.astype(np.float32)

@@ -15,7 +15,7 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFReader, GGUFValueTy
 from numpy.typing import NDArray
 
 from rerankd.errors import ModelFileError
-from rerankd.families.header import NUMBERS_PREFIX, TensorInfo
+from rerankd.families.header import OWN_PREFIXES, TensorInfo
 from rerankd.sources.gguf import limits
 from rerankd.sources.gguf.limits import Allowance
 
@@ -141,7 +141,7 @@ class HeaderReader(GGUFReader):  # type: ignore[misc]
     def _note_numbers(self, type_offset: int, length: int) -> None:
         """Keep the place of an array of numbers of ours: its name stands right before its type."""
         before = self.data[: type_offset - 4][-64:].tobytes()
-        at = before.rfind(NUMBERS_PREFIX.encode())
+        at = max(before.rfind(prefix.encode()) for prefix in OWN_PREFIXES)
         if at >= 0:
             self.numbers[before[at:].decode("utf-8", "replace")] = (type_offset + 12, length)
 

@@ -16,6 +16,7 @@ from rerankd.families import registry
 from rerankd.families.family import Family
 from rerankd.families.header import Header
 from rerankd.families.identity import Identity, identify, is_called_reranker
+from rerankd.families.own_head import VERSION_KEY, OwnHead
 from rerankd.families.score import (
     HEAD,
     POOLER,
@@ -111,6 +112,8 @@ def _judge_as(
 
 
 def _judge_head(family: Family, score: HeadScore, header: Header, bare_head: bool) -> Verdict:
+    if VERSION_KEY in header.metadata:
+        return _judge_own_head(family, score, header)
     missing = [tensor for tensor in score.tensors if tensor not in header.tensors]
     if missing:
         return Verdict("misconverted", f"tensor {missing[0]} is missing", family)
@@ -128,6 +131,15 @@ def _judge_head(family: Family, score: HeadScore, header: Header, bare_head: boo
         if header.of_architecture(key) is None
     )
     return Verdict("reranker", f"cross-encoder with its complete head{assumed}", family)
+
+
+def _judge_own_head(family: Family, score: HeadScore, header: Header) -> Verdict:
+    try:
+        OwnHead.of(header)
+    except ValueError as error:
+        return _foreign(f"its score head is not one that this rerankd computes: {error}")
+    reason = "cross-encoder whose head rerankd computes"
+    return Verdict("reranker", reason, family, token_types=_has_second_type(score, header))
 
 
 def _lost_part(score: HeadScore, header: Header) -> str:
@@ -244,7 +256,7 @@ def _other_network(header: Header, asserted: Family) -> Verdict:
 
 
 def _has_head(header: Header) -> bool:
-    return POOLER in header.tensors or HEAD in header.tensors
+    return POOLER in header.tensors or HEAD in header.tensors or VERSION_KEY in header.metadata
 
 
 def _headless() -> Verdict:
