@@ -11,7 +11,9 @@ BERT = Family(
     scoring="cross-encoder",
     architectures=("bert",),
     required_keys=("tokenizer.ggml.token_type_count",),
-    prompt=PairFormat(before=("bos",), between=("sep",), after=("sep",)),
+    prompt=PairFormat(
+        before=("bos",), between=("sep",), after=("sep",), normalization="unaccented"
+    ),
     score=HeadScore(pooler=POOLER, token_types=2),
     steps=ENCODER_STEPS,
     buffer=ComputeBuffer(width_floats=7),

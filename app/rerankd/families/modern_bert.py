@@ -10,7 +10,7 @@ MODERN_BERT = Family(
     name="modern-bert",
     scoring="cross-encoder",
     architectures=("modern-bert",),
-    prompt=PairFormat(before=("bos",), between=("sep",), after=("sep",)),
+    prompt=PairFormat(before=("bos",), between=("sep",), after=("sep",), normalization="NFC"),
     score=HeadScore(
         tensors=("cls.norm.weight", HEAD, POOLER),
         assumptions=(("classifier.pooling_type", "mean pooling"),),

@@ -15,6 +15,12 @@ Template: TypeAlias = str | tuple[str, ...]
 
 QUERY_SHARE = 0.75
 """The most of a pair's tokens that a query may take; the rest stays the document's."""
+Normalization = Literal["", "NFC", "unaccented"]
+"""What tokenizers do to texts first and llama.cpp does not, or not to all scripts.
+
+`unaccented`: NFD without its marks, which llama.cpp lacks for Hangul; only of files that ignore
+accents.
+"""
 
 
 class PairFormat(Struct, frozen=True, kw_only=True):
@@ -23,6 +29,7 @@ class PairFormat(Struct, frozen=True, kw_only=True):
     before: tuple[SpecialToken, ...]
     between: tuple[SpecialToken, ...]
     after: tuple[SpecialToken, ...]
+    normalization: Normalization = ""
 
 
 class TextPrefixes(Struct, frozen=True):

@@ -24,6 +24,7 @@ from rerankd.families.prompt_format import (
     TextFormat,
     TextPrefixes,
 )
+from rerankd.prompts.normalization import NormalizedVocabulary
 from rerankd.prompts.template_layout import template_layout
 from rerankd.prompts.vocabulary import Vocabulary
 
@@ -147,6 +148,8 @@ def layout_for(family: Family, header: Header, vocabulary: Vocabulary) -> Layout
     if isinstance(prompt, TextFormat):
         return _text_layout(prompt, header, vocabulary)
     fixed = (prompt.before, prompt.between, prompt.after)
+    if prompt.normalization == "NFC" or (prompt.normalization and _ignores_accents(header)):
+        vocabulary = NormalizedVocabulary(vocabulary, prompt.normalization)
     return PairLayout(vocabulary, *(_specials(vocabulary, *names) for names in fixed))
 
 
@@ -157,6 +160,12 @@ def _text_layout(prompt: TextFormat, header: Header, vocabulary: Vocabulary) -> 
     name = f"{header.name} {header.path.name}".lower().replace("_", "-").replace(" ", "-")
     found = (prefixes for pattern, prefixes in prompt.prefixes if re.search(pattern, name))
     return TextLayout(vocabulary, before, after, next(found, TextPrefixes()))
+
+
+def _ignores_accents(header: Header) -> bool:
+    """Return whether a WordPiece vocabulary reads letters without accents, as most do."""
+    lowercase = header.metadata.get("tokenizer.ggml.normalizer.lowercase", True)
+    return bool(header.metadata.get("tokenizer.ggml.normalizer.strip_accents", lowercase))
 
 
 def _begins(header: Header) -> bool:
