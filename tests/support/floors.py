@@ -43,7 +43,10 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
         Room("sources", "from a model's name to a judged file on this machine", "llama.cpp"),
         Room("auth", "API keys and their rate limits", "headers, statuses"),
     ),
-    (Room("prompts", "texts to token ids, made to fit; the token cache", "llama.cpp, batching"),),
+    (
+        Room("prompts", "texts to token ids, made to fit; the token cache", "llama.cpp, batching"),
+        Room("conversion", "checkpoints to GGUF files, heads and all", "llama.cpp, the Hub"),
+    ),
     (
         Room(
             "engine", "llama.cpp: opens a model, plans its memory, runs one step", "requests, HTTP"

@@ -17,7 +17,12 @@ APP = ROOT / "app" / "rerankd"
 HOMES = {
     "llama_cpp": ("engine/llama/",),
     "huggingface_hub": ("sources/hub/",),
-    "gguf": ("sources/gguf/reader.py", "engine/tensor_rows.py", "engine/llama/requantize.py"),
+    "gguf": (
+        "sources/gguf/reader.py",
+        "engine/tensor_rows.py",
+        "engine/llama/requantize.py",
+        "conversion/",
+    ),
     "litestar": ("http/",),
     "semantic_text_splitter": ("prompts/chunking.py",),
     "uvicorn": ("http/", "cli/"),

@@ -1,0 +1,1 @@
+"""Makes tests/data/references: what the reference implementations score. See README.md."""
