@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from litestar.enums import ScopeType
@@ -19,6 +21,8 @@ from litestar.types import ASGIApp, HTTPResponseBodyEvent, Message, Receive, Sco
 
 from rerankd.errors import Overloaded
 
+CHARGE = "rerankd.charge"
+"""Key of a request's `Charge` in its scope."""
 HELD = 3
 FREE_BYTES = 64 * 1024
 """Bytes of each body that are not charged, so that small requests always pass."""
@@ -56,7 +60,9 @@ class ByteBudget:
             if turn.done() and not turn.cancelled():  # granted in the same instant
                 self.give_back(count)
             else:
-                self._waiting.remove(entry)
+                with suppress(ValueError):  # passed over in the same instant
+                    self._waiting.remove(entry)
+                self.give_back(0)  # whoever stood behind it may have room
             if not isinstance(error, TimeoutError):
                 raise
             raise Overloaded(
@@ -90,7 +96,8 @@ class BoundedBodies:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        charge = _Charge(self._budget)
+        charge = Charge(self._budget)
+        scope[CHARGE] = charge  # type: ignore[literal-required]
 
         async def charging() -> Any:
             message = await receive()
@@ -112,7 +119,7 @@ class BoundedBodies:
             asyncio.get_running_loop().call_later(TRIM_DELAY, self._trim)
 
 
-class _Charge:
+class Charge:
     """What one request has taken."""
 
     def __init__(self, budget: ByteBudget) -> None:
@@ -121,15 +128,27 @@ class _Charge:
         self.taken = 0
 
     async def add(self, count: int) -> None:
+        """Charge bytes that arrived. Raises Overloaded when there is no room for long."""
         self._read += count
         due = HELD * max(self._read - FREE_BYTES, 0) - self.taken
         if due > 0:
             await self._budget.take(due)
             self.taken += due
 
+    async def hold(self, size: int) -> None:
+        """Charge at least `size` bytes in all: a body that grew since. Raises what `add` raises."""
+        await self.add(max(size - self._read, 0))
+
     def end(self) -> None:
+        """Return everything."""
         if self.taken:
             self._budget.give_back(self.taken)
+
+
+def charge_of(scope: Mapping[str, Any]) -> Charge:
+    """Return what a request is charged; a charge without bounds outside of `BoundedBodies`."""
+    found: Charge | None = scope.get(CHARGE)
+    return found or Charge(ByteBudget(sys.maxsize))
 
 
 def _in_parts(send: Send) -> Send:

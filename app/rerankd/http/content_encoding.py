@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Literal, Protocol
 
@@ -24,6 +24,9 @@ READABLE: dict[str, Coding] = {
 }
 """What a body may be compressed with, by the names clients use."""
 
+INPUT_SLICE = 64 * 1024
+STEP = 1024 * 1024
+"""Bytes that are decompressed at once."""
 GZIP_BITS = 16 + zlib.MAX_WBITS
 GZIP_LEVEL = 1
 """Answers are made once and read once: the fastest level is about 15 % larger."""
@@ -69,23 +72,45 @@ def coding_of(content_encoding: str) -> Coding | None:
 
 
 def decompressed(body: bytes, coding: Coding, limit: int) -> bytes:
-    """Return what a body holds, at most `limit` bytes, which no more memory is spent on.
+    """Return what a body holds, at most `limit` bytes. Raises what `decompressed_parts` raises."""
+    return b"".join(decompressed_parts(body, coding, limit))
 
-    One stream is read, as clients write it. Raises BodyTooLarge, or InvalidRequest when the data
-    is damaged, cut short or followed by more.
+
+def decompressed_parts(body: bytes, coding: Coding, limit: int) -> Iterator[bytes]:
+    """Yield what a body holds in parts of at most `STEP` bytes, so that each can be paid for.
+
+    One stream is read, as clients write it. Raises BodyTooLarge beyond `limit` bytes in all, or
+    InvalidRequest when the data is damaged, cut short or followed by more.
     """
     decompressor = _DECOMPRESSORS[coding]()
-    try:
-        found = decompressor.decompress(body, limit + 1)
-    except (zlib.error, zstd.ZstdError) as error:
-        raise InvalidRequest(f"the body is not valid {coding} data") from error
-    if len(found) > limit:
-        raise BodyTooLarge(f"the body is larger than max_body_bytes ({limit}) once decompressed")
-    if not decompressor.eof:
-        raise InvalidRequest(f"the body's {coding} data is truncated")
-    if decompressor.unused_data:
-        raise InvalidRequest(f"the body continues after its {coding} data")
-    return found
+    size = 0
+    for start in range(0, len(body), INPUT_SLICE):
+        for part in _expanded(decompressor, body[start : start + INPUT_SLICE], coding):
+            size += len(part)
+            if size > limit:
+                raise BodyTooLarge(
+                    f"the body is larger than max_body_bytes ({limit}) once decompressed"
+                )
+            yield part
+        if decompressor.eof:
+            if decompressor.unused_data or start + INPUT_SLICE < len(body):
+                raise InvalidRequest(f"the body continues after its {coding} data")
+            return
+    raise InvalidRequest(f"the body's {coding} data is truncated")
+
+
+def _expanded(decompressor: Decompressor, data: bytes, coding: Coding) -> Iterator[bytes]:
+    """Yield what comes out of a slice of the compressed data."""
+    part = bytes(STEP)
+    while not decompressor.eof and (data or len(part) == STEP):
+        try:
+            part = decompressor.decompress(data, STEP)
+        except (zlib.error, zstd.ZstdError) as error:
+            raise InvalidRequest(f"the body is not valid {coding} data") from error
+        # zlib hands back what it has not read yet; zstd keeps it.
+        data = getattr(decompressor, "unconsumed_tail", b"")
+        if part:
+            yield part
 
 
 def _zstd_decompressor() -> Decompressor:

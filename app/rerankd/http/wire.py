@@ -14,6 +14,7 @@ from rerankd.dialects.dialect import Body
 from rerankd.errors import InvalidRequest, RequestTimeout
 from rerankd.http import content_encoding as codings
 from rerankd.http import negotiation
+from rerankd.http.byte_budget import Charge, charge_of
 
 T = TypeVar("T")
 
@@ -27,7 +28,8 @@ _msgpack_encoder = msgspec.msgpack.Encoder()
 async def body_of(request: Request[Any, Any, Any], seconds: float) -> bytes:
     """Return the body, decompressed; what comes out keeps the route's own limit, too.
 
-    Raises RequestTimeout when it takes longer, and what `codings` raises.
+    Raises RequestTimeout when it takes longer, Overloaded when there is no memory for what comes
+    out, and what `codings` raises.
     """
     coding = codings.coding_of(request.headers.get("content-encoding", ""))
     try:
@@ -42,7 +44,19 @@ async def body_of(request: Request[Any, Any, Any], seconds: float) -> bytes:
     limit = request.route_handler.resolve_request_max_body_size()
     if limit is None:
         raise TypeError("a route that reads bodies needs a limit")
-    return await codings.codec_threads().run(codings.decompressed, body, coding, limit)
+    return await _decompressed(body, coding, limit, charge_of(request.scope))
+
+
+async def _decompressed(body: bytes, coding: codings.Coding, limit: int, charge: Charge) -> bytes:
+    """Decompress part by part: what comes out is charged before the next part is made."""
+    parts = codings.decompressed_parts(body, coding, limit)
+    found: list[bytes] = []
+    size = 0
+    while part := await codings.codec_threads().run(next, parts, b""):
+        size += len(part)
+        await charge.hold(size)
+        found.append(part)
+    return b"".join(found)
 
 
 def packed(content_type: str) -> bool:

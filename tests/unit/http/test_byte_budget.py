@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from backports import zstd
 
 from rerankd.errors import Overloaded
 from rerankd.http import byte_budget
-from rerankd.http.byte_budget import FREE_BYTES, HELD, SLICE, BoundedBodies, ByteBudget
+from rerankd.http.byte_budget import (
+    FREE_BYTES,
+    HELD,
+    SLICE,
+    BoundedBodies,
+    ByteBudget,
+    charge_of,
+)
+from rerankd.http.content_encoding import STEP, Coding, decompressed_parts
+
+from support.serving import client_of, service_of
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -179,3 +192,80 @@ def test_memory_is_given_back_after_large_requests(monkeypatch: pytest.MonkeyPat
 def test_trimming_is_harmless() -> None:
     """It asks the C library, whichever that is."""
     byte_budget.trim_memory()
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd", "deflate"])
+def test_what_a_body_becomes_is_charged(coding: Coding) -> None:
+    """A small body that becomes a large one takes what the large one would."""
+    size = 3 * STEP
+    packed = {"gzip": gzip.compress, "zstd": zstd.compress, "deflate": zlib.compress}[coding](
+        bytes(size)
+    )
+    budget = ByteBudget(10**9)
+    taken = []
+
+    async def expanding(scope: Any, receive: Any, send: Any) -> None:
+        del send
+        message = await receive()
+        parts = decompressed_parts(message["body"], coding, size)
+        charge = charge_of(scope)
+        for number, part in enumerate(parts, 1):
+            assert len(part) <= STEP
+            await charge.hold(number * STEP)
+            taken.append(budget.taken)
+
+    asyncio.run(call(BoundedBodies(expanding, budget, nothing), [packed]))
+
+    assert taken[-1] == HELD * (size - FREE_BYTES)
+    assert taken == sorted(taken)
+    assert budget.taken == 0
+
+
+def test_the_least_budget_has_room_for_the_largest_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body may become as large as one may be, and is too large beyond, but never waits alone."""
+    monkeypatch.setattr(byte_budget, "PATIENCE", 0.0)
+    service = service_of(max_inflight_bytes=0)
+
+    with client_of(service) as client:
+        answers = [
+            client.post(
+                "/v1/rerank",
+                content=gzip.compress(bytes(size)),
+                headers={"Content-Encoding": "gzip"},
+            )
+            for size in (service.settings.max_body_bytes + 1, service.settings.max_body_bytes)
+        ]
+
+    assert [one.status_code for one in answers] == [413, 400]
+
+
+def test_one_that_leaves_while_bytes_come_back_is_only_cancelled() -> None:
+    """Its turn is over before it wakes up: nothing is missing from the queue then."""
+
+    async def run() -> int:
+        budget = ByteBudget(10)
+        await budget.take(10)
+        leaving = asyncio.create_task(budget.take(5))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        budget.give_back(10)
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        return budget.taken
+
+    assert asyncio.run(run()) == 0
+
+
+def test_those_behind_one_that_leaves_get_their_turn() -> None:
+    """A small request does not wait until others end because a large one stood before it."""
+
+    async def run() -> int:
+        budget = ByteBudget(10)
+        await budget.take(5)
+        large, small = (asyncio.create_task(budget.take(count)) for count in (10, 5))
+        await asyncio.sleep(0)
+        large.cancel()
+        await small
+        return budget.taken
+
+    assert asyncio.run(run()) == 10
