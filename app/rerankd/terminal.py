@@ -11,7 +11,7 @@ import re
 import sys
 from pathlib import Path
 
-REPLACEMENT = "\ufffd"
+STAND_IN = "\ufffd"
 PICTURES = 0x2400
 """Where Unicode's pictures of the control characters begin: U+241B shows ESC."""
 DELETE, PICTURE_OF_DELETE = 0x7F, "\u2421"
@@ -30,7 +30,7 @@ def visible(text: str, *, lines: bool = False) -> str:
 
     `lines` keeps line feeds.
     """
-    return (_ALL_BUT_LINE_ENDS if lines else _ALL).sub(_shown, text)
+    return (_ALL_BUT_LINE_ENDS if lines else _ALL).sub(_picture_of, text)
 
 
 def escaped_json(text: str) -> str:
@@ -38,11 +38,11 @@ def escaped_json(text: str) -> str:
     return _ALL_BUT_LINE_ENDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def _shown(found: re.Match[str]) -> str:
+def _picture_of(found: re.Match[str]) -> str:
     code = ord(found[0])
     if code == DELETE:
         return PICTURE_OF_DELETE
-    return chr(PICTURES + code) if code < ord(" ") else REPLACEMENT
+    return chr(PICTURES + code) if code < ord(" ") else STAND_IN
 
 
 def open_closed_streams() -> None:

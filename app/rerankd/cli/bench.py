@@ -108,7 +108,7 @@ def bench_command(  # noqa: PLR0913 - one parameter an option
         servers.append(RerankServer(url=vs, key=api_key, model=model, pid=vs_pid))
     if seed is None:  # a server may know the texts of an earlier run
         seed = random.SystemRandom().randrange(1 << 30)
-    output.note(f"seed {seed}")
+    output.print_note(f"seed {seed}")
     loads = [
         msgspec.structs.replace(one, query_words=query_words, repeated=repeated)
         for one in workloads(clients, documents, words, requests)
@@ -126,7 +126,7 @@ def _measured(
     servers: Sequence[RerankServer], load: Workload, rounds: int, seed: int, graph: Path | None
 ) -> list[BenchLine]:
     sizes = f"{load.clients} clients, {load.documents} documents of {load.words} words"
-    output.note(sizes)
+    output.print_note(sizes)
     if graph:
         _draw_memory(graph, servers[0], load, seed - 2)
     return compare_servers(servers, load, rounds, seed)
@@ -137,7 +137,7 @@ def _draw_memory(file: Path, server: RerankServer, load: Workload, seed: int) ->
     title = f"Resident memory, {load.clients} clients, {load.documents} documents per request"
     memory_graph.write(file, found.samples, title)
     first, last = found.samples[len(found.samples) // 10][1], found.samples[-1][1]
-    output.note(
+    output.print_note(
         f"memory after a tenth of the requests: {first / MEGABYTE:.1f} MB, "
         f"at the end: {last / MEGABYTE:.1f} MB"
     )

@@ -235,7 +235,7 @@ async def _compare_with_progress(task: Task, contenders: Sequence[Contender]) ->
         def begun(name: str) -> Tick:
             documents = task.known.documents
             if not seen:
-                output.note(f"ranking {documents} documents with {name}")
+                output.print_note(f"ranking {documents} documents with {name}")
             bar = progress.add_task(name, total=documents)
             return lambda done: progress.advance(bar, done)
 
@@ -244,7 +244,7 @@ async def _compare_with_progress(task: Task, contenders: Sequence[Contender]) ->
 
 def _print_comparison(found: Comparison, *, as_json: bool, as_csv: bool) -> None:
     for note in found.notes:
-        output.note(f"note: {note}")
+        output.print_note(f"note: {note}")
     if as_csv:
         output.print_text(as_csv_text(found), end="")
     else:

@@ -84,9 +84,11 @@ def create_key_command(
         raise click.UsageError(str(error)) from error
     key, text = make_key(now=time.time(), **msgspec.structs.asdict(wire))
     if not _in_force(store) and "manage" not in key.scopes:
-        output.note("no key can manage the server over HTTP yet; create one with --scope manage")
+        output.print_note(
+            "no key can manage the server over HTTP yet; create one with --scope manage"
+        )
     keep_key(store, key, time.time())
-    output.note(f"{key.id}: store the key now; it cannot be shown again")
+    output.print_note(f"{key.id}: store the key now; it cannot be shown again")
     output.print_text(text)
 
 
@@ -115,9 +117,9 @@ def revoke_keys_command(
         if not known or not store.revoke_key(known[0], int(time.time())):
             shown = "this" if named.startswith(KEY_MARK) else repr(named)
             raise NotFound(f"no active API key {shown}; `rerankd keys list` shows them")
-        output.note(f"{known[0]} revoked")
+        output.print_note(f"{known[0]} revoked")
     if not _in_force(store):
-        output.note("no key is left: a server on loopback no longer requires one")
+        output.print_note("no key is left: a server on loopback no longer requires one")
 
 
 def _opened_store(config_file: Path | None, state_dir: str | None) -> Store:

@@ -41,7 +41,7 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def note(text: str) -> None:
+def print_note(text: str) -> None:
     """Print a line for a person on standard error."""
     click.echo(visible(text), err=True)
 

@@ -81,7 +81,7 @@ def rm_command(models: tuple[str, ...], config_file: Path | None, **flags: Any) 
         output.print_text(f"{model}: {decimal(freed)} freed")
         for spec in deployed:
             if spec.source.casefold() == model.casefold():
-                output.note(
+                output.print_note(
                     f"{model} is still deployed and is downloaded again when it is next loaded; "
                     f"`rerankd stop {spec.id}` removes the deployment"
                 )
@@ -168,7 +168,7 @@ class ProgressLines:
         mark = (now.stage, now.file, PROGRESS_LINES * done // total)
         if mark != self._written:
             self._written = mark
-            output.note(f"{self._model}: {progress_text(now)}")
+            output.print_note(f"{self._model}: {progress_text(now)}")
 
 
 def progress_text(now: FileProgress) -> str:

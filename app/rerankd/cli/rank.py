@@ -187,7 +187,7 @@ async def _score_chunk(
     asked = msgspec.structs.replace(request, documents=tuple(chunk))
     result = await service.rank(asked)
     for warning in result.warnings:
-        output.note(f"warning: {warning}")
+        output.print_note(f"warning: {warning}")
     return [ranked.score for ranked in sorted(result.results, key=lambda one: one.index)]
 
 

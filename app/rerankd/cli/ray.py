@@ -13,7 +13,7 @@ import click
 from rerankd import distributed
 from rerankd.auth.keys import key_store_of
 from rerankd.cli import options
-from rerankd.cli.output import note, print_json
+from rerankd.cli.output import print_json, print_note
 from rerankd.http.guard import require_safe_binding
 from rerankd.service import preflight
 from rerankd.settings import Settings, allows_colours, state_folder
@@ -44,7 +44,7 @@ def serve_on_ray_command(config_file: Path | None, **flags: Any) -> None:
     cluster.connect(settings)
     own = [key for key in key_store.keys if key.prefix]  # those of the settings travel in them
     there = _module("rerankd.distributed.serving", settings).deploy(settings, own)
-    note(f"serving on port {settings.port} of {len(there.nodes)} nodes")
+    print_note(f"serving on port {settings.port} of {len(there.nodes)} nodes")
 
 
 @ray_command.command("status")
@@ -125,7 +125,7 @@ def rank_pairs_command(  # noqa: PLR0913 - one parameter an option
 
     def on_shard(done: int, every: int, rows: int) -> None:
         speed = rows / (time.monotonic() - begun)
-        note(f"{done} of {every} parts, {speed:.1f} rows/s")
+        print_note(f"{done} of {every} parts, {speed:.1f} rows/s")
 
     found = batch.rank_pairs(inputs, output, settings, wanted, on_shard)
     print_json(found)

@@ -136,7 +136,7 @@ def follow_status(client: httpx.Client, found: Status) -> Status:
             status = msgspec.json.decode(line.removeprefix("data:").strip(), type=Status)
             if status.id != found.id:
                 continue
-            output.note(f"{status.id} {status.state}: {_state_text(status)}")
+            output.print_note(f"{status.id} {status.state}: {_state_text(status)}")
             found = status
             if status.state in SETTLED:
                 break

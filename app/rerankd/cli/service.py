@@ -75,15 +75,15 @@ def install_command(*, user: bool, root: Path | None, now: bool) -> None:
     except OSError as error:
         hint = "" if user else "; run as root, or use --user"
         raise StateError(f"can't write {error.filename}: {error.strerror}{hint}") from error
-    output.note(f"wrote {place.unit}; settings and keys are in {place.environment}")
+    output.print_note(f"wrote {place.unit}; settings and keys are in {place.environment}")
     steps = (("daemon-reload",), ("enable", "--now", UNIT))
     if now:
         for words in steps:
             _systemctl(place, words)
         return
-    output.note("next:")
+    output.print_note("next:")
     for words in steps:
-        output.note("  " + " ".join(("systemctl", *place.flags, *words)))
+        output.print_note("  " + " ".join(("systemctl", *place.flags, *words)))
 
 
 @service_command.command("uninstall")
@@ -102,7 +102,7 @@ def uninstall_command(*, user: bool, root: Path | None) -> None:
         raise StateError(f"can't remove {place.unit}: {error.strerror}") from error
     if root is None:
         _systemctl(place, ("daemon-reload",))
-    output.note(f"removed {place.unit}; kept {place.environment} and the state")
+    output.print_note(f"removed {place.unit}; kept {place.environment} and the state")
 
 
 @service_command.command("show")
@@ -200,7 +200,7 @@ def _write_files(place: Place, text: str) -> None:
 
 def _warn_if_open(path: Path) -> None:
     if path.stat().st_mode & 0o077:
-        output.note(f"others can read {path}: run chmod 600 {path}")
+        output.print_note(f"others can read {path}: run chmod 600 {path}")
 
 
 def _systemctl(place: Place, words: Sequence[str]) -> None:

@@ -54,7 +54,7 @@ def stop_command(
             return
         for one in ids:
             ask_server(client, "DELETE", path_of_deployment(one))
-            output.note(f"{one} stopped")
+            output.print_note(f"{one} stopped")
 
 
 @click.command("restart")
@@ -122,7 +122,7 @@ def _forget(ids: Sequence[str], folder: Path, url: str) -> None:
     for one in ids:
         if not store.forget(one):
             raise _not_stored(one, folder, url)
-        output.note(f"{one} removed from the state in {folder}; no server runs at {url}")
+        output.print_note(f"{one} removed from the state in {folder}; no server runs at {url}")
 
 
 def _allow(ids: Sequence[str], folder: Path, url: str) -> None:
@@ -131,7 +131,7 @@ def _allow(ids: Sequence[str], folder: Path, url: str) -> None:
         known = store.allow_trial(one, MOST_DEATHS - 1)
         if not known and one not in {spec.id for spec in store.deployments()}:
             raise _not_stored(one, folder, url)
-        output.note(f"{one} will be loaded at the next start; no server runs at {url}")
+        output.print_note(f"{one} will be loaded at the next start; no server runs at {url}")
 
 
 def _not_stored(deployment_id: str, folder: Path, url: str) -> ModelNotFound:

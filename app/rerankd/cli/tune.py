@@ -62,7 +62,7 @@ def tune_command(  # noqa: PLR0913 - one parameter an option
     resolved = sources.resolve_model(own.model, own)
     if forget:
         known = forget_tuning(gguf_file.read(resolved.path), own)
-        output.note("forgotten" if known else "there is no tuning result for this file")
+        output.print_note("forgotten" if known else "there is no tuning result for this file")
         return
     name = sources.default_name(own.model, own)
     target = runtime.examine(name, resolved.path, resolved.manifest, own)
@@ -70,7 +70,7 @@ def tune_command(  # noqa: PLR0913 - one parameter an option
 
     def on_trial(trial: TuningTrial) -> None:
         trials.append(trial)
-        output.note(f"{trial.knob}: {trial.candidate}: {trial.ratio:.2f}")
+        output.print_note(f"{trial.knob}: {trial.candidate}: {trial.ratio:.2f}")
 
     result = find_fastest(target, own, seconds=seconds, accept=accept, on_trial=on_trial)
     if not dry_run:

@@ -17,7 +17,7 @@ from rerankd.prompts import TokenizedRequest
 from rerankd.ranking.bm25 import bm25_shares
 from rerankd.ranking.score_cache import CachedScore, ScoreCache
 
-_options = msgspec.msgpack.Encoder()
+_option_encoder = msgspec.msgpack.Encoder()
 
 
 class Abandoned(Exception):
@@ -112,7 +112,7 @@ def _cache_keys(  # noqa: PLR0913 - what scores depend on, and how long they may
         return {}
     options = (request.truncation, request.chunk_score, request.return_passages)
     prefix = digest_of(
-        *(runtime.identity, _options.encode(options), instruction or "", request.query),
+        *(runtime.identity, _option_encoder.encode(options), instruction or "", request.query),
         *([owner] if owner else []),
     )
     return {number: digest_of(prefix, text) for number, text in enumerate(documents)}

@@ -131,7 +131,7 @@ def _result(
         chunks=sum(one.chunks for one in scores),
         cached=collector.inputs_cached,
         timings=timings,
-        warnings=_warnings(runtime, request, tokenized),
+        warnings=_warnings_about(runtime, request, tokenized),
         scoring=runtime.facts.scoring,
         hybrid=request.hybrid,
     )
@@ -148,7 +148,7 @@ def _order(scores: list[CachedScore]) -> list[int]:
     return sorted(range(len(scores)), key=lambda index: (-scores[index].logit, index))
 
 
-def _warnings(
+def _warnings_about(
     runtime: Runtime, request: RankRequest, tokenized: TokenizedRequest | None
 ) -> tuple[str, ...]:
     found: list[str] = []

@@ -129,7 +129,7 @@ def test_cells_are_as_wide_as_they_look() -> None:
 
 def test_notes_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """On standard error, wherever that goes."""
-    output.note(EVIL)
+    output.print_note(EVIL)
     assert capsys.readouterr().err.count("\n") == 1
 
 
