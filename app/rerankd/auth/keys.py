@@ -7,10 +7,8 @@ digests never leave the process.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
-import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -18,13 +16,13 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 from msgspec import Struct
 
+from rerankd.auth.key_file import KeyFile
+from rerankd.auth.last_uses import LastUses
 from rerankd.auth.rate_limits import KeyLimits
-from rerankd.errors import Conflict, NotFound, StateError, Unauthorized
+from rerankd.errors import Conflict, NotFound, Unauthorized
 from rerankd.settings import Settings
-from rerankd.store import Key, Scope, Stamp, Store
+from rerankd.store import Key, Scope, Store
 from rerankd.threads import WorkerPool
-
-logger = logging.getLogger(__name__)
 
 KEY_MARK = "rerankd_"
 SECRET_BYTES = 32
@@ -40,9 +38,6 @@ REVOKED_SECONDS = 30 * 24 * 3600
 
 USED_SECONDS = 60
 """How far the stored time of a key's last use may lag behind."""
-
-COARSE_SECONDS = 0.05
-"""File times come from a clock that ticks every 10 ms: a second change within may not show."""
 
 
 class Caller(Struct, frozen=True, kw_only=True):
@@ -115,7 +110,8 @@ class KeyStore:
     """The keys in force: those of the settings, and those that the store holds.
 
     Another process may change the store, so every check looks at the file's time of change; a
-    revoked key is refused from the next request on. Used on one event loop.
+    revoked key is refused from the next request on. See `key_file` for a file that can't be read.
+    Used on one event loop.
     """
 
     def __init__(
@@ -125,6 +121,7 @@ class KeyStore:
         *,
         defaults: KeyLimits = KeyLimits(),  # noqa: B008 - frozen
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`given` are the keys of the settings; without a `store`, others last as long as this."""
         self._given = tuple(_from_settings(text, n, clock()) for n, text in enumerate(given, 1))
@@ -134,13 +131,10 @@ class KeyStore:
         self._stored: dict[str, Key] = {}
         self._callers = {key.id: self._caller(key) for key in self._given}
         self._used: dict[str, int] = {}
-        self._stamp: Stamp | None = None
-        self._settled = store is None
-        self._reading = asyncio.Lock()
-        # Apart from each other: requests wait for reading, never for writing.
-        self._reader = WorkerPool("read-keys", 1)
+        self._file = KeyFile(store, self._take, monotonic) if store else None
+        self._uses = LastUses(store) if store else None
+        # Apart from reading and the times of use: neither waits for the others.
         self._writer = WorkerPool("write-keys", 1)
-        self._writing: set[asyncio.Task[None]] = set()
 
     @property
     def requires_key(self) -> bool:
@@ -155,23 +149,29 @@ class KeyStore:
 
     def load(self) -> None:
         """Read the store now. Raises StateError."""
-        if self._store:
-            self._take(*self._read(self._store))
+        if self._file:
+            self._file.load()
 
     async def refresh(self) -> None:
-        """Read the store again if it has changed. Raises StateError: no key is trusted then."""
-        if self._is_fresh():
-            return
-        async with self._reading:
-            if self._store and not self._is_fresh():
-                self._take(*await self._reader.run(self._read, self._store))
+        """Read the store again if it has changed.
+
+        Raises StateUnavailable when it could not be read for too long to know who may call; keys
+        of the settings don't depend on it.
+        """
+        if self._file:
+            await self._file.refresh()
+            if self._file.failure and not self._given:
+                raise self._file.failure
 
     def caller(self, text: str) -> Caller:
         """Return whose key this is, in a time that reveals nothing of others. Raises Unauthorized.
 
         A stored key is found by its prefix, which is no secret, and compared by its digest.
+        Raises StateUnavailable for one that could not be looked up for too long.
         """
         key = self._find(key_digest(text), text[:PREFIX_LENGTH])
+        if self._file and self._file.failure and key not in self._given:
+            raise self._file.failure
         if key is None:
             raise Unauthorized("the API key is not valid")
         if key.revoked is not None:
@@ -187,7 +187,7 @@ class KeyStore:
             await self._writer.run(keep_key, self._store, key, self._clock())
             await self.refresh()
         else:
-            self._take({**self._stored, key.prefix: key}, None, settled=True)
+            self._take({**self._stored, key.prefix: key})
 
     async def revoke(self, key_id: str) -> None:
         """Refuse a key from now on. Raises NotFound, Conflict for a key of the settings."""
@@ -202,21 +202,12 @@ class KeyStore:
             await self.refresh()
         else:
             revoked = msgspec.structs.replace(key, revoked=now)
-            self._take({**self._stored, key.prefix: revoked}, None, settled=True)
+            self._take({**self._stored, key.prefix: revoked})
 
     # Inside
 
-    def _is_fresh(self) -> bool:
-        return self._store is None or (self._settled and self._store.stamp() == self._stamp)
-
-    def _read(self, store: Store) -> tuple[dict[str, Key], Stamp | None, bool]:
-        stamp = store.stamp()  # before the keys: what changes meanwhile is read again
-        changed = stamp[2] / 1e9 if stamp else 0.0
-        settled = abs(time.time() - changed) > COARSE_SECONDS
-        return {key.prefix: key for key in store.api_keys()}, stamp, settled
-
-    def _take(self, stored: dict[str, Key], stamp: Stamp | None, settled: bool) -> None:
-        self._stored, self._stamp, self._settled = stored, stamp, settled
+    def _take(self, stored: dict[str, Key]) -> None:
+        self._stored = stored
         self._callers = {key.id: self._caller(key) for key in (*self._given, *stored.values())}
 
     def _find(self, found: bytes, prefix: str) -> Key | None:
@@ -249,16 +240,8 @@ class KeyStore:
         if now - before < USED_SECONDS:
             return
         self._used[key.id] = now
-        if self._store and key.prefix:
-            task = asyncio.create_task(self._write_use(self._store, key.id, now))
-            self._writing.add(task)
-            task.add_done_callback(self._writing.discard)
-
-    async def _write_use(self, store: Store, key_id: str, now: int) -> None:
-        try:
-            await self._writer.run(store.set_keys_used, {key_id: now})
-        except StateError as error:
-            logger.warning("cannot store when a key was last used: %s", error.message)
+        if self._uses and key.prefix:
+            self._uses.note(key.id, now)
 
 
 def _from_settings(text: str, number: int, now: float) -> Key:

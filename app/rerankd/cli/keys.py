@@ -21,6 +21,8 @@ from rerankd.errors import NotFound
 from rerankd.settings import state_folder
 from rerankd.store import Key, Store
 
+COMMAND_BUSY_SECONDS = 10.0
+"""How long a command waits for a lock: nobody else waits for it."""
 EXPIRY_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -122,8 +124,22 @@ def revoke_keys_command(
         output.print_note("no key is left: a server on loopback no longer requires one")
 
 
+@keys_command.command("reset")
+@options.with_settings({"state_dir"})
+def reset_keys_command(config_file: Path | None, state_dir: str | None) -> None:
+    """Start without keys after the state file was lost or damaged.
+
+    A damaged file is renamed, and its deployments are lost with it.
+    """
+    moved = _opened_store(config_file, state_dir).reset_keys()
+    if moved:
+        click.echo(f"moved the damaged state file to {moved}", err=True)
+    click.echo("rerankd starts without API keys now; restart a running server", err=True)
+
+
 def _opened_store(config_file: Path | None, state_dir: str | None) -> Store:
-    return Store(state_folder(options.load(config_file, {"state_dir": state_dir}).settings))
+    settings = options.load(config_file, {"state_dir": state_dir}).settings
+    return Store(state_folder(settings), COMMAND_BUSY_SECONDS)
 
 
 def _in_force(store: Store) -> bool:

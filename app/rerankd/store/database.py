@@ -1,14 +1,16 @@
 """Opens the state file: its schema, its locks, and what is said when it can't be used.
 
 The file keeps SQLite's rollback journal. Writes are rare and take milliseconds, so a write-ahead
-log would gain little, and it doesn't work on network file systems.
+log would gain little; it doesn't work on network file systems, and its writes don't change the
+file's time, by which running servers notice changes.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from rerankd.errors import StateError, StateUnavailable
@@ -37,6 +39,7 @@ STATE_FILE = "state.sqlite3"
 BUSY_SECONDS = 1.0
 """How long to wait for another connection's lock."""
 LOCKED_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+COMPANIONS = ("-journal", "-wal", "-shm")
 DAMAGED_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -71,8 +74,30 @@ def state_failure(file: Path, error: Exception) -> StateError:
     if code in LOCKED_CODES:
         return StateUnavailable(f"{reason}; another process is using it", retry_after=1)
     if code in DAMAGED_CODES:
-        return StateError(f"{reason}; restore it from a backup")
+        return StateError(
+            f"{reason}; restore it from a backup, or run `rerankd keys reset` to move it aside and "
+            "start without keys and deployments"
+        )
     return StateError(reason)
+
+
+def is_damaged(error: StateError) -> bool:
+    """Return whether an error says that the file's contents make no sense."""
+    code: int = getattr(error.__cause__, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    return code & 0xFF in DAMAGED_CODES
+
+
+def set_aside(file: Path) -> Path:
+    """Rename a damaged state file and its companions; return its new name. Raises StateError."""
+    aside = file.with_name(f"{file.name}.damaged-{time.time_ns()}")
+    try:
+        for suffix in COMPANIONS:  # before the file: a journal must never meet another database
+            with suppress(FileNotFoundError):
+                file.with_name(file.name + suffix).rename(aside.with_name(aside.name + suffix))
+        file.rename(aside)
+    except OSError as error:
+        raise state_failure(file, error) from error
+    return aside
 
 
 def _existing(file: Path) -> str:

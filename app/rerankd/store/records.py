@@ -80,22 +80,27 @@ def spec_from_row(deployment_id: Any, record: Any) -> Spec | None:
     return spec
 
 
-def key_from_row(key_id: Any, prefix: Any, record: Any, last_used: Any, revoked: Any) -> Key:
-    """Return a stored key; one that can't be read admits nobody, but can be listed and revoked."""
+def key_from_row(
+    key_id: Any, prefix: Any, record: Any, last_used: Any, revoked: Any
+) -> tuple[Key, str]:
+    """Return a stored key, and why it can't be read, empty if it can.
+
+    One that can't be read admits nobody, but can be listed and revoked.
+    """
+    reason = ""
     try:
         known = msgspec.json.decode(record, type=Key)
         if (known.id, known.prefix) != (key_id, prefix):
             raise msgspec.ValidationError("its columns and its record differ")
     except UNREADABLE as error:
-        logger.warning(
-            "the API key %r is refused, because its record can't be read: %s", key_id, error
-        )
+        reason = str(error)
         known = _unreadable_key(str(key_id), str(prefix))
-    return msgspec.structs.replace(
+    key = msgspec.structs.replace(
         known,
         last_used=last_used if _is_moment(last_used) else None,
         revoked=revoked if revoked is None or _is_moment(revoked) else 0,
     )
+    return key, reason
 
 
 def _unreadable_key(key_id: str, prefix: str) -> Key:

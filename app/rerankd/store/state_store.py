@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -9,9 +10,20 @@ from pathlib import Path
 
 import msgspec
 
-from rerankd.store.database import BUSY_SECONDS, STATE_FILE, open_state, state_failure
+from rerankd.errors import Conflict, StateError
+from rerankd.store.database import (
+    BUSY_SECONDS,
+    STATE_FILE,
+    is_damaged,
+    open_state,
+    set_aside,
+    state_failure,
+)
+from rerankd.store.key_marker import KeyMarker, lost_keys
 from rerankd.store.private_files import tighten_files
 from rerankd.store.records import Key, Spec, key_from_row, spec_from_row
+
+logger = logging.getLogger(__name__)
 
 Stamp = tuple[int, int, int]
 """Inode, bytes and time of the last change in nanoseconds."""
@@ -28,6 +40,8 @@ class Store:
     def __init__(self, folder: Path, busy_seconds: float = BUSY_SECONDS) -> None:
         self._file = folder / STATE_FILE
         self._busy_seconds = busy_seconds
+        self._marker = KeyMarker(folder)
+        self._warned: set[tuple[str, str]] = set()
 
     def tighten(self) -> None:
         """Let only their owner read the state files, also those of earlier versions."""
@@ -144,15 +158,58 @@ class Store:
             raise state_failure(self._file, error) from error
         return status.st_ino, status.st_size, status.st_mtime_ns
 
-    def api_keys(self) -> list[Key]:
-        """Return all API keys, oldest first, revoked ones included."""
+    def api_keys(self, *, expected: bool = False) -> list[Key]:
+        """Return all API keys, oldest first, revoked ones included.
+
+        Raises StateError as well where there are none, although some were `expected` or made here.
+        """
+        found = self._stored_keys()
+        if not found and (expected or self._marker.is_set):
+            self._marker.set()  # it may be lost as well, with the folder
+            raise lost_keys(self._file)
+        return found
+
+    def mark_keys(self) -> None:
+        """Remember apart from the state file that there are keys."""
+        self._marker.set()
+
+    def reset_keys(self) -> Path | None:
+        """Start without keys where they are lost; return where a damaged file was moved.
+
+        Raises Conflict while keys can be read, StateError where the file belongs to a later
+        version or can't be moved.
+        """
+        moved = None
+        try:
+            if any(key.revoked is None for key in self._stored_keys()):
+                raise Conflict("there are API keys in force; use `rerankd keys revoke`")
+        except StateError as error:
+            if not is_damaged(error):
+                raise
+            moved = set_aside(self._file)
+        try:
+            self._marker.clear()
+        except OSError as error:
+            raise state_failure(self._file, error) from error
+        return moved
+
+    def _stored_keys(self) -> list[Key]:
         if self.stamp() is None:
             return []
         with self._open() as database:
             rows = database.execute(
                 "SELECT id, prefix, spec, last_used, revoked FROM key ORDER BY rowid"
             ).fetchall()
-        return [key_from_row(*row) for row in rows]
+        found = [key_from_row(*row) for row in rows]
+        for key, reason in found:
+            if reason and (key.id, reason) not in self._warned:
+                self._warned.add((key.id, reason))
+                logger.warning(
+                    "the API key %r is refused, because its record can't be read: %s",
+                    key.id,
+                    reason,
+                )
+        return [key for key, _ in found]
 
     def add_key(self, key: Key, forget_before: int) -> None:
         """Store a new key, and delete those that were revoked before a time."""
@@ -162,6 +219,7 @@ class Store:
                 "INSERT INTO key (id, prefix, spec) VALUES (?, ?, ?)",
                 (key.id, key.prefix, msgspec.json.encode(key)),
             )
+        self._marker.set()
 
     def revoke_key(self, key_id: str, now: int) -> bool:
         """Revoke a key from now on; False where none of this id is in force."""
@@ -171,6 +229,8 @@ class Store:
             changed = database.execute(
                 "UPDATE key SET revoked = ? WHERE id = ? AND revoked IS NULL", (now, key_id)
             )
+            if changed.rowcount and not _holds_active_key(database):
+                self._marker.clear()
             return changed.rowcount > 0
 
     def set_keys_used(self, used: Mapping[str, int]) -> None:
@@ -184,6 +244,10 @@ class Store:
 
     def _open(self, *, create: bool = False) -> AbstractContextManager[sqlite3.Connection]:
         return open_state(self._file, self._busy_seconds, create=create)
+
+
+def _holds_active_key(database: sqlite3.Connection) -> bool:
+    return bool(database.execute("SELECT 1 FROM key WHERE revoked IS NULL").fetchone())
 
 
 def _size_and_change(path: Path) -> tuple[int, int]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -157,3 +159,37 @@ def test_the_command_does_without_the_web_framework() -> None:
     """A key is made in a moment."""
     code = "import sys, rerankd.cli.keys; sys.exit('litestar' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_lost_keys_are_reset_on_purpose(tmp_path: Path) -> None:
+    """Each command says how; a damaged file is kept under another name, without its journal."""
+    assert run(tmp_path, "reset").exit_code == 0, "nothing to do"
+    run(tmp_path, "create", "a")
+    assert "keys revoke" in run(tmp_path, "reset").stderr
+    file = tmp_path / STATE_FILE
+    for lose in (file.unlink, lambda: file.write_bytes(b""), lambda: file.write_bytes(b"x" * 999)):
+        lose()
+        (tmp_path / f"{STATE_FILE}-journal").write_bytes(b"")
+        for words in (("list",), ("create", "b"), ("revoke", "a")):
+            refused = run(tmp_path, *words)
+            assert refused.exit_code == 2
+            assert "rerankd keys reset" in refused.stderr
+        reset = run(tmp_path, "reset")
+        assert reset.exit_code == 0
+        assert listed(tmp_path) == []
+        run(tmp_path, "create", "a")
+    (kept,) = tmp_path.glob("*.damaged-*[0-9]")
+    assert kept.read_bytes() == b"x" * 999
+    assert str(kept) in reset.stderr
+    assert not list(tmp_path.glob(f"{STATE_FILE}-*"))
+
+
+def test_a_later_versions_state_is_not_reset(tmp_path: Path) -> None:
+    """It is sound: the version that wrote it can use it."""
+    run(tmp_path, "create", "a")
+    with closing(sqlite3.connect(tmp_path / STATE_FILE)) as database:
+        database.execute("PRAGMA user_version = 99")
+    refused = run(tmp_path, "reset")
+    assert refused.exit_code == 2
+    assert "its schema is 99" in refused.stderr
+    assert list(tmp_path.glob("keys-required"))
