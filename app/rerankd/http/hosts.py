@@ -16,6 +16,8 @@ NEVER_PUBLIC = (".local", ".internal", ".home.arpa")
 """Domains that public DNS never has, so nobody on the internet can own a name there."""
 RELAY_HEADERS = ("forwarded", "via", "x-real-ip", "x-forwarded-host")
 """Headers that a proxy adds; uvicorn itself reads X-Forwarded-For."""
+LOOPBACK = "127.0.0.0/8,::1,::ffff:127.0.0.0/104"
+"""All that `is_loopback` holds for, as uvicorn takes it: proxies whose word on clients counts."""
 
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^][:@/?#\s]+))(?::\d*)?")
 
@@ -51,9 +53,12 @@ def name_in(host: str) -> str:
 def is_loopback(host: str) -> bool:
     """Return whether an address or name can only be reached from this machine."""
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
         return host == "localhost"
+    # A socket for both families shows IPv4 addresses within IPv6; Pythons differ about those.
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
 
 
 def _is_address(name: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 
 from rerankd.http.connections import ConnectionLimits, Connections, protocol_for
+from rerankd.http.hosts import LOOPBACK
 from rerankd.service import Service
 from rerankd.settings import Settings
 
@@ -44,7 +45,7 @@ class Server(uvicorn.Server):
                 headers=keep_alive_hint(settings),
                 # Only a proxy on this machine may say who the client is; uvicorn would let the
                 # environment's FORWARDED_ALLOW_IPS name others, whose word opens management.
-                forwarded_allow_ips="127.0.0.1,::1",
+                forwarded_allow_ips=LOOPBACK,
                 timeout_graceful_shutdown=round(settings.drain_timeout) + ANSWER_SECONDS,
             )
         )

@@ -12,7 +12,6 @@ from rerankd.errors import SettingsError
 from rerankd.http.application import create_app
 from rerankd.http.hosts import RELAY_HEADERS, HostNames
 from rerankd.http.server import Server
-from rerankd.service import Service
 from rerankd.settings import Settings, load_settings
 
 from support.fakes import PATIENCE
@@ -81,18 +80,31 @@ def test_no_header_or_variable_makes_a_stranger_local(
 ) -> None:
     """uvicorn would let this variable name proxies whose word counts."""
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", trusted)
+    names = ("X-Real-IP", "X-Forwarded-For", "X-Forwarded-Host", "X-Client-IP", "True-Client-IP")
+    claims = ({"Forwarded": "for=127.0.0.1"}, *({name: "127.0.0.1"} for name in names))
+    assert asked_from("192.0.2.7", *claims) == [["inference"]] * len(claims)
+
+
+@pytest.mark.parametrize("proxy", ["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"])
+def test_a_proxy_on_this_machine_says_who_asks(proxy: str) -> None:
+    """By whichever loopback address it comes; the client's own claims stand before its word."""
+    both = ["inference", "manage"]
+    claims = ({}, {"X-Forwarded-For": "192.0.2.7"}, {"X-Forwarded-For": "127.0.0.1, 192.0.2.7"})
+    assert asked_from(proxy, *claims) == [both, ["inference"], ["inference"]]
+
+
+def asked_from(address: str, *each: dict[str, str]) -> list[list[str]]:
+    """Return what a caller from an address may do with each of these headers."""
     service = service_of(no_auth=True, host="0.0.0.0")
-    asyncio.run(_ask_as_a_stranger(service))
-    asyncio.run(service.close())
 
+    async def ask() -> list[list[str]]:
+        config = Server(create_app(service), service).config
+        config.load()
+        app: Any = config.loaded_app
+        transport = httpx.ASGITransport(app, client=(address, 50000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            answers = [await client.get("/v1/me", headers=headers) for headers in each]
+        await service.close()
+        return [one.json()["scopes"] for one in answers]
 
-async def _ask_as_a_stranger(service: Service) -> None:
-    config = Server(create_app(service), service).config
-    config.load()
-    app: Any = config.loaded_app
-    stranger = httpx.ASGITransport(app, client=("192.0.2.7", 50000))
-    claims = ("X-Real-IP", "X-Forwarded-For", "X-Forwarded-Host", "X-Client-IP", "True-Client-IP")
-    async with httpx.AsyncClient(transport=stranger, base_url="http://localhost") as client:
-        for headers in ({"Forwarded": "for=127.0.0.1"}, *({name: "127.0.0.1"} for name in claims)):
-            answer = await client.get("/v1/me", headers=headers)
-            assert answer.json()["scopes"] == ["inference"], headers
+    return asyncio.run(ask())
