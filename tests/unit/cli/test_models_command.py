@@ -125,7 +125,7 @@ def test_a_person_gets_a_table() -> None:
     for expected in ("bge-reranker-v2-m3", "438.4 MB", "zh en ja ko", "0.5526 nDCG@10"):
         assert expected in text
     assert "CC-BY-NC-4.0 (accept)" in text
-    assert text.count("(accept)") == 2
+    assert text.count("(accept)") == 4
 
 
 def test_names_are_whole_on_a_narrow_terminal() -> None:
