@@ -225,7 +225,7 @@ def test_a_failed_deployment_can_be_loaded_again(visit: Visit, tmp_path: Path) -
     expect(card.locator(".notice.bad")).to_contain_text("mended.gguf")
     own = ROOT / "models" / "rerank-mini-en-q8_0.gguf"
     path.write_bytes(own.read_bytes())
-    card.get_by_role("button", name="Load again").click()
+    card.get_by_role("button", name="Try again").click()
 
     expect(card.locator(".badge", has_text="ready")).to_be_visible(timeout=20_000)
     expect(visit.page.locator("#announcer")).to_have_text("mended: ready")

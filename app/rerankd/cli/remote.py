@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
@@ -127,20 +127,31 @@ def ask_server(client: httpx.Client, method: str, path: str, body: Any = None) -
 
 
 def follow_status(client: httpx.Client, found: Status) -> Status:
-    """Report each change on standard error until the deployment is ready or failed."""
+    """Report each change on standard error until the deployment is ready or failed.
+
+    Raises ServerRefused where the server goes away meanwhile.
+    """
+    try:
+        for status in _changes(client):
+            if status.id == found.id:
+                output.print_note(f"{status.id} {status.state}: {_state_text(status)}")
+                found = status
+                if status.state in SETTLED:
+                    break
+    except httpx.HTTPError as error:
+        raise ServerRefused(
+            f"the server at {client.base_url} went away while {found.id} was {found.state}; "
+            "see its log"
+        ) from error
+    return found
+
+
+def _changes(client: httpx.Client) -> Iterator[Status]:
     timeout = httpx.Timeout(SERVER_SECONDS, read=None)
     with client.stream("GET", "/v1/deployments/events", timeout=timeout) as events:
         for line in events.iter_lines():
-            if not line.startswith("data:"):
-                continue
-            status = msgspec.json.decode(line.removeprefix("data:").strip(), type=Status)
-            if status.id != found.id:
-                continue
-            output.print_note(f"{status.id} {status.state}: {_state_text(status)}")
-            found = status
-            if status.state in SETTLED:
-                break
-    return found
+            if line.startswith("data:"):
+                yield msgspec.json.decode(line.removeprefix("data:").strip(), type=Status)
 
 
 def _state_text(status: Status) -> str:

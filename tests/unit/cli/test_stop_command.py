@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
 from rerankd import cli
+from rerankd.cli.remote import follow_status
 from rerankd.deployments.trials import MOST_DEATHS
+from rerankd.errors import ServerRefused
 from rerankd.store import Spec, Store
 
 from support.serving import server_of, service_of
@@ -103,6 +109,25 @@ def test_a_running_server_is_asked() -> None:
     assert "409: 'events' is ready" in busy.stderr
     assert (unknown.exit_code, "404" in unknown.stderr) == (2, True)
     assert (stopped.exit_code, stopped.stderr.splitlines()[-1]) == (0, "events stopped")
+
+
+def test_a_server_that_goes_away_meanwhile_is_one_line() -> None:
+    """A model that ends the server is an error that names it, with no traceback."""
+    service = service_of()
+    status = service.deployments.statuses[0]
+    asyncio.run(service.close())
+    loading = msgspec.structs.replace(status, state="loading")
+
+    def cut() -> Iterator[bytes]:
+        yield b"data: " + msgspec.json.encode(loading) + b"\n\n"
+        raise httpx.RemoteProtocolError("cut")
+
+    transport = httpx.MockTransport(lambda _request: httpx.Response(200, content=cut()))
+    with (
+        httpx.Client(base_url="http://127.0.0.1:1", transport=transport) as client,
+        pytest.raises(ServerRefused, match="went away while rerank-mini-en was loading"),
+    ):
+        follow_status(client, loading)
 
 
 @pytest.mark.parametrize("flags", [[], ["--no-wait"]])

@@ -18,6 +18,7 @@ from rerankd.errors import ModelFailed, ModelFileError
 from rerankd.settings import Settings
 from rerankd.store import STATE_FILE, Spec, Store
 
+from support.places import DATA
 from support.serving import SERVED, FakeEngine
 
 BASE = Settings()
@@ -214,6 +215,21 @@ def test_a_state_that_cannot_be_used_stops_no_load(
     with own.during(SPEC, last=True):
         pass
     assert "can't be noted" in caplog.text
+
+
+@pytest.mark.parametrize("release", ["schema-1", "0.1.0"])
+def test_the_state_of_an_earlier_release_takes_marks(release: str, tmp_path: Path) -> None:
+    """Nothing in it was ever tried, and it keeps its deployment."""
+    with closing(sqlite3.connect(tmp_path / STATE_FILE)) as database:
+        database.executescript((DATA / "upgrade" / release / "state.sql").read_text("utf-8"))
+    store = Store(tmp_path)
+    (left,) = store.deployments()
+
+    assert not is_held(store, left)
+    for _ in range(2):
+        die_loading(store, left)
+    assert is_held(store, left)
+    assert store.deployments() == [left]
 
 
 def test_the_loader_marks_the_steps_of_this_process(tmp_path: Path) -> None:

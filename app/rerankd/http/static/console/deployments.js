@@ -94,6 +94,7 @@ class Card {
     this.try.hidden = status.state !== "ready";
     const idle = ["absent", "failed"].includes(status.state);
     this.restart.hidden = !idle;
+    this.restart.textContent = status.state === "failed" ? "Try again" : "Load again";
     this.stop.textContent = idle ? "Remove" : "Stop";
   }
 }
