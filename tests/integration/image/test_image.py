@@ -128,7 +128,9 @@ def test_best_kernels_of_this_processor_are_loaded(served: Served) -> None:
     assert "CPU" in build["backends"]
     for flag, name in VARIANTS.items():
         assert (f"| {name} = 1" in build["features"]) == (flag in flags), name
-    assert ("Q8_0_VNNI = 1" in build["features"]) == ("avx512_vnni" in flags)
+    with_vnni = bool(flags & {"avx512_vnni", "avx_vnni"})
+    assert ("Q8_0_VNNI = 1" in build["features"]) == with_vnni
+    assert ("Q8_0_MADD = 1" in build["features"]) == ("avx2" in flags and not with_vnni)
 
 
 def test_commands_work_inside(served: Served, key: str) -> None:
