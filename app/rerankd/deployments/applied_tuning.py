@@ -7,9 +7,7 @@ version: when one of these changes, the defaults are used again.
 from __future__ import annotations
 
 import logging
-import os
 import platform
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,11 +15,12 @@ import msgspec
 from msgspec import Struct
 
 from rerankd.engine.llama.requantize import requantize
-from rerankd.errors import ModelFileError, StateError
+from rerankd.errors import ModelFileError, SettingsError, StateError
 from rerankd.lru import digest_of
 from rerankd.machine import available_cores
-from rerankd.settings import Settings, state_folder
+from rerankd.settings import Settings, override, state_folder
 from rerankd.sources.gguf import Header, parts_state
+from rerankd.store.private_files import make_private_folder, write_private_file
 
 logger = logging.getLogger(__name__)
 
@@ -108,8 +107,13 @@ def apply_tuning(header: Header, settings: Settings) -> Settings:
         changes["flash_attn"] = found.flash_attn
     if settings.weights == "auto":
         changes["weights"] = found.weights
+    try:
+        tuned = override(settings, changes)
+    except SettingsError as error:  # edited, or written by a later version
+        logger.warning("%s: its tuning result is ignored: %s", header.path.name, error.message)
+        return settings
     logger.info("%s: using the settings tuned for this machine: %s", header.path.name, changes)
-    return msgspec.structs.replace(settings, **changes)
+    return tuned
 
 
 def weights_file(header: Header, settings: Settings) -> Path:
@@ -147,19 +151,14 @@ def _read_tunings(file: Path) -> dict[str, AppliedTuning]:
         return msgspec.json.decode(file.read_bytes(), type=dict[str, AppliedTuning])
     except FileNotFoundError:
         return {}
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeError, RecursionError) as error:
         logger.warning("cannot read tuning results from %s: %s", file, error)
         return {}
 
 
 def _write_tunings(file: Path, found: dict[str, AppliedTuning]) -> None:
-    made = file.with_name(f".{os.getpid()}-{file.name}")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        made.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
-        made.replace(file)
+        make_private_folder(file.parent)
+        write_private_file(file, msgspec.json.format(msgspec.json.encode(found), indent=1))
     except OSError as error:
         raise StateError(f"cannot store the tuning result in {file}: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            made.unlink()

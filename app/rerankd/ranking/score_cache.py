@@ -19,11 +19,16 @@ from msgspec import Struct
 
 from rerankd.domain import Passage
 from rerankd.lru import ENTRY_BYTES, CacheStats, LRUCache
+from rerankd.store.private_files import create_private_file, make_private_folder
 
 logger = logging.getLogger(__name__)
 
 FILE = "scores.sqlite3"
 SCHEMA = 1
+READ_SCORES = (
+    "SELECT key, value FROM score "
+    "WHERE typeof(key) = 'blob' AND typeof(value) = 'blob' ORDER BY place"
+)
 
 
 class CachedScore(Struct, frozen=True, array_like=True):
@@ -58,7 +63,7 @@ class ScoreCache:
     def get(self, keys: Sequence[bytes]) -> list[CachedScore | None]:
         """Return what is known under each key."""
         found = self._memory.get(keys)
-        return [None if value is None else self._decoder.decode(value) for value in found]
+        return [None if value is None else self._decoded(value) for value in found]
 
     def put(self, entries: Iterable[tuple[bytes, CachedScore]]) -> None:
         """Keep scores."""
@@ -69,6 +74,12 @@ class ScoreCache:
             self._memory.put(encoded)
             if self._disk:
                 self._disk.write(encoded)
+
+    def _decoded(self, value: bytes) -> CachedScore | None:
+        try:
+            return self._decoder.decode(value)
+        except (msgspec.DecodeError, UnicodeError):  # a file that something else wrote to
+            return None
 
     def close(self) -> None:
         """Write what is still to be written; nothing may be put afterwards."""
@@ -95,7 +106,7 @@ class _Disk:
         """Return what is in the file, oldest first."""
         try:
             with self._open() as database:
-                rows = database.execute("SELECT key, value FROM score ORDER BY place").fetchall()
+                rows = database.execute(READ_SCORES).fetchall()
                 return [(bytes(key), bytes(value)) for key, value in rows]
         except (sqlite3.Error, OSError) as error:
             logger.warning(
@@ -140,7 +151,8 @@ class _Disk:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folder(self._file.parent)
+        create_private_file(self._file)
         with closing(sqlite3.connect(self._file, timeout=10)) as database, database:
             (version,) = database.execute("PRAGMA user_version").fetchone()
             if version not in {0, SCHEMA}:

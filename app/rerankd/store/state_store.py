@@ -152,7 +152,7 @@ class Store:
         """Return what differs after a change by any process, None without a file; 2 µs."""
         try:
             status = self._file.stat()
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return None
         except OSError as error:
             raise state_failure(self._file, error) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -362,6 +363,33 @@ def test_a_damaged_file_is_passed_over(
 
     assert applied_tuning.apply_tuning(target.header, own) == own
     assert "cannot read" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "change", [{"weights": "future"}, {"flash_attn": "perhaps"}, {"workers": -1}]
+)
+def test_a_tuning_of_values_out_of_range_is_passed_over(
+    target: Target, own: Settings, change: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A later version or a person may have written it."""
+    odd = msgspec.structs.replace(result(), **change)
+    applied_tuning.keep_tuning(target.header, own, odd)
+    assert applied_tuning.apply_tuning(target.header, own) == own
+    assert "is ignored" in caplog.text
+
+
+def test_a_tuning_and_its_weights_are_private(target: Target, own: Settings) -> None:
+    """As all state files, whatever the umask."""
+    before = os.umask(0)
+    try:
+        applied_tuning.keep_tuning(target.header, own, result())
+        settings = msgspec.structs.replace(own, weights="f32")
+        written = applied_tuning.weights_file(target.header, settings)
+    finally:
+        os.umask(before)
+    kept = Path(own.state_dir) / applied_tuning.TUNING_FILE
+    assert [one.stat().st_mode & 0o777 for one in (kept, written)] == [0o600, 0o600]
+    assert [one.name for one in kept.parent.iterdir() if one.is_file()] == [kept.name]
 
 
 def test_what_can_not_be_kept_is_an_error(target: Target, tmp_path: Path) -> None:

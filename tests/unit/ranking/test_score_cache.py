@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import tracemalloc
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -154,6 +156,33 @@ def test_a_file_that_cannot_be_read_is_begun_anew(
 
     assert found == [known()]
     assert bool(content) == ("starting with an empty one" in caplog.text)
+
+
+@pytest.mark.parametrize("value", [b"junk", b"", b"\x91\xa1\xff", 7, "text", None])
+def test_a_score_that_makes_no_sense_is_not_known(tmp_path: Path, value: object) -> None:
+    """It is computed again, and the scores beside it are found."""
+    filled(reopened(tmp_path), keys(2)).close()
+    with closing(sqlite3.connect(tmp_path / FILE)) as database, database:
+        if value is None:
+            database.execute("UPDATE score SET key = 7 WHERE place = 1")
+        else:
+            database.execute("UPDATE score SET value = ? WHERE place = 1", (value,))
+    second = reopened(tmp_path)
+    found = second.get(keys(2))
+    second.close()
+
+    assert found == [None, known()]
+
+
+def test_the_file_is_private(tmp_path: Path) -> None:
+    """Whatever the folder and the umask."""
+    tmp_path.chmod(0o777)
+    before = os.umask(0)
+    try:
+        filled(reopened(tmp_path), keys(1)).close()
+    finally:
+        os.umask(before)
+    assert {one.stat().st_mode & 0o777 for one in tmp_path.iterdir()} == {0o600}
 
 
 def test_a_file_of_another_schema_is_begun_anew(tmp_path: Path) -> None:

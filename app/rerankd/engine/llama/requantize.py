@@ -18,6 +18,7 @@ from gguf import GGMLQuantizationType
 from rerankd.engine.llama import binding, llama_log
 from rerankd.errors import ModelFileError
 from rerankd.sources.gguf import Header
+from rerankd.store.private_files import create_private_file, make_private_folder
 
 FILE_TYPES = {"f32": 0, "f16": 1, "bf16": 32}
 """llama_ftype of the types that weights may be written in."""
@@ -50,7 +51,8 @@ def requantize(header: Header, target: Path, kind: str, *, threads: int) -> None
         params.token_embedding_type = GGMLQuantizationType[embeddings.type].value
     made = target.with_name(f".{os.getpid()}-{target.name}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folder(target.parent)
+        create_private_file(made)  # llama.cpp writes into it and keeps its mode
         needed, free = bytes_as(header, kind), shutil.disk_usage(target.parent).free
         if free < needed + SPARE_BYTES:
             raise ModelFileError(f"{kind} weights need {needed} bytes, but {free} are free")
