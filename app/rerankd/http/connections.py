@@ -12,12 +12,14 @@ import logging
 from collections import Counter
 from typing import Any
 
+import h11
 import msgspec
 from msgspec import Struct
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rerankd.dialects.error_format import error_reply
 from rerankd.errors import Overloaded, RequestTimeout, RerankdError
+from rerankd.http.chunks import ChunkCountingConnection
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +28,10 @@ RESERVE = 16
 HEALTH = "/health"
 SLOWEST_READER = 16 * 1024
 """Bytes/s that a client must read on average once `write` seconds have passed."""
+WARY_READ, WHOLE_READ = 4 * 1024, 256 * 1024
+"""Bytes read at once, by default and of a body of known length: chunks take h11 long."""
+MOST_HEADER = 64 * 1024
+"""Bytes of a request line and its header."""
 LINGER = 1.0
 """Seconds that an idle connection stays open for one last request once the server is stopping."""
 
@@ -109,6 +115,7 @@ class BoundedProtocol(H11Protocol):
 
     def __init__(self, *given: Any, **options: Any) -> None:
         super().__init__(*given, **options)
+        self.conn = ChunkCountingConnection(h11.SERVER, MOST_HEADER)
         self.timeout_keep_alive = self.registry.limits.keep_alive  # type: ignore[assignment]
         self.idle_since: float | None = None
         """When it began to wait for a request, by the loop's clock; None while one runs."""
@@ -126,6 +133,7 @@ class BoundedProtocol(H11Protocol):
         if not self.registry.admit(self, self.client[0] if self.client else ""):
             self.app = _health_only(self.app)
             self._last_request = True
+        self._read_at_once(WARY_READ)
         self._await_request()
         self._start_header_timer()
 
@@ -153,11 +161,14 @@ class BoundedProtocol(H11Protocol):
         if self.cycle is before:
             return
         self.idle_since = None
+        if any(name == b"content-length" for name, _ in self.headers):
+            self._read_at_once(WHOLE_READ)
         if self._last_request:
             self._announce_end()
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""
+        self._read_at_once(WARY_READ)
         self._await_request()
         super().on_response_complete()
 
@@ -200,6 +211,11 @@ class BoundedProtocol(H11Protocol):
         """Close a connection on which no next request came."""
         if self.idle_since is not None:
             super().timeout_keep_alive_handler()
+
+    def _read_at_once(self, size: int) -> None:
+        """Bound what the event loop's own transport reads at once; others have no such bound."""
+        if hasattr(self.transport, "max_size"):
+            self.transport.max_size = size
 
     def _announce_end(self) -> None:
         """Close after this answer, and say so in it: the client sends nothing more here."""

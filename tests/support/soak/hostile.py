@@ -27,6 +27,8 @@ GARBAGE = (
     b"\0" * 4096,
     b"GET " + b"a" * 100_000,
     b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: 1\r\n" % n for n in range(20_000)) + b"\r\n",
+    b"POST /v1/rerank HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + b"1\r\na\r\n" * 100_000,
     b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
     b"POST /v1/rerank HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
     b"POST /v1/rerank HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",

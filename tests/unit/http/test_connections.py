@@ -12,7 +12,14 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from rerankd.http.connections import BoundedProtocol, ConnectionLimits, Connections, protocol_for
+from rerankd.http.chunks import LEAST_MEAN, MANY_CHUNKS
+from rerankd.http.connections import (
+    WARY_READ,
+    BoundedProtocol,
+    ConnectionLimits,
+    Connections,
+    protocol_for,
+)
 
 from support.fakes import PATIENCE
 
@@ -25,11 +32,15 @@ RELEASE = threading.Event()
 
 
 async def answering(scope: Any, receive: Any, send: Any) -> None:
-    """Answer `/large` with a lot, `/held` when its client leaves, and all else at once."""
+    """Answer `/large` with a lot, `/held` when its client leaves, `/read` after its body, and all
+    else at once."""
     if scope["path"] == "/held":
         while (await receive())["type"] != "http.disconnect":
             pass
         return
+    if scope["path"] == "/read":
+        while (await receive()).get("more_body"):
+            pass
     if scope["path"] == "/slow":
         await asyncio.to_thread(RELEASE.wait, PATIENCE)
     body = b"x" * (LARGE if scope["path"] == "/large" else 2)
@@ -316,3 +327,78 @@ def test_a_client_that_leaves_is_forgotten() -> None:
             await until(lambda: len(server[2]) == 0)
 
     run(case)
+
+
+POST = b"POST /read HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED, END = POST + b"Transfer-Encoding: chunked\r\n\r\n", b"0\r\n\r\n"
+
+
+def sizes_read(monkeypatch: pytest.MonkeyPatch, *requests: bytes) -> list[list[int]]:
+    """Send requests in turn over one connection; return the sizes of what was read of each."""
+    sizes: list[list[int]] = []
+    take = BoundedProtocol.data_received
+
+    def noting(connection: BoundedProtocol, data: bytes) -> None:
+        sizes[-1].append(len(data))
+        take(connection, data)
+
+    monkeypatch.setattr(BoundedProtocol, "data_received", noting)
+
+    async def run() -> None:
+        async with serving() as server, client_of(server) as client:
+            for request in requests:
+                sizes.append([])
+                client.send(request)
+                assert "200" in await client.head()
+                await client.reader.readexactly(2)
+
+    asyncio.run(run())
+    return sizes
+
+
+def test_a_body_in_tiny_chunks_never_holds_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However fast they come, only so many are handled before others get their turn."""
+    (sizes,) = sizes_read(monkeypatch, CHUNKED + b"1\r\na\r\n" * MANY_CHUNKS + END)
+
+    assert max(sizes) <= WARY_READ
+
+
+def test_a_body_of_known_length_is_read_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows it is read with care again."""
+    body = POST + b"Content-Length: 1000000\r\n\r\n" + b"a" * 1_000_000
+
+    first, second = sizes_read(monkeypatch, body, body)
+
+    assert first[0] <= WARY_READ < max(first)
+    assert second[0] <= WARY_READ < max(second)
+
+
+@pytest.mark.parametrize(
+    ("size", "status"), [(1, "400"), (LEAST_MEAN - 1, "400"), (LEAST_MEAN, "200")]
+)
+def test_a_body_in_crumbs_is_refused(size: int, status: str) -> None:
+    """More chunks than any client needs must have some size; each body is counted alone."""
+    chunk = b"%x\r\n%s\r\n" % (size, b"a" * size)
+    few = CHUNKED + b"1\r\na\r\n" * MANY_CHUNKS + END
+
+    async def run() -> str:
+        async with serving() as server, client_of(server) as client:
+            client.send(few)
+            assert "200" in await client.head()
+            await client.reader.readexactly(2)
+            client.send(CHUNKED + chunk * (MANY_CHUNKS + 1) + END)
+            return await client.head()
+
+    assert status in asyncio.run(run()).partition("\r\n")[0]
+
+
+@pytest.mark.parametrize(("size", "status"), [(60_000, "200"), (80_000, "400")])
+def test_a_header_has_one_limit_however_it_arrives(size: int, status: str) -> None:
+    """Big cookies pass, and what no client sends does not."""
+
+    async def run() -> str:
+        async with serving() as server, client_of(server) as client:
+            client.send(GET[:-2] % b"/" + b"Cookie: " + b"a" * size + b"\r\n\r\n")
+            return await client.head()
+
+    assert status in asyncio.run(run()).partition("\r\n")[0]
