@@ -15,6 +15,7 @@ from rerankd.deployments.runtime import (
     Target,
     examine,
     fastest,
+    may_convert,
     open_runtime,
     readout_of,
 )
@@ -132,6 +133,8 @@ class FileLoader:
             return examine(spec.id, resolved.path, resolved.manifest, own)
 
     def _converted(self, spec: Spec, target: Target) -> Target:
+        if not may_convert(target):  # a mark takes a disk's time, twice
+            return fastest(target)
         with self._trials.during(spec):
             return fastest(target)
 

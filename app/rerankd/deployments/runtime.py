@@ -13,7 +13,12 @@ import msgspec
 from msgspec import Struct
 
 from rerankd import __version__
-from rerankd.deployments.applied_tuning import apply_tuning, file_head, weights_file
+from rerankd.deployments.applied_tuning import (
+    apply_tuning,
+    file_head,
+    find_tuning,
+    weights_file,
+)
 from rerankd.domain import Backend, ModelFacts, Observer, Prompt, StepFacts
 from rerankd.engine import check, open_engine
 from rerankd.engine.planning.devices import Offload
@@ -172,6 +177,12 @@ def fastest(target: Target) -> Target:
     path = weights_file(target.header, settings)
     header = target.header if path == target.header.path else gguf_file.read(path)
     return msgspec.structs.replace(target, header=header, settings=settings)
+
+
+def may_convert(target: Target) -> bool:
+    """Return whether `fastest` may have weights to convert."""
+    chosen = target.settings.weights not in {"auto", "file"}
+    return chosen or find_tuning(target.header, target.settings) is not None
 
 
 def identity_of(target: Target, facts: ModelFacts) -> bytes:

@@ -11,11 +11,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from rerankd.deployments import loader as loader_module
 from rerankd.deployments import trials
 from rerankd.deployments.loader import FileLoader
+from rerankd.deployments.runtime import Target, examine
 from rerankd.deployments.trials import Trials
 from rerankd.errors import ModelFailed, ModelFileError
 from rerankd.settings import Settings
+from rerankd.sources.resolve import resolve_model
 from rerankd.store import STATE_FILE, Spec, Store
 
 from support.places import DATA
@@ -33,6 +36,12 @@ def store(tmp_path: Path) -> Store:
     for one in (SPEC, OTHER):
         store.keep(one, 1.0)
     return store
+
+
+def judged_target(settings: Settings) -> Target:
+    """Return the tests' cross-encoder, read and judged."""
+    found = resolve_model(settings.model, settings)
+    return examine("x", found.path, found.manifest, settings)
 
 
 def start(store: Store, base: Settings = BASE) -> Trials:
@@ -262,6 +271,23 @@ def test_the_loader_marks_the_steps_of_this_process(tmp_path: Path) -> None:
 
     asyncio.run(load())
     assert seen == [[("m", 1)]]
+
+
+@pytest.mark.parametrize(("weights", "marked"), [("file", False), ("f16", True)])
+def test_weights_are_converted_under_a_mark(
+    weights: str,
+    marked: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It runs in this process, too; where nothing is converted, the disk is spared."""
+    seen: list[str] = []
+    monkeypatch.setattr(loader_module, "fastest", lambda target: seen.append("fastest") or target)
+    monkeypatch.setattr(Trials, "_mark", lambda _self, spec: seen.append(spec.id))
+    loader = FileLoader(BASE, Store(tmp_path))
+    target = judged_target(Settings(**SERVED, weights=weights))
+    loader._converted(SPEC, target)
+    assert seen == (["x", "fastest"] if marked else ["fastest"])
 
 
 def test_the_loader_holds_back_and_allows(tmp_path: Path) -> None:
