@@ -82,7 +82,7 @@ class Deployments:
         when the deployment can't be stored. Once begun, it goes on when the caller is cancelled.
         """
         self._require_open()
-        if spec.id in self._all or spec.id in self._arriving.values():
+        if self._is_taken(spec.id):
             raise Conflict(f"{spec.id!r} is already deployed; stop it first", param="id")
         found = Deployment(spec, self._clock(), default=default)
         if self._store is None or default:
@@ -97,7 +97,7 @@ class Deployments:
         if self._store is None:
             return
         for spec in await self._storing.run(self._store.deployments):
-            if spec.id not in self._all and not self._closing:
+            if not self._is_taken(spec.id) and not self._closing:
                 self._begin(Deployment(spec, self._clock(), default=False))
 
     async def restart(self, deployment_id: str) -> None:
@@ -177,6 +177,9 @@ class Deployments:
     def _require_open(self) -> None:
         if self._closing:
             raise ShuttingDown("the server is stopping", retry_after=1)
+
+    def _is_taken(self, deployment_id: str) -> bool:
+        return deployment_id in self._all or deployment_id in self._arriving.values()
 
     async def _store_and_begin(self, store: Store, found: Deployment) -> Deployment:
         await self._storing.run(store.keep, found.spec, found.created)
