@@ -517,18 +517,6 @@ def test_storing_a_deployment_holds_nobody(tmp_path: Path) -> None:
     run(check)
 
 
-def test_what_is_stored_while_the_store_is_read_is_begun_once(tmp_path: Path) -> None:
-    """A request may deploy a model before the stored ones are restored."""
-
-    async def check() -> None:
-        house = House(Store(tmp_path))
-        await asyncio.gather(house.all.deploy(spec("a")), house.all.restore())
-        await settled(house.all._find("a"))
-        assert len(house.loader.runtimes["a"]) == 1
-
-    run(check)
-
-
 def test_a_deployment_that_cannot_be_stored_is_not_begun(tmp_path: Path) -> None:
     """The reason is the answer, and the id is free again."""
     store = SlowStore(tmp_path)
