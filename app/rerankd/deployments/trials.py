@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 MOST_DEATHS = 2
 """Ends of the process within a model's load after which it is held back."""
 
-Outcome = TypeVar("Outcome")
+Result = TypeVar("Result")
 
 
 class Trials:
@@ -112,7 +112,7 @@ class Trials:
         values = [(name, getattr(own, name)) for name in sorted(MODEL_SETTINGS)]
         return digest_of(spec.source, __version__, version("llama-cpp-python"), repr(values))
 
-    def _attempt(self, work: Callable[[Store], Outcome]) -> Outcome | None:
+    def _attempt(self, work: Callable[[Store], Result]) -> Result | None:
         try:
             return work(self._store) if self._store else None
         except StateError as error:
