@@ -362,6 +362,60 @@ def _add_qwen3_layers(writer: GGUFWriter, random: _Random, shape: Shape, archite
     writer.add_tensor("output_norm.weight", random.vector(shape.width, centre=1.0))
 
 
+def write_qwen35(path: Path, *, name: str, answers: tuple[str, ...] = ("yes", "no")) -> Path:
+    """Write a Qwen3.5-shaped model: every other layer keeps a state instead of keys and values."""
+    random, writer = _Random(5), GGUFWriter(path, "qwen35")
+    heads, state = 2, 16  # of the linear layers
+    inner, mixed = heads * state, 3 * heads * state
+    writer.add_name(name)
+    writer.add_context_length(2 * QWEN3_CONTEXT)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(LAYERS)
+    writer.add_feed_forward_length(FEED)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(KV_HEADS)
+    writer.add_key_length(HEAD_WIDTH)
+    writer.add_value_length(HEAD_WIDTH)
+    writer.add_rope_dimension_sections([HEAD_WIDTH // 4, 2, 2, 0])
+    writer.add_layer_norm_rms_eps(1e-6)
+    writer.add_full_attention_interval(2)
+    for key, value in {"conv_kernel": 4, "inner_size": inner, "state_size": state}.items():
+        writer.add_uint32(f"qwen35.ssm.{key}", value)
+    writer.add_uint32("qwen35.ssm.time_step_rank", heads)
+    writer.add_uint32("qwen35.ssm.group_count", heads)
+    tokens = _add_byte_pairs(writer, [*answers])
+    writer.add_tensor("token_embd.weight", random.matrix(len(tokens), WIDTH, gain=4.0))
+    linear = {
+        "attn_qkv": (mixed, WIDTH),
+        "attn_gate": (inner, WIDTH),
+        "ssm_conv1d": (mixed, 4),
+        "ssm_beta": (heads, WIDTH),
+        "ssm_alpha": (heads, WIDTH),
+        "ssm_out": (WIDTH, inner),
+    }
+    full = {
+        "attn_q": (2 * HEADS * HEAD_WIDTH, WIDTH),
+        "attn_k": (KV_HEADS * HEAD_WIDTH, WIDTH),
+        "attn_v": (KV_HEADS * HEAD_WIDTH, WIDTH),
+        "attn_output": (WIDTH, HEADS * HEAD_WIDTH),
+    }
+    feed = {"ffn_gate": (FEED, WIDTH), "ffn_up": (FEED, WIDTH), "ffn_down": (WIDTH, FEED)}
+    for layer in range(LAYERS):
+        whole = layer % 2 == 1
+        for part, (rows, columns) in ({**full, **feed} if whole else {**linear, **feed}).items():
+            writer.add_tensor(f"blk.{layer}.{part}.weight", random.matrix(rows, columns, gain=1.5))
+        norms = {"attn_norm": WIDTH, "post_attention_norm": WIDTH}
+        norms |= {"attn_q_norm": HEAD_WIDTH, "attn_k_norm": HEAD_WIDTH} if whole else {}
+        norms |= {} if whole else {"ssm_norm": state}
+        for part, length in norms.items():
+            writer.add_tensor(f"blk.{layer}.{part}.weight", random.vector(length, centre=1.0))
+        if not whole:
+            writer.add_tensor(f"blk.{layer}.ssm_dt.bias", random.vector(heads))
+            writer.add_tensor(f"blk.{layer}.ssm_a", -np.abs(random.vector(heads, centre=1.0)))
+    writer.add_tensor("output_norm.weight", random.vector(WIDTH, centre=1.0))
+    return _written(writer, path)
+
+
 def write_gemma(path: Path, *, name: str, answers: tuple[str, ...] = ("Yes", "No")) -> Path:
     """Write a Gemma-shaped causal model with a SentencePiece vocabulary that adds no blank."""
     random, writer = _Random(4), GGUFWriter(path, "gemma")

@@ -21,6 +21,8 @@ class StepSizes(Struct, frozen=True, kw_only=True):
     """The same with layers on a GPU."""
     tuned_steps: tuple[int, ...]
     """The sizes of a step that `rerankd tune` tries."""
+    rows: int = 32
+    """Documents of one step of a causal model."""
 
 
 ENCODER_STEPS = StepSizes(pair=2048, step=128, gpu_step=2048, tuned_steps=(64, 96, 128, 192, 256))

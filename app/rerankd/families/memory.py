@@ -29,6 +29,8 @@ class Dimensions(Struct, frozen=True, kw_only=True):
     """Numbers of a key, and of a value, for each KV head."""
     value_width: int = 0
     vocabulary: int = 0
+    state: int = 0
+    """Floats that a recurrent layer keeps of each sequence."""
 
     @classmethod
     def of(cls, header: Header) -> Dimensions:
@@ -44,7 +46,15 @@ class Dimensions(Struct, frozen=True, kw_only=True):
             key_width=header.largest("attention.key_length") or each,
             value_width=header.largest("attention.value_length") or each,
             vocabulary=header.vocabulary,
+            state=_state_floats(header),
         )
+
+
+def _state_floats(header: Header) -> int:
+    """Return what llama.cpp keeps of a sequence in a layer of a gated delta net, 0 for others."""
+    inner, size = header.integer("ssm.inner_size"), header.integer("ssm.state_size")
+    mixed = inner + 2 * header.integer("ssm.group_count") * size
+    return max(header.integer("ssm.conv_kernel") - 1, 0) * mixed + inner * size
 
 
 class ContextShape(Struct, frozen=True, kw_only=True):
@@ -54,6 +64,8 @@ class ContextShape(Struct, frozen=True, kw_only=True):
     """Tokens of the largest decode."""
     cells: int = 0
     """Tokens that the KV cache holds, 0 for networks without one."""
+    sequences: int = 0
+    """Sequences that recurrent layers keep a state of."""
     outputs: int = 0
     """Tokens of a decode for which llama.cpp computes logits of the whole vocabulary."""
     kv_type: str = "f16"
@@ -96,7 +108,8 @@ def context_bytes(
         compute += dimensions.heads * shape.batch * seen * 4
     values = dimensions.kv_heads * (dimensions.key_width + dimensions.value_width)
     return ContextBytes(
-        kv=int(cells * values * KV_VALUE[shape.kv_type]),
+        # Of a network with both kinds of layers, each is counted as if it were both.
+        kv=int(cells * values * KV_VALUE[shape.kv_type]) + 4 * dimensions.state * shape.sequences,
         compute=compute,
         output=shape.outputs * dimensions.vocabulary * 4,
         crossing=2 * shape.batch * dimensions.width * 4 + mask,

@@ -13,6 +13,7 @@ from rerankd.families.late_interaction import LATE_INTERACTION
 from rerankd.families.modern_bert import MODERN_BERT
 from rerankd.families.mxbai_rerank_v2 import MXBAI_RERANK_V2
 from rerankd.families.neo_bert import NEO_BERT
+from rerankd.families.prism import PRISM
 from rerankd.families.qwen3 import QWEN3
 from rerankd.families.qwen3_vl import QWEN3_VL
 from rerankd.families.xlm_roberta import XLM_ROBERTA
@@ -31,6 +32,7 @@ FAMILIES: tuple[Family, ...] = (
     MXBAI_RERANK_V2,
     BGE_GEMMA,
     CTXL_RERANK_V2,
+    PRISM,
     CAUSAL,
     EMBEDDING,
 )

@@ -35,11 +35,6 @@ UNSERVED: tuple[UnservedModel, ...] = (
         (r"lb-reranker",),
         "its score is an average over seven answers, where one or two can be read",
     ),
-    UnservedModel(
-        "prism-reranker",
-        (r"prism-qwen3\.?5-reranker",),
-        "its Qwen3.5 network keeps a state that rerankd can't share between documents yet",
-    ),
     UnservedModel("rank1", (r"rank1-",), "it reasons in text before it answers"),
     UnservedModel("rank-zephyr", (r"rank-?zephyr", r"rank-?vicuna", r"rank-?gpt"), LISTS),
     UnservedModel(

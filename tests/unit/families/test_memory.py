@@ -51,6 +51,18 @@ def test_a_causal_model_takes_cells_and_logits() -> None:
     assert found.output == 5 * 100 * 4
 
 
+def test_a_recurrent_layer_keeps_a_state_of_each_sequence() -> None:
+    """What llama.cpp reported for a file of these sizes: (4 - 1) * 96 + 32 * 16 floats each."""
+    sizes = {"conv_kernel": 4, "inner_size": 32, "state_size": 16, "group_count": 2}
+    keys = {f"qwen35.ssm.{name}": value for name, value in sizes.items()}
+    known = Header(Path("a.gguf"), 1, {"general.architecture": "qwen35"} | keys, {})
+    network = Dimensions.of(known)
+    shape = structs.replace(CAUSAL, sequences=12)
+
+    assert network.state == 3 * 96 + 32 * 16
+    assert context_bytes(network, BUFFER, shape).kv == 12 * 4 * network.state
+
+
 @pytest.mark.parametrize(
     ("kv_type", "of_f16"), [("f32", 2.0), ("f16", 1.0), ("bf16", 1.0), ("q8_0", 17 / 32)]
 )

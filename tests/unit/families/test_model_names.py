@@ -72,6 +72,8 @@ SERVED = [
     ("gemma", "BAAI_-_bge-reranker-v2-gemma", "bge-gemma"),
     ("qwen3", "Ctxl Rerank v2 Instruct Multilingual 2b", "ctxl-rerank-v2"),
     ("llama", "ctxl-rerank-v2-instruct-multilingual-6b", "ctxl-rerank-v2"),
+    ("qwen35", "Prism Qwen3.5 Reranker 0.8B", "prism"),
+    ("qwen35", "Prism-Qwen3.5-Reranker-4B.Q8_0", "prism"),
 ]
 
 REFUSED = [
@@ -93,7 +95,7 @@ REFUSED = [
     ("llama", "llama-nemotron-rerank-1b-v2", "directions"),
     ("mistral3", "nv-rerankqa-mistral-4b-v3", "directions"),
     ("t5gemma2", "KaLM-Reranker-V1", "network"),
-    ("qwen35", "Prism-Qwen3.5-Reranker-0.8B", "state"),
+    ("qwen35", "Qwen3.5-Reranker-2B", "--as prism-reranker"),
     # Unknown ones.
     ("qwen3", "My Legal Reranker", "--as qwen3-reranker or --as zerank"),
     ("qwen3", "zerank-3", "names no model"),

@@ -14,13 +14,14 @@ from msgspec import Struct
 from rerankd.domain import Prompt, TokenIds
 from rerankd.engine import Engine
 from rerankd.errors import ModelFileError
+from rerankd.families.prism import PRISM_TASK
 from rerankd.prompts import PromptBuilder, layout_for
 from rerankd.sources import gguf as gguf_file
 from rerankd.sources.gguf import family_of
 
 from support import forward_pass
 from support.forward_pass import Weights
-from support.tiny_models import Shape, opened, write_gemma, write_qwen3
+from support.tiny_models import Shape, opened, write_gemma, write_qwen3, write_qwen35
 
 QWEN = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
 SYSTEM = (
@@ -104,6 +105,15 @@ MODELS = {
         instructed=CHECK + "<Document> {d}\n<Query> {q} {i} ??",
         answers=(0,),
     ),
+    "Prism": Model(
+        write=partial(write_qwen35, name="Prism Qwen3.5 Reranker 0.8B"),
+        family="prism",
+        whole=f"<|im_start|>system\n{SYSTEM.partition('Note')[0]}<|im_end|>\n<|im_start|>user\n"
+        f"<Instruct>: {PRISM_TASK}\n<Query>: {{q}}\n<Document>: {{d}}<|im_end|>\n"
+        "<|im_start|>assistant\n<think>\n\n</think>\n\n",
+        instructed="",
+        answers=("yes", "no"),
+    ),
 }
 every_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 
@@ -113,7 +123,7 @@ QUERY, DOCUMENTS = "what is a panda", ["the giant panda is a bear", "cook the ri
 def prompter(engine: Engine, path: Path) -> PromptBuilder:
     header = gguf_file.read(path)
     family = family_of(header, gguf_file.judge(header))
-    return PromptBuilder(layout_for(family, header, engine.tokenizer), 600)
+    return PromptBuilder(layout_for(family, header, engine.tokenizer), 1500)
 
 
 def pairs_of(prompt: Prompt) -> list[TokenIds]:
@@ -168,14 +178,15 @@ def test_a_score_is_read_from_the_right_tokens(model: Model, tmp_path: Path) -> 
         expected = []
         for pair in pairs_of(prompt):
             context.forget_all()
-            where = np.arange(len(pair), dtype=np.int32)
-            marks = np.zeros(len(pair), dtype=np.int8)
-            marks[-1] = 1
-            context.decode(pair, where, np.zeros_like(where), marks)
-            positive, *negative = context.logits(len(pair) - 1, answers)
+            for begin in range(0, len(pair), 256):
+                part = pair[begin : begin + 256]
+                where = np.arange(begin, begin + len(part), dtype=np.int32)
+                marks = (where == len(pair) - 1).astype(np.int8)
+                context.decode(part, where, np.zeros_like(where), marks)
+            positive, *negative = context.logits(len(part) - 1, answers)
             expected.append(model.scale * (positive - sum(negative)))
-    assert np.ptp(expected) > 0.1
-    assert scores == pytest.approx(expected, abs=2e-3)
+    assert np.ptp(expected) > 0.02
+    assert scores == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", ["zerank", "ctxl-rerank-v2"])
@@ -224,6 +235,21 @@ def test_a_query_after_the_document_is_cut_with_it(tmp_path: Path) -> None:
     assert 240 <= len(first) <= 256
     assert 240 <= len(pair) <= 256
     assert long_query.query_truncated
+
+
+def test_a_state_that_can_not_be_cut_is_made_anew(tmp_path: Path) -> None:
+    """Scores don't depend on which queries came before, where layers have a state for KV."""
+    path = MODELS["Prism"].write(tmp_path / "model.gguf")
+    with opened(path, flash_attn="off") as engine:
+        made, (backend,) = prompter(engine, path), engine.backends
+        prompts = [made.build(query, DOCUMENTS).prompt for query in (QUERY, "what", "is it rice")]
+        assert backend.limits.step_rows == 8
+        first = [backend.run([prompt])[0] for prompt in prompts]
+        again = [backend.run([prompt])[0] for prompt in reversed(prompts)]
+        together = backend.run(prompts[:2])
+    assert np.ptp(first) > 0.1
+    assert [*reversed(again)] == [pytest.approx(one, abs=1e-4) for one in first]
+    assert together == [pytest.approx(one, abs=1e-4) for one in first[:2]]
 
 
 def test_texts_of_zerank_are_stripped(tmp_path: Path) -> None:

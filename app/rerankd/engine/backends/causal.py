@@ -133,7 +133,9 @@ class CausalBackend:
     def _trim(self, slot: int, prefix: TokenIds) -> None:
         """Keep of a slot only what it has in common with the prefix to come."""
         common = _common(self._kept[slot], prefix)
-        self._context.forget(slot, common)
+        if not self._context.trim(slot, common):
+            self._context.forget(slot)
+            common = 0
         self._kept[slot] = prefix[:common]
 
     def _decode_prefix(self, slot: int, prefix: TokenIds) -> None:

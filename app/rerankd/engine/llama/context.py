@@ -148,6 +148,13 @@ class LlamaContext:
         if not lib.llama_memory_seq_rm(self._memory, sequence, start, -1):
             raise EngineFailure("llama.cpp could not drop a sequence")
 
+    def trim(self, sequence: int, start: int) -> bool:
+        """Drop a sequence's KV from position `start` on, and return whether that worked.
+
+        Networks with a recurrent state can forget a sequence only as a whole.
+        """
+        return bool(lib.llama_memory_seq_rm(self._memory, sequence, start, -1))
+
     def forget_all(self) -> None:
         """Drop the KV of every sequence; an encoder has none."""
         if self._memory:

@@ -48,6 +48,7 @@ def contexts_bytes(
     shape = ContextShape(
         batch=sizes.batch,
         cells=sizes.limits.cells if causal else 0,
+        sequences=sizes.sequences if causal else 0,
         # Pooling and hidden states cost the vocabulary's logits of every token besides.
         outputs=(sizes.sequences if by_logits else sizes.batch) if causal else 0,
         kv_type=settings.kv_type,

@@ -89,7 +89,7 @@ def _plan_causal(usual: StepSizes, settings: Settings, cores: int) -> Sizes:
     pair = settings.context or usual.pair
     step = min(settings.step_tokens or usual.step, pair)
     limits = StepLimits(
-        pair_tokens=pair, step_tokens=step, step_rows=32, step_prefixes=4, cells=pair + step
+        pair_tokens=pair, step_tokens=step, step_rows=usual.rows, step_prefixes=4, cells=pair + step
     )
     sequences = limits.step_rows + limits.step_prefixes
     return Sizes(
