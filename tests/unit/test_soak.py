@@ -13,50 +13,58 @@ import msgspec
 import pytest
 
 from support.soak import pulse
-from support.soak.answers import NATIVE, TOLERANCE, WIRES, Question, fault_of, logit, questions
-from support.soak.behaved import post
-from support.soak.managed import bad_files, keyed
-from support.soak.tally import Outcome, Process, Tally
+from support.soak.answers import (
+    LOGIT_TOLERANCE,
+    NATIVE,
+    WIRES,
+    AskedQuestion,
+    fault_of,
+    logit,
+    questions,
+)
+from support.soak.behaved import raw_post
+from support.soak.managed import bad_files, short_lived_keys
+from support.soak.tally import Process, SoakOutcome, Tally
 from support.soak.world import World
 
-LOGITS = (1.0, -2.0, 3.0)
-QUESTION = Question("q", ("a", "b", "c"), LOGITS)
-RIGHT = ((2, 3.0), (0, 1.0), (1, -2.0))
+EXPECTED_LOGITS = (1.0, -2.0, 3.0)
+ASKED_QUESTION = AskedQuestion("q", ("a", "b", "c"), EXPECTED_LOGITS)
+RIGHT_ANSWER = ((2, 3.0), (0, 1.0), (1, -2.0))
 
 
 @pytest.mark.parametrize(
     ("found", "top"),
     [
-        (RIGHT, None),
-        (RIGHT[:2], 2),
-        (((2, 3.0 - TOLERANCE / 2), (0, 1.0), (1, -2.0)), None),
+        (RIGHT_ANSWER, None),
+        (RIGHT_ANSWER[:2], 2),
+        (((2, 3.0 - LOGIT_TOLERANCE / 2), (0, 1.0), (1, -2.0)), None),
     ],
 )
 def test_a_right_answer_has_no_fault(found: Any, top: int | None) -> None:
     """Scores within the tolerance and a shorter answer that was asked for are right."""
-    assert fault_of(LOGITS, found, top) == ""
+    assert fault_of(EXPECTED_LOGITS, found, top) == ""
 
 
 @pytest.mark.parametrize(
     ("found", "top", "words"),
     [
-        (RIGHT[:2], None, "2 documents instead of 3"),
-        ((*RIGHT[:2], RIGHT[1]), None, "2 documents"),
-        (((7, 3.0), *RIGHT[1:]), None, "never sent"),
-        (((2, 3.0 - 2 * TOLERANCE), *RIGHT[1:]), None, "instead of 3.0000"),
-        (((2, math.nan), *RIGHT[1:]), None, "nan"),
-        ((RIGHT[1], RIGHT[0], RIGHT[2]), None, "descending"),
-        ((RIGHT[1], RIGHT[2]), 2, "better document"),
+        (RIGHT_ANSWER[:2], None, "2 documents instead of 3"),
+        ((*RIGHT_ANSWER[:2], RIGHT_ANSWER[1]), None, "2 documents"),
+        (((7, 3.0), *RIGHT_ANSWER[1:]), None, "never sent"),
+        (((2, 3.0 - 2 * LOGIT_TOLERANCE), *RIGHT_ANSWER[1:]), None, "instead of 3.0000"),
+        (((2, math.nan), *RIGHT_ANSWER[1:]), None, "nan"),
+        ((RIGHT_ANSWER[1], RIGHT_ANSWER[0], RIGHT_ANSWER[2]), None, "descending"),
+        ((RIGHT_ANSWER[1], RIGHT_ANSWER[2]), 2, "better document"),
     ],
 )
 def test_a_wrong_answer_has_a_fault(found: Any, top: int | None, words: str) -> None:
     """A document missing, twice or made up, another score, another order, or not the best."""
-    assert words in fault_of(LOGITS, found, top)
+    assert words in fault_of(EXPECTED_LOGITS, found, top)
 
 
 def test_scores_of_two_documents_that_were_swapped_are_wrong() -> None:
     """The scores alone look right: it is the documents that they belong to."""
-    assert fault_of(LOGITS, ((0, 3.0), (2, 1.0), (1, -2.0)))
+    assert fault_of(EXPECTED_LOGITS, ((0, 3.0), (2, 1.0), (1, -2.0)))
 
 
 def test_questions_depend_on_the_seed_alone() -> None:
@@ -71,17 +79,17 @@ def test_each_dialect_reads_its_own_scores() -> None:
     reply = {"results": rows, "data": rows, "rankings": rows, "output": {"results": rows}}
     for wire in WIRES:
         assert wire.read(rows if wire.path == "/rerank" else reply) == [(0, 0.0)], wire.path
-        assert msgspec.json.encode(wire.body(QUESTION))
+        assert msgspec.json.encode(wire.body(ASKED_QUESTION))
     assert logit(1.0) == math.inf
 
 
-def outcome(tally: Tally | None = None, **changed: Any) -> Outcome:
+def sound_outcome(tally: Tally | None = None, **changed: Any) -> SoakOutcome:
     """Return the outcome of a soak without faults, but for what is changed."""
     calm = Process(megabytes=150.0, files=10, threads=20)
     if tally is None:
         tally = Tally()
         tally.sent("small", 0.01)
-    sound = Outcome(
+    sound = SoakOutcome(
         seed=1,
         minutes=1.0,
         tally=tally,
@@ -99,7 +107,7 @@ def outcome(tally: Tally | None = None, **changed: Any) -> Outcome:
 
 def test_a_sound_soak_breaks_no_bound() -> None:
     """Its tables have each kind of traffic and each figure."""
-    sound = outcome()
+    sound = sound_outcome()
 
     assert sound.broken() == []
     assert "| small | 1 | 10 | 10 | 10 |" in sound.as_markdown()
@@ -123,7 +131,7 @@ def test_a_sound_soak_breaks_no_bound() -> None:
 )
 def test_a_broken_bound_is_named(changed: dict[str, Any], words: str) -> None:
     """A server that stalls, leaks, floods its log or dies does not pass."""
-    (broken,) = outcome(**changed).broken()
+    (broken,) = sound_outcome(**changed).broken()
 
     assert words in broken
 
@@ -131,7 +139,7 @@ def test_a_broken_bound_is_named(changed: dict[str, Any], words: str) -> None:
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 
-def answers(status: int, body: Any, *, cut: bool = False) -> Handler:
+def canned(status: int, body: Any, *, cut: bool = False) -> Handler:
     """Return a server's handler that answers everything alike, or breaks off halfway."""
     content = msgspec.json.encode(body)
     head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n"
@@ -152,7 +160,7 @@ async def drops(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.transport.abort()
 
 
-def rows_of(found: Any) -> dict[str, Any]:
+def native_reply(found: Any) -> dict[str, Any]:
     """Return an answer in the native dialect."""
     return {
         "results": [
@@ -162,7 +170,7 @@ def rows_of(found: Any) -> dict[str, Any]:
     }
 
 
-def asked(handler: Handler, doing: Callable[[World], Coroutine[Any, Any, None]]) -> Tally:
+def tallied(handler: Handler, doing: Callable[[World], Coroutine[Any, Any, None]]) -> Tally:
     """Return what a client counts that does something at a fake server."""
 
     async def run() -> Tally:
@@ -172,7 +180,7 @@ def asked(handler: Handler, doing: Callable[[World], Coroutine[Any, Any, None]])
                 key="k",
                 seed=1,
                 tally=Tally(),
-                small=(QUESTION,),
+                small=(ASKED_QUESTION,),
                 large=(),
                 ending=asyncio.Event(),
             )
@@ -185,51 +193,52 @@ def asked(handler: Handler, doing: Callable[[World], Coroutine[Any, Any, None]])
 async def ask_once(world: World) -> None:
     """Send one small request."""
     async with world.client() as client:
-        await world.ask(client, "small", QUESTION, NATIVE)
+        await world.ask(client, "small", ASKED_QUESTION, NATIVE)
 
 
 def test_a_server_that_answers_rightly_passes() -> None:
     """Nothing is wrong, lost or refused."""
-    tally = asked(answers(200, rows_of(RIGHT)), ask_once)
+    tally = tallied(canned(200, native_reply(RIGHT_ANSWER)), ask_once)
 
     assert (tally.wrong, tally.lost, tally.total) == ([], [], 1)
 
 
 def test_a_server_that_lies_is_found_out() -> None:
     """The scores are compared with the references."""
-    tally = asked(answers(200, rows_of(((0, 3.0), (2, 1.0), (1, -2.0)))), ask_once)
+    tally = tallied(canned(200, native_reply(((0, 3.0), (2, 1.0), (1, -2.0)))), ask_once)
 
     assert len(tally.wrong) == 1
-    assert outcome(tally).broken() == ["1 wrong answers"]
+    assert sound_outcome(tally).broken() == ["1 wrong answers"]
 
 
 @pytest.mark.parametrize(
-    "handler", [drops, answers(200, rows_of(RIGHT), cut=True), answers(400, {"error": "why"})]
+    "handler",
+    [drops, canned(200, native_reply(RIGHT_ANSWER), cut=True), canned(400, {"error": "why"})],
 )
 def test_a_server_that_drops_requests_is_found_out(handler: Handler) -> None:
     """No answer, half of one, or a refusal of a request in order: all are lost."""
-    tally = asked(handler, ask_once)
+    tally = tallied(handler, ask_once)
 
     assert len(tally.lost) == 1
-    assert outcome(tally).broken() == ["1 requests were lost"]
+    assert sound_outcome(tally).broken() == ["1 requests were lost"]
 
 
 def test_a_busy_server_may_refuse() -> None:
     """The refusal is counted, and nothing is lost."""
-    tally = asked(answers(503, {"error": "later"}), ask_once)
+    tally = tallied(canned(503, {"error": "later"}), ask_once)
 
     assert (tally.lost, tally.refusals) == ([], {503: 1})
 
 
 def test_a_server_that_serves_a_revoked_key_is_found_out() -> None:
     """One answer of each kind of request is enough of a fake here."""
-    made = {**rows_of(RIGHT), "id": "key-1", "key": "secret"}
+    made = {**native_reply(RIGHT_ANSWER), "id": "key-1", "key": "secret"}
 
     async def one_round(world: World) -> None:
         asyncio.get_running_loop().call_soon(world.ending.set)
-        await keyed(world, random.Random(1))
+        await short_lived_keys(world, random.Random(1))
 
-    tally = asked(answers(200, made), one_round)
+    tally = tallied(canned(200, made), one_round)
 
     assert tally.wrong == ["revoked keys: a revoked key got 200"]
 
@@ -239,10 +248,10 @@ def test_a_health_check_fails_with_the_status(*, status: int, served: bool) -> N
     """A check that is refused has no latency."""
 
     async def check(world: World) -> None:
-        found = await asyncio.to_thread(pulse.check, world.port, "/health")
+        found = await asyncio.to_thread(pulse.health_check, world.port, "/health")
         assert (found is not None) is served
 
-    asked(answers(status, {}), check)
+    tallied(canned(status, {}), check)
 
 
 def test_bad_files_are_all_gguf_or_nothing_like_it() -> None:
@@ -255,6 +264,6 @@ def test_bad_files_are_all_gguf_or_nothing_like_it() -> None:
 
 def test_a_post_is_whole() -> None:
     """Its length is that of its body."""
-    assert post("/x", b"{}", "k").endswith(
+    assert raw_post("/x", b"{}", "k").endswith(
         b"Content-Length: 2\r\nAuthorization: Bearer k\r\n\r\n{}"
     )

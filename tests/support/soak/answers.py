@@ -8,23 +8,30 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-TOLERANCE = 0.05
+LOGIT_TOLERANCE = 0.05
 """Logits by which a score may differ from its reference: texts that share a batch change the order
 of additions, and keys and values are in half precision. Logits of the model spread over ±6."""
 
 Scored: TypeAlias = Sequence[tuple[int, float]]
 """Indexes of documents and their logits, in the order of an answer."""
 
-SUBJECTS = (
+TOPICS = (
     *("pandas", "glaciers", "sourdough", "violins", "volcanoes", "bicycles", "lighthouses"),
     *("bees", "tides", "sailing", "telescopes", "chess", "tea", "batteries", "bridges"),
 )
-VERBS = ("describes", "explains", "mentions", "compares", "ignores", "praises", "photographs")
-PLACES = ("in Norway", "at night", "for beginners", "since 1950", "with children", "by the sea")
+PREDICATES = ("describes", "explains", "mentions", "compares", "ignores", "praises", "photographs")
+WHEREABOUTS = (
+    "in Norway",
+    "at night",
+    "for beginners",
+    "since 1950",
+    "with children",
+    "by the sea",
+)
 
 
 @dataclass(frozen=True)
-class Question:
+class AskedQuestion:
     """A query, its documents, and the logit of each once they are known."""
 
     query: str
@@ -32,12 +39,12 @@ class Question:
     logits: tuple[float, ...] = ()
 
 
-def questions(seed: int, count: int, documents: int) -> list[Question]:
+def questions(seed: int, count: int, documents: int) -> list[AskedQuestion]:
     """Return questions whose texts depend on the seed alone."""
     chosen = random.Random(f"questions {seed} {documents}")
     return [
-        Question(
-            f"How do {chosen.choice(SUBJECTS)} work {chosen.choice(PLACES)}?",
+        AskedQuestion(
+            f"How do {chosen.choice(TOPICS)} work {chosen.choice(WHEREABOUTS)}?",
             tuple(_sentence(chosen) for _ in range(documents)),
         )
         for _ in range(count)
@@ -46,8 +53,8 @@ def questions(seed: int, count: int, documents: int) -> list[Question]:
 
 def _sentence(chosen: random.Random) -> str:
     parts = [
-        f"{chosen.choice(SUBJECTS)} {chosen.choice(VERBS)} {chosen.choice(SUBJECTS)} "
-        f"{chosen.choice(PLACES)} {chosen.randrange(10_000)}"
+        f"{chosen.choice(TOPICS)} {chosen.choice(PREDICATES)} {chosen.choice(TOPICS)} "
+        f"{chosen.choice(WHEREABOUTS)} {chosen.randrange(10_000)}"
         for _ in range(chosen.randint(1, 3))
     ]
     return "Page about " + ", then ".join(parts) + "."
@@ -66,12 +73,12 @@ def fault_of(expected: Sequence[float], found: Scored, top: int | None = None) -
     for index, score in found:
         if not 0 <= index < len(expected):
             return f"document {index} was never sent"
-        if not abs(score - expected[index]) <= TOLERANCE:
+        if not abs(score - expected[index]) <= LOGIT_TOLERANCE:
             return f"document {index} has {score:.4f} instead of {expected[index]:.4f}"
     scores = [score for _, score in found]
     if scores != sorted(scores, reverse=True):
         return "the scores are not in descending order"
-    if found and top is not None and scores[-1] < sorted(expected)[-top] - TOLERANCE:
+    if found and top is not None and scores[-1] < sorted(expected)[-top] - LOGIT_TOLERANCE:
         return "a better document was left out"
     return ""
 
@@ -88,7 +95,7 @@ class Wire:
     """How a dialect asks and answers."""
 
     path: str
-    body: Callable[[Question], dict[str, Any]]
+    body: Callable[[AskedQuestion], dict[str, Any]]
     rows: Callable[[Any], list[Mapping[str, Any]]]
     score: str = "relevance_score"
     ordered: bool = True
@@ -103,7 +110,7 @@ class Wire:
         return found if self.ordered else sorted(found, key=lambda pair: -pair[1])
 
 
-def _plain(question: Question) -> dict[str, Any]:
+def _native_body(question: AskedQuestion) -> dict[str, Any]:
     return {
         "model": "rerank-mini-en",
         "query": question.query,
@@ -117,12 +124,12 @@ def _results(reply: Any) -> list[Mapping[str, Any]]:
     return rows
 
 
-NATIVE = Wire("/v1/rerank", _plain, _results)
+NATIVE = Wire("/v1/rerank", _native_body, _results)
 WIRES = (
     NATIVE,
-    Wire("/v2/rerank", _plain, _results),
-    Wire("/api/rerank", _plain, _results),
-    Wire("/v1/models/rerank", _plain, _results),
+    Wire("/v2/rerank", _native_body, _results),
+    Wire("/api/rerank", _native_body, _results),
+    Wire("/v1/models/rerank", _native_body, _results),
     Wire(
         "/rerank",
         lambda one: {"query": one.query, "texts": list(one.documents)},

@@ -9,15 +9,23 @@ import time
 import httpx
 import msgspec
 
-from support.soak.answers import NATIVE, WIRES, Question, fault_of
+from support.soak.answers import NATIVE, WIRES, AskedQuestion, fault_of
 from support.soak.world import Traffic, World
 
 SLOW_READ = 4096
 """Bytes that a slow reader takes at once."""
-PAGES = ("/", "/docs", "/openapi.json", "/v1/models", "/v1/deployments", "/v1/catalog", "/v1/usage")
+CONSOLE_PATHS = (
+    "/",
+    "/docs",
+    "/openapi.json",
+    "/v1/models",
+    "/v1/deployments",
+    "/v1/catalog",
+    "/v1/usage",
+)
 
 
-async def small(world: World, chosen: random.Random) -> None:
+async def small_requests(world: World, chosen: random.Random) -> None:
     """Rank a few documents over a kept connection, again and again."""
     async with world.client() as client:
         while world.running:
@@ -25,7 +33,7 @@ async def small(world: World, chosen: random.Random) -> None:
             await world.pause(chosen, 0.5)
 
 
-async def dialects(world: World, chosen: random.Random) -> None:
+async def all_dialects(world: World, chosen: random.Random) -> None:
     """Ask in each dialect, also as MessagePack and compressed."""
     async with world.client() as client:
         while world.running:
@@ -35,7 +43,7 @@ async def dialects(world: World, chosen: random.Random) -> None:
             await world.pause(chosen, 1.0)
 
 
-async def _packed(world: World, client: httpx.AsyncClient, question: Question) -> None:
+async def _packed(world: World, client: httpx.AsyncClient, question: AskedQuestion) -> None:
     kinds = {"Content-Type": "application/msgpack", "Accept": "application/msgpack"}
     body = msgspec.msgpack.encode(NATIVE.body(question))
     reply = await world.fetch(client, "msgpack", "POST", NATIVE.path, content=body, headers=kinds)
@@ -52,7 +60,7 @@ async def large(world: World, chosen: random.Random) -> None:
             await world.pause(chosen, 10.0)
 
 
-async def streamed(world: World, chosen: random.Random) -> None:
+async def stream_lines(world: World, chosen: random.Random) -> None:
     """Take scores as lines while they are made; the last line is the ranking."""
     async with world.client() as client:
         while world.running:
@@ -60,7 +68,7 @@ async def streamed(world: World, chosen: random.Random) -> None:
             await world.pause(chosen, 2.0)
 
 
-async def _stream(world: World, client: httpx.AsyncClient, question: Question) -> None:
+async def _stream(world: World, client: httpx.AsyncClient, question: AskedQuestion) -> None:
     accept = {"Accept": "application/x-ndjson"}
     reply = await world.fetch(
         client, "streamed", "POST", NATIVE.path, json=NATIVE.body(question), headers=accept
@@ -101,7 +109,7 @@ async def slow_readers(world: World, chosen: random.Random) -> None:
 async def _read_slowly(world: World, body: bytes) -> tuple[int, str]:
     reader, writer = await asyncio.open_connection("127.0.0.1", world.port, limit=SLOW_READ)
     try:
-        writer.write(post(NATIVE.path, body, world.key, "Connection: close"))
+        writer.write(raw_post(NATIVE.path, body, world.key, "Connection: close"))
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         parts = []
         while part := await reader.read(SLOW_READ):
@@ -112,7 +120,7 @@ async def _read_slowly(world: World, body: bytes) -> tuple[int, str]:
     return int(head.split()[1]), b"".join(parts).decode()
 
 
-def post(path: str, body: bytes, key: str, *more: str) -> bytes:
+def raw_post(path: str, body: bytes, key: str, *more: str) -> bytes:
     """Return a whole POST as it goes over the wire."""
     lines = (
         f"POST {path} HTTP/1.1",
@@ -131,18 +139,18 @@ async def abandoned(world: World, chosen: random.Random) -> None:
         question = chosen.choice(world.large if chosen.random() < 0.3 else world.small)
         body = msgspec.json.encode(NATIVE.body(question))
         _, writer = await asyncio.open_connection("127.0.0.1", world.port)
-        writer.write(post(NATIVE.path, body, world.key))
+        writer.write(raw_post(NATIVE.path, body, world.key))
         await world.pause(chosen, 0.3)
         writer.transport.abort()
         world.tally.sent("abandoned")
         await world.pause(chosen, 2.0)
 
 
-async def console(world: World, chosen: random.Random) -> None:
+async def visit_pages(world: World, chosen: random.Random) -> None:
     """Open the console's pages and what they ask for."""
     async with world.client() as client:
         while world.running:
-            await world.fetch(client, "console", "GET", chosen.choice(PAGES))
+            await world.fetch(client, "console", "GET", chosen.choice(CONSOLE_PATHS))
             await world.pause(chosen, 2.0)
 
 
@@ -177,13 +185,13 @@ async def _watch(client: httpx.AsyncClient) -> None:
 
 
 BEHAVED: dict[Traffic, int] = {
-    small: 4,
-    dialects: 1,
+    small_requests: 4,
+    all_dialects: 1,
     large: 1,
-    streamed: 1,
+    stream_lines: 1,
     slow_readers: 2,
     abandoned: 1,
-    console: 1,
+    visit_pages: 1,
     scrapes: 1,
     watchers: 2,
 }

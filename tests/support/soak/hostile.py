@@ -12,11 +12,11 @@ from typing import TypeAlias
 import msgspec
 
 from support.soak.answers import NATIVE
-from support.soak.behaved import post
+from support.soak.behaved import raw_post
 from support.soak.world import HOSTILE_ADDRESS, World
 
-Connection: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-Attack: TypeAlias = Callable[[World, Connection, random.Random], Awaitable[None]]
+RawConnection: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Attack: TypeAlias = Callable[[World, RawConnection, random.Random], Awaitable[None]]
 
 HOLD = 15.0
 """Seconds for which a connection is held at most."""
@@ -38,7 +38,7 @@ GARBAGE = (
 )
 
 
-def bodies() -> Iterator[tuple[str, bytes]]:
+def malformed_bodies() -> Iterator[tuple[str, bytes]]:
     """Yield bodies that are no requests, each with one more header."""
     plain = "X-None: 1"
     yield plain, b"{" * 50_000
@@ -53,10 +53,10 @@ def bodies() -> Iterator[tuple[str, bytes]]:
     yield "Content-Encoding: gzip", gzip.compress(b"{}")[:-8] + b"\0" * 1000
 
 
-MALFORMED = tuple(bodies())
+MALFORMED = tuple(malformed_bodies())
 
 
-async def idle(world: World, connection: Connection, chosen: random.Random) -> None:
+async def idle(world: World, connection: RawConnection, chosen: random.Random) -> None:
     """Say nothing, or half a header."""
     del world
     connection[1].write(
@@ -65,7 +65,7 @@ async def idle(world: World, connection: Connection, chosen: random.Random) -> N
     await until_closed(connection)
 
 
-async def dripping(world: World, connection: Connection, chosen: random.Random) -> None:
+async def dripping(world: World, connection: RawConnection, chosen: random.Random) -> None:
     """Send a header byte by byte, or a body in chunks of one byte."""
     head = b"POST /v1/rerank HTTP/1.1\r\nHost: x\r\n"
     if chosen.random() < 0.5:
@@ -79,77 +79,77 @@ async def dripping(world: World, connection: Connection, chosen: random.Random) 
         await asyncio.sleep(0.05)
 
 
-async def garbage(world: World, connection: Connection, chosen: random.Random) -> None:
+async def garbage(world: World, connection: RawConnection, chosen: random.Random) -> None:
     """Send what is not HTTP/1.1."""
     connection[1].write(chosen.choice(GARBAGE))
-    await answered(world, connection)
+    await take_refusal(world, connection)
 
 
-async def malformed(world: World, connection: Connection, chosen: random.Random) -> None:
+async def malformed(world: World, connection: RawConnection, chosen: random.Random) -> None:
     """Send a body that can't be read."""
     header, body = chosen.choice(MALFORMED)
-    connection[1].write(post(NATIVE.path, body, world.key, header, "Connection: close"))
-    await answered(world, connection)
+    connection[1].write(raw_post(NATIVE.path, body, world.key, header, "Connection: close"))
+    await take_refusal(world, connection)
 
 
-async def oversized(world: World, connection: Connection, chosen: random.Random) -> None:
+async def oversized(world: World, connection: RawConnection, chosen: random.Random) -> None:
     """Announce more than may be sent, or send it in chunks without saying how much."""
     size = 40_000_000
     if chosen.random() < 0.5:
         connection[1].write(
-            post(NATIVE.path, b" ", world.key).replace(b"Length: 1", b"Length: %d" % size)
+            raw_post(NATIVE.path, b" ", world.key).replace(b"Length: 1", b"Length: %d" % size)
         )
     else:
-        head = post(NATIVE.path, b"", world.key)
+        head = raw_post(NATIVE.path, b"", world.key)
         connection[1].write(head.replace(b"Content-Length: 0", b"Transfer-Encoding: chunked"))
         for _ in range(size // 1_000_000):
             connection[1].write(b"f4240\r\n" + b" " * 1_000_000 + b"\r\n")
             await connection[1].drain()
-    await answered(world, connection)
+    await take_refusal(world, connection)
 
 
-async def unread(world: World, connection: Connection, chosen: random.Random) -> None:
+async def unread(world: World, connection: RawConnection, chosen: random.Random) -> None:
     """Ask for much and read nothing: an answer, lines or an event stream."""
     padded = [text + " " * 100_000 for text in world.small[0].documents]
     body = {**NATIVE.body(world.small[0]), "documents": padded, "return_documents": True}
     head = "GET /v1/deployments/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "
-    lines = post(
+    lines = raw_post(
         NATIVE.path,
         msgspec.json.encode(NATIVE.body(chosen.choice(world.large))),
         world.key,
         "Accept: application/x-ndjson",
     )
-    whole = post(NATIVE.path, msgspec.json.encode(body), world.key)
+    whole = raw_post(NATIVE.path, msgspec.json.encode(body), world.key)
     connection[1].write(chosen.choice((whole, lines, f"{head}{world.key}\r\n\r\n".encode())))
     await world.pause(chosen, HOLD)
 
 
-async def unfinished(world: World, connection: Connection, chosen: random.Random) -> None:
+async def unfinished(world: World, connection: RawConnection, chosen: random.Random) -> None:
     """Send a body but for its last byte."""
     size = chosen.choice((100, 100_000, 8_000_000))
-    body = post(NATIVE.path, b" " * size, world.key)
+    body = raw_post(NATIVE.path, b" " * size, world.key)
     connection[1].write(body[:-1])
     await world.pause(chosen, HOLD)
 
 
-async def pipelined(world: World, connection: Connection, chosen: random.Random) -> None:
+async def pipelined(world: World, connection: RawConnection, chosen: random.Random) -> None:
     """Send a thousand requests at once and don't wait for answers."""
     one = chosen.choice(
-        (b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", post(NATIVE.path, b"{}", world.key))
+        (b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", raw_post(NATIVE.path, b"{}", world.key))
     )
     connection[1].write(one * 1000)
     await until_closed(connection, 3.0)
 
 
-async def strangers(world: World, connection: Connection, chosen: random.Random) -> None:
+async def strangers(world: World, connection: RawConnection, chosen: random.Random) -> None:
     """Ask for what takes a key, without one or with a wrong one."""
     key = chosen.choice(("", "wrong", "x" * 7000))
     path = chosen.choice((NATIVE.path, "/v1/keys", "/v1/deployments", "/no/such/path"))
-    connection[1].write(post(path, b'{"model":"x"}', key, "Connection: close"))
-    await answered(world, connection)
+    connection[1].write(raw_post(path, b'{"model":"x"}', key, "Connection: close"))
+    await take_refusal(world, connection)
 
 
-async def until_closed(connection: Connection, patience: float = HOLD) -> bytes:
+async def until_closed(connection: RawConnection, patience: float = HOLD) -> bytes:
     """Read until the server closes, or for some time; return what came."""
     parts: list[bytes] = []
     try:
@@ -161,7 +161,7 @@ async def until_closed(connection: Connection, patience: float = HOLD) -> bytes:
     return b"".join(parts)
 
 
-async def answered(world: World, connection: Connection) -> None:
+async def take_refusal(world: World, connection: RawConnection) -> None:
     """Count the refusal that a hostile request gets."""
     found = re.match(rb"HTTP/1\.1 (\d+)", await until_closed(connection))
     if found and int(found[1]) >= 400:

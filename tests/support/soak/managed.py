@@ -39,7 +39,7 @@ class SlowHub(HubStandin):
             yield part[start : start + self.piece]
 
 
-def _text(value: bytes) -> bytes:
+def _gguf_text(value: bytes) -> bytes:
     return struct.pack("<Q", len(value)) + value
 
 
@@ -50,12 +50,12 @@ def _header(tensors: int, pairs: int) -> bytes:
 def bad_files() -> dict[str, bytes]:
     """Return files of a repository that must not be served, nor harm whoever looks at them."""
     most = (1 << 63) - 1
-    bert = _text(b"general.architecture") + struct.pack("<I", 8) + _text(b"bert")
-    vocabulary = _text(b"tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, most)
+    bert = _gguf_text(b"general.architecture") + struct.pack("<I", 8) + _gguf_text(b"bert")
+    vocabulary = _gguf_text(b"tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, most)
     files = {
         "zeros": b"GGUF" + b"\0" * 1_000_000,
         "counts": _header(most, most),
-        "string": _header(0, 2) + bert + _text(b"general.name") + struct.pack("<IQ", 8, most),
+        "string": _header(0, 2) + bert + _gguf_text(b"general.name") + struct.pack("<IQ", 8, most),
         "array": _header(0, 2) + bert + vocabulary,
         "page": b"<!DOCTYPE html><html><title>Sign in</title></html>",
         "noise": random.Random(7).randbytes(400_000),
@@ -63,7 +63,7 @@ def bad_files() -> dict[str, bytes]:
     return {f"soak/bad:{name}.gguf": content for name, content in files.items()}
 
 
-async def keyed(world: World, chosen: random.Random) -> None:
+async def short_lived_keys(world: World, chosen: random.Random) -> None:
     """Make a key, rank with it, revoke it, and be refused with it."""
     async with world.client() as manager:
         while world.running:
@@ -100,7 +100,7 @@ def deploys(model: Path) -> Traffic:
                     for _ in range(3):
                         question = chosen.choice(world.small)
                         await world.ask(manager, "deployed", question, NATIVE, **wish)
-                await stop(world, manager, "soaked")
+                await stop_deployment(world, manager, "soaked")
                 await world.pause(chosen, 8.0)
 
     return deploying
@@ -117,7 +117,7 @@ async def downloads(world: World, chosen: random.Random) -> None:
             state = await deployed(world, manager, "downloads", name, model, patience)
             if state == "ready":
                 world.tally.judge("downloads", f"{model} became ready")
-            await stop(world, manager, name)
+            await stop_deployment(world, manager, name)
             await world.pause(chosen, 2.0)
 
 
@@ -145,6 +145,6 @@ async def deployed(
     return state
 
 
-async def stop(world: World, manager: httpx.AsyncClient, name: str) -> None:
+async def stop_deployment(world: World, manager: httpx.AsyncClient, name: str) -> None:
     """Stop a deployment."""
     await world.fetch(manager, "stops", "DELETE", f"/v1/deployments/{name}")

@@ -14,14 +14,14 @@ import sys
 import time
 from types import FrameType
 
-PATIENCE = 10.0
+CHECK_PATIENCE = 10.0
 PATHS = ("/health/live", "/health/ready")
 
 
-def check(port: int, path: str) -> float | None:
+def health_check(port: int, path: str) -> float | None:
     """Return the seconds that a check took over a new connection, None where it failed."""
     begun = time.monotonic()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=CHECK_PATIENCE)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -46,7 +46,7 @@ def main(port: int, between: float) -> None:
     found: list[float | None] = []
     lag = 0.0
     while not ending:
-        found.append(check(port, PATHS[len(found) % 2]))
+        found.append(health_check(port, PATHS[len(found) % 2]))
         asleep = time.monotonic()
         time.sleep(between)
         if not ending:

@@ -26,18 +26,18 @@ from typing import Any
 from support.hub_standin import listening
 from support.places import ROOT, SOURCE
 from support.soak import pulse
-from support.soak.answers import NATIVE, Question, questions
+from support.soak.answers import NATIVE, AskedQuestion, questions
 from support.soak.behaved import BEHAVED
 from support.soak.hostile import hostile
-from support.soak.managed import SlowHub, deploys, downloads, keyed
-from support.soak.tally import Outcome, Process, Tally
+from support.soak.managed import SlowHub, deploys, downloads, short_lived_keys
+from support.soak.tally import Process, SoakOutcome, Tally
 from support.soak.world import Traffic, World
 
-KEY = "soak-key-that-allows-everything"
-MODEL = ROOT / "models" / "rerank-mini-en-q8_0.gguf"
+SOAK_KEY = "soak-key-that-allows-everything"
+DEPLOYED_MODEL = ROOT / "models" / "rerank-mini-en-q8_0.gguf"
 CALM = 60.0
 """Seconds after the end at which memory is measured."""
-WARM_UP = 20.0
+WARM_UP_SECONDS = 20.0
 HOSTILE_CLIENTS = 60
 NICE = 10
 """How far traffic steps back behind the server and the health checks."""
@@ -45,8 +45,8 @@ BETWEEN_CHECKS = 0.1
 START_SECONDS, STOP_SECONDS = 60.0, 60.0
 TRAFFIC: dict[Traffic, int] = {
     **BEHAVED,
-    keyed: 1,
-    deploys(MODEL): 1,
+    short_lived_keys: 1,
+    deploys(DEPLOYED_MODEL): 1,
     downloads: 6,
     hostile: HOSTILE_CLIENTS,
 }
@@ -67,7 +67,7 @@ class SoakedServer:
                     **{name: os.environ[name] for name in ("PATH",)},
                     "HOME": str(folder),
                     "PYTHONPATH": str(SOURCE),
-                    "RERANKD_API_KEYS": KEY,
+                    "RERANKD_API_KEYS": SOAK_KEY,
                     "HF_HOME": str(folder / "hub"),
                     "HF_ENDPOINT": hub,
                     "HF_HUB_DISABLE_XET": "1",
@@ -84,7 +84,7 @@ class SoakedServer:
             text = self.log.read_text("utf-8")
             if "listening on" in text:
                 port = int(text.split("listening on http://127.0.0.1:")[1].split('"')[0])
-                if pulse.check(port, "/health/ready") is not None:
+                if pulse.health_check(port, "/health/ready") is not None:
                     return port
             time.sleep(0.1)
         raise SystemExit(f"error: the server did not start:\n{self.log.read_text('utf-8')}")
@@ -127,7 +127,7 @@ def watched(port: int, found: dict[str, Any]) -> Iterator[None]:
             found.update(json.loads(watcher.communicate()[0]))
 
 
-async def referenced(world: World, asked: list[Question]) -> list[Question]:
+async def referenced(world: World, asked: list[AskedQuestion]) -> list[AskedQuestion]:
     """Return questions with the logits that the idle server gives them, one after another."""
     found = []
     async with world.client() as client:
@@ -161,7 +161,7 @@ async def soaked(world: World, server: SoakedServer, minutes: float) -> dict[str
     world.small = await referenced(world, questions(world.seed, 60, 8))
     world.large = await referenced(world, questions(world.seed, 3, 1000))
     tally, world.tally = world.tally, Tally()
-    await traffic(world, WARM_UP)
+    await traffic(world, WARM_UP_SECONDS)
     await asyncio.sleep(CALM / 4)
     before = server.measured()
     world.tally = tally
@@ -173,7 +173,7 @@ async def soaked(world: World, server: SoakedServer, minutes: float) -> dict[str
     return {"before": before, "after": after, "health": health["seconds"], "lag": health["lag"]}
 
 
-def soak(minutes: float, seed: int, folder: Path) -> Outcome:
+def soak(minutes: float, seed: int, folder: Path) -> SoakOutcome:
     """Run a whole soak."""
     tally = Tally()
     with listening(SlowHub(random.Random(f"{seed} hub"))) as hub:
@@ -181,7 +181,7 @@ def soak(minutes: float, seed: int, folder: Path) -> Outcome:
         try:
             world = World(
                 port=server.port(),
-                key=KEY,
+                key=SOAK_KEY,
                 seed=seed,
                 tally=tally,
                 small=(),
@@ -193,7 +193,7 @@ def soak(minutes: float, seed: int, folder: Path) -> Outcome:
         finally:
             stop_seconds = server.stop()
     log = server.log.read_text("utf-8")
-    return Outcome(
+    return SoakOutcome(
         seed=seed,
         minutes=minutes,
         tally=tally,

@@ -21,7 +21,7 @@ LOG_BYTES, LOG_BYTES_BASE = 1500, 1 << 20
 
 
 @dataclass
-class Kind:
+class KindFigures:
     """What became of one kind of traffic."""
 
     sent: int = 0
@@ -41,7 +41,7 @@ class Tally:
     """Counts by kind of traffic; for one event loop."""
 
     def __init__(self) -> None:
-        self.kinds: dict[str, Kind] = {}
+        self.kinds: dict[str, KindFigures] = {}
         self.refusals: Counter[int] = Counter()
         """Answers with an error by their status, of clients that behave and of others."""
         self.wrong: list[str] = []
@@ -50,7 +50,7 @@ class Tally:
 
     def sent(self, kind: str, seconds: float | None = None) -> None:
         """Count a request or connection, and how long its answer took if it had one."""
-        entry = self.kinds.setdefault(kind, Kind())
+        entry = self.kinds.setdefault(kind, KindFigures())
         entry.sent += 1
         if seconds is not None:
             entry.seconds.append(seconds)
@@ -75,7 +75,7 @@ class Tally:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class SoakOutcome:
     """A whole soak."""
 
     seed: int

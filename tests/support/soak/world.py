@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 
 import httpx
 
-from support.soak.answers import Question, Wire, fault_of
+from support.soak.answers import AskedQuestion, Wire, fault_of
 from support.soak.tally import Tally
 
-PATIENCE = 60.0
-BUSY = {429, 503}
+REQUEST_PATIENCE = 60.0
+BUSY_STATUSES = {429, 503}
 """Statuses with which a server may refuse a request that is in order."""
 HOSTILE_ADDRESS = "127.0.0.2"
 """Where hostile clients come from: also the loopback, but another address than the others'."""
@@ -29,8 +29,8 @@ class World:
     key: str
     seed: int
     tally: Tally
-    small: Sequence[Question]
-    large: Sequence[Question]
+    small: Sequence[AskedQuestion]
+    large: Sequence[AskedQuestion]
     hub: str = ""
     ending: asyncio.Event
 
@@ -48,7 +48,7 @@ class World:
         """Return a client with a key, by default the one that allows everything."""
         headers = {"Authorization": f"Bearer {key or self.key}"}
         return httpx.AsyncClient(
-            base_url=self.url, headers=headers, timeout=PATIENCE, trust_env=False, **options
+            base_url=self.url, headers=headers, timeout=REQUEST_PATIENCE, trust_env=False, **options
         )
 
     async def pause(self, chosen: random.Random, longest: float) -> None:
@@ -60,7 +60,7 @@ class World:
             return
 
     async def ask(
-        self, client: httpx.AsyncClient, kind: str, question: Question, wire: Wire, **more: Any
+        self, client: httpx.AsyncClient, kind: str, question: AskedQuestion, wire: Wire, **more: Any
     ) -> None:
         """Send one request of a client that behaves, and judge what comes."""
         reply = await self.fetch(
@@ -89,7 +89,7 @@ class World:
         if 200 <= status < 300:
             return True
         self.tally.refuse(status)
-        if status not in BUSY:
+        if status not in BUSY_STATUSES:
             self.tally.lose(kind, f"{status} {text[:200]}")
         return False
 
