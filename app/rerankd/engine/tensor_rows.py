@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import weakref
 from typing import TypeAlias
 
 import numpy as np
@@ -16,6 +18,7 @@ from rerankd.families.score import HEAD
 RowVectors: TypeAlias = NDArray[np.float32]
 """`[rows, width]`."""
 
+RECONVERT = "use another conversion"
 MOST_APART = 0.04
 """See `repeats_output`."""
 
@@ -23,37 +26,56 @@ MOST_APART = 0.04
 class TensorRows:
     """A matrix of a file, its rows read and dequantised when they are asked for.
 
-    Nothing is kept: the file's pages are in memory already, llama.cpp maps them as well, and a
-    step's rows take far less time to dequantise than to decode. A cache or the whole table in
-    float32 (47 MB for 30,522 rows of 384) would cost memory and win nothing.
+    The file is read, not mapped: a mapped file that is cut short, as `cp` does before it copies
+    over one, ends the process. Nothing is kept: the system has the pages in memory, and a step's
+    rows take far less time than to decode them. A cache or the whole table in float32 (47 MB for
+    30,522 rows of 384) would cost memory and win nothing.
     """
 
     def __init__(self, header: Header, name: str, *, as_row: bool = False) -> None:
-        """Map tensor `name`, with `as_row` as one row of all its numbers.
+        """Open tensor `name`, with `as_row` as one row of all its numbers.
 
         Raises ModelFileError when the file is gone, cut or of odd types.
         """
         tensor = header.tensors.get(name)
         if tensor is None:
             raise ModelFileError(f"{header.path}: tensor {name} is missing")
+        self._what = f"{header.path}: tensor {name}"
         try:
             _, self._count = (0, 1) if as_row else tensor.shape
-            shape = (self._count, tensor.bytes // self._count)
-            mapped = np.memmap(header.file_of(tensor), np.uint8, "r", tensor.offset, shape)
-            self._rows = np.asarray(mapped)
+            self._size, self._start = tensor.bytes // self._count, tensor.offset
             self._type = GGMLQuantizationType[tensor.type]
-            self.read(np.zeros(1, dtype=np.int32))
-        except (OSError, ArithmeticError, ValueError, NotImplementedError) as error:
-            raise ModelFileError(
-                f"{header.path}: tensor {name} can't be read: {error}; use another conversion"
-            ) from error
+            self._file = os.open(header.file_of(tensor), os.O_RDONLY)
+            weakref.finalize(self, os.close, self._file)
+            self._state = self._state_now()
+            self.read(np.asarray([0, self._count - 1], dtype=np.int32))
+        except (OSError, ArithmeticError, ValueError, KeyError, NotImplementedError) as error:
+            raise ModelFileError(f"{self._what} can't be read: {error}; {RECONVERT}") from error
+        except EngineFailure as error:
+            raise ModelFileError(f"{error}; {RECONVERT}") from error
 
     def read(self, ids: TokenIds) -> RowVectors:
-        """Return one float32 row an id. Raises EngineFailure for an id outside the matrix."""
+        """Return one float32 row an id.
+
+        Raises EngineFailure for an id outside the matrix, and when the file was changed since.
+        """
         if ids.min() < 0 or ids.max() >= self._count:
             raise EngineFailure("a token id outside the vocabulary")
-        found: RowVectors = dequantize(self._rows[ids], self._type)
+        wanted, places = np.unique(ids, return_inverse=True)
+        parts = (
+            os.pread(self._file, self._size, self._start + row * self._size)
+            for row in wanted.tolist()
+        )
+        data = b"".join(parts)
+        if len(data) != len(wanted) * self._size or self._state_now() != self._state:
+            raise EngineFailure(f"{self._what} was changed while it was used; restart the model")
+        rows = np.frombuffer(data, np.uint8).reshape(len(wanted), self._size)
+        found: RowVectors = dequantize(rows[places], self._type)
         return found
+
+    def _state_now(self) -> tuple[int, int]:
+        facts = os.fstat(self._file)
+        return facts.st_size, facts.st_mtime_ns
 
 
 def repeats_output(header: Header, answers: TokenIds) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -327,6 +328,31 @@ def test_a_tensor_that_cannot_be_read_is_refused(
     harm(header)
     with pytest.raises(ModelFileError, match=r"a\.gguf: tensor a "):
         TensorRows(header, "a")
+
+
+def _overwritten(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+    os.utime(path, ns=(0, 0))
+
+
+@pytest.mark.parametrize("harm", [lambda path: os.truncate(path, 100), _overwritten])
+def test_a_file_that_changes_under_a_model_is_an_error(
+    tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    """A file that is cut or copied over in place fails requests: no signal, no other scores."""
+    path = write_matrices(tmp_path / "a.gguf", a=(matrix(90), F32))
+    rows = TensorRows(gguf_file.read(path), "a")
+    harm(path)
+    with pytest.raises(EngineFailure, match="changed"):
+        rows.read(ids(80))
+
+
+def test_a_file_that_is_replaced_or_deleted_is_read_on(tmp_path: Path) -> None:
+    """Who puts another file in its place, as downloads do, disturbs no model that is served."""
+    path = write_matrices(tmp_path / "a.gguf", a=(matrix(9), F32))
+    rows = TensorRows(gguf_file.read(path), "a")
+    path.unlink()
+    np.testing.assert_array_equal(rows.read(ids(8)), matrix(9)[[8]])
 
 
 def test_only_the_second_type_is_moved(two_token_types: Path) -> None:
