@@ -21,6 +21,7 @@ COMMANDS = {
     "pull": "rerankd.cli.pull",
     "rm": "rerankd.cli.pull",
     "inspect": "rerankd.cli.inspect",
+    "convert": "rerankd.cli.convert",
     "devices": "rerankd.cli.devices",
     "deploy": "rerankd.cli.remote",
     "ps": "rerankd.cli.remote",

@@ -60,8 +60,8 @@ def inspect_command(
     resolved = resolve_model(model, settings)
     header, verdict = judge_file(resolved, settings.as_family)
     check = _check_by_loading(resolved, header, verdict, settings) if load else None
-    found = _inspection(header, verdict, check)
-    output.print_results([found], lambda console: _show_inspection(found, console), as_json=as_json)
+    found = inspection_of(header, verdict, check)
+    print_inspection(found, as_json=as_json)
     gguf_file.require_reranker(header, verdict, accept_degraded=settings.accept_degraded)
 
 
@@ -73,7 +73,10 @@ def _check_by_loading(
     return asyncio.run(load_check.check_in_child(resolved.path, settings, resolved.known_as))
 
 
-def _inspection(header: Header, verdict: Verdict, check: LoadCheckResult | None) -> Inspection:
+def inspection_of(
+    header: Header, verdict: Verdict, check: LoadCheckResult | None = None
+) -> Inspection:
+    """Return what a header and the verdict on it say."""
     return Inspection(
         file=str(header.path),
         bytes=header.file_bytes,
@@ -89,6 +92,11 @@ def _inspection(header: Header, verdict: Verdict, check: LoadCheckResult | None)
         license=header.metadata.get("general.license"),
         check=check,
     )
+
+
+def print_inspection(found: Inspection, *, as_json: bool = False) -> None:
+    """Print a table on a terminal, else a line of JSON."""
+    output.print_results([found], lambda console: _show_inspection(found, console), as_json=as_json)
 
 
 def _show_inspection(found: Inspection, console: Console) -> None:

@@ -18,7 +18,7 @@ from rerankd.errors import ModelNotFound, StateError
 from rerankd.settings import Settings, state_folder
 from rerankd.sources import catalog
 from rerankd.sources import resolve as sources
-from rerankd.sources.catalog import Manifest
+from rerankd.sources.catalog import Manifest, Variant
 from rerankd.sources.gguf import require_gguf, require_reranker
 from rerankd.sources.hub import files as hub
 from rerankd.sources.hub.meter import FileProgress, OnFileProgress
@@ -97,14 +97,14 @@ def _stored_deployments(settings: Settings) -> list[Spec]:
 def _pull(model: str, settings: Settings) -> Path:
     """Return a model's path. Raises what the catalog and the Hub raise."""
     if model.startswith(sources.HUB_PREFIX):
-        with _progress_shown(model) as on_progress:
+        with progress_shown(model) as on_progress:
             return hub.download(parse_reference(model), on_progress=on_progress)
     manifest = _require_manifest(model, settings)
     catalog.require_license(manifest, settings.accept_license)
     files = sources.remote_files(manifest.weights)
     if not files:
-        return catalog.weights_path(manifest)
-    with _progress_shown(model) as on_progress:
+        return sources.local_weights(manifest)
+    with progress_shown(model) as on_progress:
         return hub.download(files, on_progress=on_progress)
 
 
@@ -117,9 +117,19 @@ def _remove_model(model: str, settings: Settings) -> int:
         one_variant = model.casefold() not in {name.casefold() for name in manifest.names}
         variants = (manifest.weights,) if one_variant else manifest.variants
         freed = hub.remove([file for one in variants for file in sources.remote_files(one)])
+        freed += sum(_remove_converted(one) for one in variants if one.checkpoint)
     if not freed:
         raise ModelNotFound(f"{model}: not downloaded", param="model")
     return freed
+
+
+def _remove_converted(variant: Variant) -> int:
+    path = sources.converted_file(variant)
+    if not path.is_file():
+        return 0
+    size = path.stat().st_size
+    path.unlink()
+    return size
 
 
 def _require_manifest(model: str, settings: Settings) -> Manifest:
@@ -133,7 +143,7 @@ def _require_manifest(model: str, settings: Settings) -> Manifest:
 
 
 @contextmanager
-def _progress_shown(model: str) -> Iterator[OnFileProgress]:
+def progress_shown(model: str) -> Iterator[OnFileProgress]:
     """Show progress on standard error: a bar on a terminal, else lines."""
     if not sys.stderr.isatty():
         yield ProgressLines(model)

@@ -56,7 +56,7 @@ def resolve_model(
     if manifest is not None:
         catalog.require_license(manifest, settings.accept_license)
         files = remote_files(manifest.weights)
-        path = _download(files, on_progress, stop) if files else catalog.weights_path(manifest)
+        path = _download(files, on_progress, stop) if files else local_weights(manifest)
         return _as_asserted(ResolvedModel(path, manifest), settings)
     if source.startswith(HUB_PREFIX):
         path = _download(parse_reference(source), on_progress, stop)
@@ -129,9 +129,35 @@ def remote_files(variant: Variant) -> tuple[RemoteFile, ...]:
     )
 
 
+def local_weights(manifest: Manifest) -> Path:
+    """Return the file of a model that is not downloaded: beside its manifest, or converted here.
+
+    Raises ModelFileError for one that is still to be converted.
+    """
+    variant = manifest.weights
+    if variant.checkpoint is None:
+        return catalog.weights_path(manifest)
+    path = converted_file(variant)
+    if not path.is_file():
+        raise ModelFileError(
+            f"{manifest.id}: nobody publishes it as GGUF with its whole head; make the file with"
+            f" `rerankd convert {manifest.id}`, from hf:{variant.checkpoint}"
+        )
+    return path
+
+
+def converted_file(variant: Variant) -> Path:
+    """Return where a variant lies once it was converted on this machine."""
+    from rerankd.sources.hub.checkpoints import converted_path  # noqa: PLC0415 - see the docstring
+
+    return converted_path(variant.file)
+
+
 def is_installed(manifest: Manifest, variant: Variant) -> bool:
     """Return whether a variant's file is on this machine, without the network."""
     files = remote_files(variant)
+    if variant.checkpoint is not None:
+        return converted_file(variant).is_file()
     return _is_downloaded(files) if files else catalog.is_beside(manifest, variant)
 
 

@@ -39,6 +39,8 @@ class Variant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     repo: Repository | None = None
     revision: Revision | None = None
     """The commit that was looked at; without one the Hub's newest is taken."""
+    checkpoint: Repository | None = None
+    """What `rerankd convert` makes the file from on this machine, where nobody publishes it."""
     bytes: PositiveInt | None = None
     """The exact size, which a download is checked against."""
     about_bytes: PositiveInt | None = None
@@ -54,6 +56,8 @@ class Variant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(f"variant {self.name} needs either `bytes` or `about_bytes`")
         if self.repo is None and self.revision is not None:
             raise ValueError(f"variant {self.name} has a `revision` but no `repo`")
+        if self.repo is not None and self.checkpoint is not None:
+            raise ValueError(f"variant {self.name} is either downloaded or converted here")
         _check_names(self, self.unverified)
 
     @property

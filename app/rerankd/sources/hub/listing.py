@@ -66,21 +66,34 @@ def _list_cache(reference: Reference) -> dict[str, RemoteFile]:
 
 
 def _ask_for_list(reference: Reference) -> dict[str, RemoteFile]:
+    info = _ask_for_info(reference.repo, reference.revision)
+    found = _files_of(info, reference.repo, reference.revision)
+    return {name: file for name, file in found.items() if name.endswith(".gguf")}
+
+
+def ask_for_files(repo: str, revision: str | None) -> dict[str, RemoteFile]:
+    """Return a repository's files by name, all of the commit that a revision means now.
+
+    Raises DownloadError.
+    """
+    with translated(f"hf:{repo}"):
+        info = _ask_for_info(repo, revision)
+        return _files_of(info, repo, info.sha or revision)
+
+
+def _ask_for_info(repo: str, revision: str | None) -> huggingface_hub.ModelInfo:
     # Not `list_repo_tree`: it takes no timeout and would wait for a silent Hub for ever.
-    info = huggingface_hub.HfApi().model_info(
-        reference.repo,
-        revision=reference.revision,
-        files_metadata=True,
-        timeout=constants.HF_HUB_ETAG_TIMEOUT,
+    return huggingface_hub.HfApi().model_info(
+        repo, revision=revision, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT
     )
+
+
+def _files_of(
+    info: huggingface_hub.ModelInfo, repo: str, revision: str | None
+) -> dict[str, RemoteFile]:
     return {
         one.rfilename: RemoteFile(
-            reference.repo,
-            one.rfilename,
-            reference.revision,
-            one.size,
-            one.lfs.sha256 if one.lfs else None,
+            repo, one.rfilename, revision, one.size, one.lfs.sha256 if one.lfs else None
         )
         for one in (info.siblings or [])[:MOST_LISTED]
-        if one.rfilename.endswith(".gguf")
     }

@@ -15,7 +15,7 @@ SMOOTHING_SECONDS = 5.0
 SAMPLE_SECONDS = 0.2
 """Bytes of a shorter time are counted together: one packet says nothing about a rate."""
 
-Stage = Literal["downloading", "verifying"]
+Stage = Literal["downloading", "verifying", "converting"]
 
 
 class DownloadProgress(Struct, frozen=True):
