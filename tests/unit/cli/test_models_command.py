@@ -97,8 +97,14 @@ def test_a_pipe_gets_a_line_a_model() -> None:
 
 def test_words_and_filters_narrow_the_list() -> None:
     """Words stand right after the command; every filter holds."""
-    assert [row["id"] for row in rows("baai", "chinese")] == ["bge-reranker-base"]
-    assert [row["id"] for row in rows("--license", "mit")] == ["bge-reranker-base"]
+    assert [row["id"] for row in rows("baai", "chinese")] == [
+        "bge-reranker-base",
+        "bge-reranker-large",
+    ]
+    assert [row["id"] for row in rows("--license", "mit")] == [
+        "bge-reranker-base",
+        "bge-reranker-large",
+    ]
     korean = [row["id"] for row in rows("--language", "ko", "--max-memory", "320M")]
     assert korean == ["mmarco-mminilmv2-l12-h384-v1", "bce-reranker-base-v1"]
     assert {"qwen3-reranker-4b", "qwen3-reranker-8b"}.isdisjoint(

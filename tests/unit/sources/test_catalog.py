@@ -192,9 +192,15 @@ def test_a_manifest_is_called_as_its_model(ours: Manifest) -> None:
 
 @every_manifest
 def test_weights_are_beside_their_manifest_or_on_the_hub(ours: Manifest) -> None:
-    """Weights on the Hub have a reference that its room reads; others lie there with a card."""
+    """Weights on the Hub have a reference that its room reads; others lie there with a card.
+
+    Or they are converted here, and the name tells the type.
+    """
     for variant in ours.variants:
-        if variant.reference is None:
+        if variant.checkpoint:
+            assert variant.file.endswith(f"-{variant.name}.gguf")
+            assert variant.checkpoint in ours.names
+        elif variant.reference is None:
             assert (ours.folder / variant.file).is_file()
             assert (ours.folder / f"{ours.id}.md").read_text("utf-8").strip()
         else:
@@ -227,6 +233,10 @@ def test_the_recommended_models_are_here() -> None:
         *("lamar-600m", "granite-embedding-reranker-english-r2", "qwen3-vl-reranker-2b"),
         *("zerank-1", "zerank-1-small", "zerank-2", "ctxl-rerank-v2-1b"),
         *("mxbai-rerank-base-v2", "mxbai-rerank-large-v2", "bge-reranker-v2-gemma"),
+        "bge-reranker-large",
+        *(f"ms-marco-minilm-l{layers}-v2" for layers in (2, 4, 6, 12)),
+        *(f"ettin-reranker-{size}-v1" for size in ("17m", "32m", "68m", "150m", "400m", "1b")),
+        "ms-marco-tinybert-l2-v2",
     }
     assert expected == {one.id for one in OURS}
     for variant in named("bge-reranker-v2-m3").variants:
@@ -473,23 +483,31 @@ def found_by(available: int | None = 10**10, **query: Any) -> list[Entry]:
     return list(catalog.entries(OURS, Query(**query), available, catalog.is_beside))
 
 
+SMALL = {"rerank-mini-en", "ms-marco-tinybert-l2-v2"} | {
+    f"ms-marco-minilm-l{layers}-v2" for layers in (2, 4, 6)
+}
+
+
 def test_entries_are_ordered_by_memory() -> None:
     """The list begins with what takes least, and has every model."""
     found = found_by()
     assert len(OURS) == len(found)
     assert sorted(entry.memory_bytes for entry in found) == [one.memory_bytes for one in found]
-    assert found[0].id == "rerank-mini-en"
+    assert found[0].id == "ms-marco-tinybert-l2-v2"
 
 
 @pytest.mark.parametrize(
     ("query", "ids"),
     [
         ({"search": "QWEN3 chinese"}, {"qwen3-reranker-8b"}),
-        ({"search": "baai"}, {"bge-reranker-v2-m3", "bge-reranker-base", "bge-reranker-v2-gemma"}),
+        (
+            {"search": "baai"},
+            {f"bge-reranker-{one}" for one in ("v2-m3", "v2-gemma", "base", "large")},
+        ),
         ({"search": "no-such-word"}, set()),
-        ({"license": "mit"}, {"bge-reranker-base"}),
+        ({"license": "mit"}, {"bge-reranker-base", "bge-reranker-large"}),
         ({"license": "mi"}, set()),
-        ({"language": "EN", "max_memory": 32_000_000}, {"rerank-mini-en"}),
+        ({"language": "EN", "max_memory": 32_000_000}, SMALL),
         ({"search": "bce", "language": "ko"}, {"bce-reranker-base-v1"}),
         ({"search": "bce", "language": "fr"}, set()),
         ({"search": "lamar", "language": "fr"}, {"lamar-600m"}),

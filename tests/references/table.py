@@ -1,0 +1,78 @@
+"""The table of differences in docs/models.md; `python -m references.table` writes it.
+
+It needs no PyTorch: the references are in tests/data/references. Other families add their rows by a
+function in ROWS.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from support.checkpoints import CHECKPOINTS, REFERENCES
+from support.places import ROOT
+from support.references import comparisons, converted
+
+PAGE = ROOT / "docs" / "models.md"
+BEGIN, END = "<!-- differences: begin -->", "<!-- differences: end -->"
+HEAD = (
+    "| family | model's kind | reference | pairs | scores from, to | largest difference | as served"
+    " | order |\n|---|---|---|---|---|---|---|---|\n"
+)
+FAMILIES = {"ms-marco": "bert", "bge": "xlm-roberta", "gte-modernbert": "modern-bert"}
+
+Row = tuple[str, ...]
+
+
+def encoders() -> Iterator[Row]:
+    """Yield a row for each checkpoint that tests/references/encoders.py scored."""
+    by = json.loads((REFERENCES / "encoders.json").read_text("utf-8"))
+    for name in CHECKPOINTS:
+        with tempfile.TemporaryDirectory() as folder:
+            path = converted(name, Path(folder))
+            exact = list(comparisons(name, path, flash_attn="off"))
+            served = list(comparisons(name, path))
+        expected = np.concatenate([one.expected for one in exact])
+        yield (
+            f"`{FAMILIES.get(name.partition(',')[0], 'modern-bert')}`",
+            name,
+            by[name]["by"],
+            str(len(expected)),
+            f"{expected.min():.1f}, {expected.max():.1f}",
+            _largest([one.actual - one.expected for one in exact]),
+            _largest([one.actual - one.expected for one in served]),
+            _order([(one.expected, one.actual) for one in exact]),
+        )
+
+
+ROWS: tuple[Callable[[], Iterator[Row]], ...] = (encoders,)
+
+
+def _largest(differences: list[np.ndarray]) -> str:  # type: ignore[type-arg]
+    return f"{np.abs(np.concatenate(differences)).max():.1g}"
+
+
+def _order(scores: list[tuple[np.ndarray, np.ndarray]]) -> str:  # type: ignore[type-arg]
+    """Return whether all documents stand as in the reference, else how many pairs are swapped."""
+    swapped = 0
+    for expected, actual in scores:
+        first, second = (np.sign(one[:, None] - one[None, :]) for one in (expected, actual))
+        swapped += int((first * second < 0).sum()) // 2
+    return f"{swapped} swapped" if swapped else "equal"
+
+
+def main() -> None:
+    lines = [f"| {' | '.join(row)} |\n" for rows in ROWS for row in rows()]
+    table = f"{BEGIN}\n{HEAD}{''.join(lines)}{END}"
+    page = PAGE.read_text("utf-8")
+    found = re.sub(f"{BEGIN}.*?{END}", lambda _: table, page, flags=re.DOTALL)
+    PAGE.write_text(found, "utf-8")
+
+
+if __name__ == "__main__":
+    main()
