@@ -5,8 +5,8 @@ portable=$PWD/.venv-portable work=$PWD/build/binary
 
 . $patches/portable.env
 flags=-DCMAKE_INSTALL_BINDIR=llama_cpp/lib
-RERANKD_CPU_VARIANTS=all CMAKE_ARGS=$flags install_engine "$portable" requirements/binary.txt "$CPU_VARIANTS $CPU_FLAGS $flags"
-install_lock "$portable" binary
+export RERANKD_CPU_VARIANTS=all CMAKE_ARGS=$flags
+install_environment "$portable" binary binary "$CPU_VARIANTS $CPU_FLAGS $flags"
 
 mkdir -p "$work"
 wanted=$(find app models binary LICENSE "$portable"/*.installed -type f -not -name '*.pyc' -not -path 'models/train/*' -print0 | sort -z | xargs -0 cksum)

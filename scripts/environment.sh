@@ -35,24 +35,38 @@ pip_install() {
     "$1/bin/python" -m pip install --quiet --disable-pip-version-check "${@:2}"
 }
 
-# install_engine FOLDER LOCK BUILD: compile the lock's llama.cpp with our patches; BUILD tells builds apart
+# install_environment FOLDER NAME ENGINE BUILD: requirements/NAME.txt with rerankd itself, editable, and
+# the llama.cpp of requirements/ENGINE.txt, compiled; BUILD tells builds apart. The packages are
+# downloaded and unpacked while the compiler runs.
+install_environment() {
+    create_venv "$1"
+    install_packages "$1" "$2" &
+    local packages=$!
+    trap 'wait' EXIT # no pip is left behind where the compiler fails
+    install_engine "$1" "requirements/$3.txt" "$4"
+    wait "$packages"
+    trap - EXIT
+}
+
+# install_engine FOLDER LOCK BUILD: compile the lock's llama.cpp with our patches
 install_engine() {
     local stamp=$1/engine.installed wanted
-    wanted=$( (grep '^llama-cpp-python==' "$2"; cat $patches/*.patch; echo "$3") | cksum)
+    wanted=$( (grep '^llama-cpp-python==' "$2"; cat $patches/*.{patch,cmake}; echo "$3") | cksum)
     if is_current "$stamp" "$wanted"; then return; fi
-    create_venv "$1"
-    echo "compiling llama.cpp into ${1##*/} (once: 5 to 10 minutes)" >&2
+    echo "compiling llama.cpp into ${1##*/} (once; some two minutes on two cores)" >&2
     $patches/install.sh "$1/bin/python" "$2"
     echo "$wanted" > "$stamp"
 }
 
-# install_lock FOLDER NAME: what requirements/NAME.txt lists, and rerankd itself, editable
-install_lock() {
+# install_packages FOLDER NAME: what requirements/NAME.txt lists but the engine, and rerankd itself
+install_packages() {
     local stamp=$1/$2.installed wanted
     wanted=$(cat "requirements/$2.txt" pyproject.toml | cksum)
     if is_current "$stamp" "$wanted"; then return; fi
-    # Without dependencies: a lock has all that is needed, and leaves out what must not be installed.
-    pip_install "$1" --no-deps --require-hashes -r "requirements/$2.txt"
+    # Without dependencies: a lock has all that is needed, and leaves out what must not be installed. Python
+    # compiles modules when they are first imported.
+    awk '/^[^ #]/ { skip = /^llama-cpp-python==/ } !skip' "requirements/$2.txt" > "$1/packages.txt"
+    pip_install "$1" --no-deps --no-compile --require-hashes -r "$1/packages.txt"
     pip_install "$1" --no-deps --no-build-isolation --editable .
     echo "$wanted" > "$stamp"
 }

@@ -1,5 +1,4 @@
 #!/usr/bin/env bash
 # install.sh NAME: compile the locked llama.cpp into .venv and install requirements/NAME.txt there.
 . "$(dirname "$0")/environment.sh"
-install_engine "$venv" requirements/runtime.txt "plain: ${RERANKD_PLAIN_ENGINE:-}"
-install_lock "$venv" "$1"
+install_environment "$venv" "$1" runtime "plain: ${RERANKD_PLAIN_ENGINE:-}"

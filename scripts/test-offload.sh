@@ -3,7 +3,6 @@
 . "$(dirname "$0")/environment.sh"
 there=$PWD/.venv-vulkan
 export CMAKE_ARGS="-DGGML_VULKAN=on ${CMAKE_ARGS:-}"
-install_engine "$there" requirements/dev.txt "$CMAKE_ARGS"
-install_lock "$there" dev
+install_environment "$there" dev dev "$CMAKE_ARGS"
 # llama.cpp passes over a driver without a GPU unless it is named; twice makes two devices.
 GGML_VK_VISIBLE_DEVICES="${GGML_VK_VISIBLE_DEVICES:-0,0}" "$there/bin/python" -m pytest tests/integration/offload "$@"

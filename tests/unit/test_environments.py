@@ -32,6 +32,7 @@ def place(tmp_path: Path) -> Path:
     (tmp_path / "requirements/dev.txt").write_text("llama-cpp-python==1\n")
     (tmp_path / "pyproject.toml").write_text("")
     (tmp_path / "app/rerankd/engine/patches/one.patch").write_text("+1\n")
+    (tmp_path / "app/rerankd/engine/patches/one.cmake").write_text("set(A 1)\n")
     put(tmp_path / "app/rerankd/engine/patches/install.sh", tmp_path, 0)
     return tmp_path
 
@@ -95,7 +96,7 @@ def test_with_neither_it_says_what_to_install(place: Path) -> None:
 
 
 def test_an_engine_is_compiled_again_when_lock_patch_or_build_change(place: Path) -> None:
-    put(place / "bin/mine", place, 0)
+    put(place / "made/bin/python", place, 0)
     compiled = f"install.sh {place}/made/bin/python requirements/dev.txt"
 
     def compiles(build: str = "plain: ") -> bool:
@@ -108,6 +109,8 @@ def test_an_engine_is_compiled_again_when_lock_patch_or_build_change(place: Path
     assert compiles("plain: 1")
     (place / "app/rerankd/engine/patches/one.patch").write_text("+2\n")
     assert compiles("plain: 1")
+    (place / "app/rerankd/engine/patches/one.cmake").write_text("set(A 2)\n")
+    assert compiles("plain: 1")
     (place / "requirements/dev.txt").write_text("llama-cpp-python==2\n")
     assert compiles("plain: 1")
     assert not compiles("plain: 1")
@@ -115,7 +118,7 @@ def test_an_engine_is_compiled_again_when_lock_patch_or_build_change(place: Path
 
 def test_an_engine_that_fails_to_compile_is_tried_again(place: Path) -> None:
     """No stamp without the whole of it."""
-    put(place / "bin/mine", place, 0)
+    put(place / "made/bin/python", place, 0)
     installer = place / "app/rerankd/engine/patches/install.sh"
     working = installer.read_text()
     installer.write_text("#!/bin/sh\nexit 1\n")
@@ -130,18 +133,53 @@ def test_an_engine_that_fails_to_compile_is_tried_again(place: Path) -> None:
 
 def test_a_lock_is_installed_again_when_it_changes(place: Path) -> None:
     put(place / "made/bin/python", place, 0)
-    install = "-m pip install --quiet --disable-pip-version-check"
+    install = "-m pip install --quiet --disable-pip-version-check --no-deps"
     both = [
-        f"python {install} --no-deps --require-hashes -r requirements/dev.txt",
-        f"python {install} --no-deps --no-build-isolation --editable .",
+        f"python {install} --no-compile --require-hashes -r {place}/made/packages.txt",
+        f"python {install} --no-build-isolation --editable .",
     ]
 
     for expected in (both, []):
-        assert run(place, 'install_lock "$PWD/made" dev').returncode == 0
+        assert run(place, 'install_packages "$PWD/made" dev').returncode == 0
         assert calls(place) == expected
     (place / "requirements/dev.txt").write_text("llama-cpp-python==2\n")
-    assert run(place, 'install_lock "$PWD/made" dev').returncode == 0
+    assert run(place, 'install_packages "$PWD/made" dev').returncode == 0
     assert calls(place) == both
+
+
+def test_packages_are_the_lock_without_the_engine(place: Path) -> None:
+    """Their installation runs beside the compiler, so it must not wait for the engine."""
+    put(place / "made/bin/python", place, 0)
+    one, engine, two = (
+        f"{name}==1 \\\n    --hash=sha256:{name}\n" for name in ("a", "llama-cpp-python", "b")
+    )
+    (place / "requirements/dev.txt").write_text(f"# made\n{one}{engine}{two}")
+
+    assert run(place, 'install_packages "$PWD/made" dev').returncode == 0
+
+    assert (place / "made/packages.txt").read_text() == f"# made\n{one}{two}"
+
+
+@pytest.mark.parametrize("broken", ["engine", "packages"])
+def test_an_environment_is_whole_or_an_error(place: Path, broken: str) -> None:
+    """Whichever of the two fails, the other keeps its stamp, and the next run does the rest."""
+    put(place / "bin/mine", place, 0)
+    code = 'install_environment "$PWD/made" dev dev plain'
+    if broken == "engine":
+        installer = place / "app/rerankd/engine/patches/install.sh"
+        whole = installer.read_text()
+        installer.write_text("#!/bin/sh\nexit 3\n")
+    else:
+        installer = place / "requirements/dev.txt"
+        whole = installer.read_text()
+        code = code.replace(" dev dev ", " gone dev ")
+
+    assert run(place, code, PYTHON="mine").returncode != 0
+    stamps = {path.stem for path in (place / "made").glob("*.installed")}
+    assert stamps == ({"dev"} if broken == "engine" else {"engine"})
+    installer.write_text(whole)
+    assert run(place, code.replace(" gone ", " dev "), PYTHON="mine").returncode == 0
+    assert {path.stem for path in (place / "made").glob("*.installed")} == {"dev", "engine"}
 
 
 def test_an_environment_may_import_what_another_has(place: Path) -> None:

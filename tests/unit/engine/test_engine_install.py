@@ -1,4 +1,4 @@
-"""`install.sh`: which of llama.cpp's variants for processors are left in."""
+"""`install.sh`: what it has compiled, and what it shows meanwhile."""
 
 from __future__ import annotations
 
@@ -39,6 +39,9 @@ install)
     for folder; do :; done
     cp "$folder/vendor/llama.cpp/ggml/src/CMakeLists.txt" {seen}
     echo "$CMAKE_ARGS" > {seen}.flags
+    cat "$folder/lean.cmake" > {seen}.cmake
+    cat {output}
+    exit "$PIP_EXITS"
     ;;
 esac
 """
@@ -54,7 +57,9 @@ def lock(tmp_path: Path) -> Path:
     with tarfile.open(archive, "w:gz") as file:
         file.add(tmp_path / "sources/llama_cpp_python", "llama_cpp_python")
     python = tmp_path / "python"
-    python.write_text(PIP.format(sources=archive, seen=tmp_path / "seen"))
+    output = tmp_path / "output"
+    output.write_text("")
+    python.write_text(PIP.format(sources=archive, seen=tmp_path / "seen", output=output))
     python.chmod(0o755)
     path = tmp_path / "lock.txt"
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
@@ -62,7 +67,9 @@ def lock(tmp_path: Path) -> Path:
     return path
 
 
-def install(lock: Path, variants: str) -> subprocess.CompletedProcess[str]:
+def install(
+    lock: Path, variants: str = "", *, exits: int = 0, stderr: int = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
     """Install with some variants; without the patches, which are for the real sources."""
     return subprocess.run(
         [SCRIPT, lock.with_name("python"), lock],
@@ -71,11 +78,18 @@ def install(lock: Path, variants: str) -> subprocess.CompletedProcess[str]:
             "RERANKD_PLAIN_ENGINE": "1",
             "RERANKD_CPU_VARIANTS": variants,
             "CMAKE_ARGS": "-DX=1",
+            "PIP_EXITS": str(exits),
         },
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         check=False,
     )
+
+
+def flags(lock: Path) -> list[str]:
+    """Return the flags that reached CMake."""
+    return lock.with_name("seen.flags").read_text().split()
 
 
 @pytest.mark.parametrize(
@@ -93,16 +107,15 @@ def test_only_what_is_named_is_compiled(lock: Path, variants: str, left: list[st
     seen = lock.with_name("seen").read_text()
     assert sorted(re.findall(r"backend_variant\((\w+)[ )]", seen)) == sorted(left)
     assert seen.startswith("".join(LIST.splitlines(keepends=True)[:3]))
-    flags = lock.with_name("seen.flags").read_text()
-    assert flags == f"{PORTABLE['CPU_FLAGS']} -DX=1\n"
+    assert flags(lock)[2:] == [*PORTABLE["CPU_FLAGS"].split(), "-DX=1"]
 
 
 def test_with_nothing_named_it_is_compiled_for_this_machine(lock: Path) -> None:
     """llama.cpp's own list and the caller's flags reach CMake unchanged."""
-    assert install(lock, "").returncode == 0
+    assert install(lock).returncode == 0
 
     assert lock.with_name("seen").read_text() == LIST
-    assert lock.with_name("seen.flags").read_text() == "-DX=1\n"
+    assert flags(lock)[2:] == ["-DX=1"]
 
 
 def test_a_variant_that_is_gone_stops_the_build(lock: Path) -> None:
@@ -112,3 +125,57 @@ def test_a_variant_that_is_gone_stops_the_build(lock: Path) -> None:
     assert done.returncode == 1
     assert "llama.cpp has no CPU variant zen5" in done.stderr
     assert not lock.with_name("seen").exists()
+
+
+def test_llama_cpp_is_compiled_lean(lock: Path) -> None:
+    """Without the multimodal library, unless a flag of the caller's, later in line, asks for it."""
+    assert install(lock).returncode == 0
+
+    lean, included = flags(lock)[:2]
+    assert lean == "-DLLAVA_BUILD=OFF"
+    assert re.fullmatch(r"-DCMAKE_PROJECT_llama\.cpp_INCLUDE=/.*/lean\.cmake", included)
+    assert lock.with_name("seen.cmake").read_text() == SCRIPT.with_name("lean.cmake").read_text()
+
+
+@pytest.mark.parametrize(
+    ("output", "shown"),
+    [
+        ("  [1/80] Building A\n  [40/80] Building B\n  [80/80] Linking C\n", [1, 50, 100]),
+        ("  [  7%] Building A\n  [100%] Linking C\n", [7, 100]),
+        ("  -- Configuring done\n", []),
+    ],
+    ids=["ninja", "make", "neither"],
+)
+def test_a_terminal_shows_how_far_the_compiler_is(
+    lock: Path, output: str, shown: list[int]
+) -> None:
+    """On one line, and nothing else of what the build prints."""
+    lock.with_name("output").write_text(output)
+    ours, theirs = os.openpty()
+    assert install(lock, stderr=theirs).returncode == 0
+    seen = os.read(ours, 4096) if shown else b""
+    os.close(theirs)
+    os.close(ours)
+
+    assert seen.decode() == "".join(f"\rcompiling llama.cpp: {one:3} %" for one in shown) + (
+        "\r\n" if shown else ""
+    )
+
+
+def test_without_a_terminal_a_quick_build_says_nothing(lock: Path) -> None:
+    lock.with_name("output").write_text("  [1/2] Building A\n  [2/2] Linking B\n")
+
+    assert install(lock).stderr == ""
+
+
+def test_a_build_that_fails_shows_its_end(lock: Path) -> None:
+    """The compiler's message is there without a second run."""
+    lock.with_name("output").write_text("old\n" * 100 + "a.cpp:1:1: error: no such thing\n")
+
+    done = install(lock, exits=1)
+
+    assert done.returncode == 1
+    *end, last = done.stderr.splitlines()
+    assert end[-1] == "a.cpp:1:1: error: no such thing"
+    assert len(end) < 100
+    assert last.startswith("llama.cpp was not compiled")

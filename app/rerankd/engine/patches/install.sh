@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Install the llama-cpp-python of a lock, its llama.cpp patched by the *.patch files beside this.
 #   install.sh PYTHON LOCK
-# With RERANKD_PLAIN_ENGINE=1 it is installed as it was published. CMAKE_ARGS reach CMake either way.
+# With RERANKD_PLAIN_ENGINE=1 it is not patched. CMAKE_ARGS reach CMake either way, after our own flags:
+# -DLLAVA_BUILD=ON adds the multimodal library.
 # RERANKD_CPU_VARIANTS="haswell zen4" compiles the CPU's kernels for these generations of processors, as
 # plugins, instead of for this machine; RERANKD_CPU_VARIANTS=all for those that portable.env lists.
 set -euo pipefail
@@ -12,6 +13,29 @@ variants=${RERANKD_CPU_VARIANTS:-}
 [ "$variants" != all ] || variants=$CPU_VARIANTS
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+
+# show_progress LOG: keep the build's output in LOG, and show how far it is: on one line of a terminal, or
+# on a line of its own every ten seconds. Ninja counts [12/83], make [ 14%].
+show_progress() {
+    local line done=0 next=10 started=$SECONDS
+    while IFS= read -r line; do
+        printf '%s\n' "$line" >> "$1"
+        if [[ $line =~ ^\ *\[([0-9]+)/([0-9]+)\] ]]; then
+            done=$((100 * BASH_REMATCH[1] / BASH_REMATCH[2]))
+        elif [[ $line =~ ^\ *\[\ *([0-9]+)%\] ]]; then
+            done=${BASH_REMATCH[1]}
+        else
+            continue
+        fi
+        if [ -t 2 ]; then
+            printf '\rcompiling llama.cpp: %3d %%' "$done" >&2
+        elif [ $((SECONDS - started)) -ge $next ]; then
+            echo "compiling llama.cpp: $done % after $((SECONDS - started)) s" >&2
+            next=$((SECONDS - started + 10))
+        fi
+    done
+    if [ -t 2 ] && [ "$done" -gt 0 ]; then echo >&2; fi
+}
 
 "$here/unpack.sh" "$python" "$lock" "$folder"
 if [ -z "${RERANKD_PLAIN_ENGINE:-}" ]; then
@@ -25,6 +49,7 @@ if [ -z "${RERANKD_PLAIN_ENGINE:-}" ]; then
         }
     done
 fi
+flags="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$folder/lean.cmake"
 if [ -n "$variants" ]; then
     list=$folder/vendor/llama.cpp/ggml/src/CMakeLists.txt
     for variant in $variants; do
@@ -34,6 +59,14 @@ if [ -n "$variants" ]; then
         }
     done
     sed --in-place -E "/ggml_add_cpu_backend_variant\([a-z]/{/\((${variants// /|})[ )]/!d}" "$list"
-    export CMAKE_ARGS="$CPU_FLAGS ${CMAKE_ARGS:-}"
+    flags+=" $CPU_FLAGS"
 fi
-"$python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$folder"
+# A copy, as its own path may contain spaces, at which CMAKE_ARGS are split.
+cp "$here/lean.cmake" "$folder"
+export CMAKE_ARGS="$flags ${CMAKE_ARGS:-}"
+"$python" -m pip install --verbose --disable-pip-version-check --no-deps --force-reinstall "$folder" 2>&1 |
+    show_progress "$folder/log" || {
+    tail -n 60 "$folder/log" >&2
+    echo "llama.cpp was not compiled: see above" >&2
+    exit 1
+}
