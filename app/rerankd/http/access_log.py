@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from litestar.datastructures import Headers, MutableScopeHeaders
+from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -111,5 +111,7 @@ def arrival_of(scope: Mapping[str, Any]) -> float | None:
 
 
 def _choose_id(scope: Scope) -> str:
-    given = Headers.from_scope(scope).get("x-request-id", "")
+    # Not Litestar's Headers: it keeps them in the scope, and RequestLine may still change the host.
+    found = (value for name, value in scope["headers"] if name == b"x-request-id")
+    given = next(found, b"").decode("latin-1")
     return given if _GOOD_ID.fullmatch(given) else uuid.uuid4().hex

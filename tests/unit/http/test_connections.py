@@ -25,7 +25,7 @@ from support.fakes import PATIENCE
 
 Server = tuple[int, ServerState, Connections]
 SOON = 0.05
-GET = b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n"
+GET = b"GET %s HTTP/1.1\r\nHost: [::]\r\n\r\n"
 LARGE = 8 * 1024 * 1024
 RELEASE = threading.Event()
 """Lets `/slow` be answered."""
@@ -131,7 +131,8 @@ def run(case: Callable[[], Awaitable[None]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "status"), [(b"", b""), (b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"HTTP/1.1 408")]
+    ("sent", "status"),
+    [(b"", b""), (b"GET / HTTP/1.1\r\nHost: [::]\r\nX-Slow: ", b"HTTP/1.1 408")],
 )
 def test_a_request_that_does_not_come_ends_its_connection(sent: bytes, status: bytes) -> None:
     """Silence is closed without a word, half a header with 408."""
@@ -329,7 +330,7 @@ def test_a_client_that_leaves_is_forgotten() -> None:
     run(case)
 
 
-POST = b"POST /read HTTP/1.1\r\nHost: localhost\r\n"
+POST = b"POST /read HTTP/1.1\r\nHost: [::]\r\n"
 CHUNKED, END = POST + b"Transfer-Encoding: chunked\r\n\r\n", b"0\r\n\r\n"
 
 

@@ -480,7 +480,7 @@ def _send(url: str, body: dict[str, Any]) -> socket.socket:
     content = json.dumps(body).encode()
     address = urlsplit(url)
     connection = socket.create_connection((address.hostname, address.port), timeout=PATIENCE)
-    head = f"POST /v1/rerank HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n"
+    head = f"POST /v1/rerank HTTP/1.1\r\nHost: [::]\r\nContent-Length: {len(content)}\r\n\r\n"
     connection.sendall(head.encode() + content)
     return connection
 
@@ -490,7 +490,7 @@ def test_body_that_never_ends_is_408() -> None:
     with server_of(service_of(read_timeout=0.05)) as url:
         address = urlsplit(url)
         with socket.create_connection((address.hostname, address.port), PATIENCE) as connection:
-            connection.sendall(b"POST /rerank HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+            connection.sendall(b"POST /rerank HTTP/1.1\r\nHost: [::]\r\nContent-Length: 9\r\n\r\n{")
             answer = connection.recv(65536)
 
     assert answer.startswith(b"HTTP/1.1 408 ")

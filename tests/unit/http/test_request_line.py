@@ -73,7 +73,7 @@ def test_targets_may_have_the_absolute_form(url: str) -> None:
     head = b"POST http://%b/v1/rerank?x=1 HTTP/1.1\r\nHost: other\r\nConnection: close\r\n"
     status, _, body = exchange(url, head % place + LENGTH + b"\r\n" + BODY)
     bare, _, page = exchange(
-        url, b"GET HTTP://localhost HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        url, b"GET HTTP://localhost HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     )
 
     assert (status, len(json.loads(body)["results"])) == (200, 2)
@@ -133,7 +133,7 @@ def below(prefix: str, app: ASGIApp) -> ASGIApp:
 def test_pages_stay_below_a_prefix(page: str) -> None:
     """All that a page and its modules load is found there; nothing is named from the root."""
     with TestClient(
-        below("/tools/rerank", app_of(service_of())), base_url="http://localhost"
+        below("/tools/rerank", app_of(service_of())), base_url="http://127.0.0.1"
     ) as client:
         seen, left = set[str](), [page]
         while left:

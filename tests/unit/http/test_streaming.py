@@ -240,7 +240,7 @@ def _leave(url: str, documents: list[str], gate: Gate, steps: int) -> None:
         gate.let(steps)
     content = json.dumps({"query": "q", "documents": documents}).encode()
     head = (
-        "POST /v1/rerank HTTP/1.1\r\nHost: a\r\nAccept: application/x-ndjson\r\n"
+        "POST /v1/rerank HTTP/1.1\r\nHost: localhost\r\nAccept: application/x-ndjson\r\n"
         f"Content-Length: {len(content)}\r\n\r\n"
     )
     address = urlsplit(url)

@@ -390,7 +390,9 @@ def test_client_that_leaves_while_sending_is_no_fault(caplog: pytest.LogCaptureF
     with server_of(service_of(start=False)) as url:
         address = urlsplit(url)
         with socket.create_connection((address.hostname, address.port)) as connection:
-            connection.sendall(b"POST /v1/rerank HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{")
+            connection.sendall(
+                b"POST /v1/rerank HTTP/1.1\r\nHost: ::\r\nContent-Length: 9\r\n\r\n{"
+            )
         answer = httpx.post(f"{url}/v1/rerank", json=ASKED)
 
     assert 200 == answer.status_code
