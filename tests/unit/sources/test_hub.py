@@ -1125,3 +1125,15 @@ def test_what_another_process_downloads_is_not_removed(
         assert remove([REMOTE]) == 0
     assert blob_names() == [f"{sha256_of(CONTENT)}.incomplete"]
     assert "by another process" in caplog.text
+
+
+def test_the_client_s_warnings_are_written_by_our_log_alone(standin: HubStandin) -> None:
+    """A handler of its own would write them again, unformatted, with whatever a Hub sent."""
+    client = logging.getLogger("huggingface_hub")
+    client.addHandler(logging.StreamHandler())
+
+    with pytest.raises(DownloadError, match="no such file"):
+        fetch.fetch_files([RemoteFile("a/b", "m.gguf", "main")], Meter())
+
+    assert standin.requests
+    assert client.handlers == []

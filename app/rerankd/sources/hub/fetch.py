@@ -74,6 +74,8 @@ def fetch_files(wanted: Sequence[RemoteFile], meter: Meter) -> Path:
 
     Raises DownloadError, or Abandoned when nobody waits any more.
     """
+    # The client would write its warnings a second time, to stderr and in its own format.
+    logging.getLogger(huggingface_hub.__name__).handlers.clear()
     found = [_cached_or_remote(file, meter) for file in wanted]
     missing_files = [one for one in found if isinstance(one, HubFile)]
     _require_room(missing_files)
