@@ -31,10 +31,10 @@ SLICE = 64 * 1024
 PATIENCE = 5.0
 """Seconds that a body waits for room before its request is refused."""
 TRIM_ABOVE = 16 * 1024 * 1024
-"""Charged bytes of a request after which freed memory is given back to the system."""
+"""Charged bytes of requests after which freed memory is given back to the system."""
 TRIM_INTERVAL = 5.0
 TRIM_DELAY = 1.0
-"""Seconds after such a request: by then its texts are freed."""
+"""Seconds after the request that exceeds them: by then its texts are freed."""
 
 
 class ByteBudget:
@@ -90,6 +90,8 @@ class BoundedBodies:
         self._budget = budget
         self._trim = trim
         self._trimmed = -TRIM_INTERVAL
+        self._untrimmed = 0
+        """Bytes charged and returned since freed memory was last given back."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -109,14 +111,15 @@ class BoundedBodies:
             await self._app(scope, charging, _in_parts(send))
         finally:
             charge.end()
-            if charge.taken > TRIM_ABOVE:
-                self._trim_soon()
+            before, self._untrimmed = self._untrimmed, self._untrimmed + charge.taken
+            if before <= TRIM_ABOVE < self._untrimmed:
+                wait = max(TRIM_DELAY, self._trimmed + TRIM_INTERVAL - time.monotonic())
+                asyncio.get_running_loop().call_later(wait, self._trim_now)
 
-    def _trim_soon(self) -> None:
-        now = time.monotonic()
-        if now - self._trimmed >= TRIM_INTERVAL:
-            self._trimmed = now
-            asyncio.get_running_loop().call_later(TRIM_DELAY, self._trim)
+    def _trim_now(self) -> None:
+        self._untrimmed = 0
+        self._trimmed = time.monotonic()
+        self._trim()
 
 
 class Charge:

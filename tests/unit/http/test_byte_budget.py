@@ -189,6 +189,34 @@ def test_memory_is_given_back_after_large_requests(monkeypatch: pytest.MonkeyPat
     assert (asyncio.run(case(1001)), asyncio.run(case(10))) == (1, 0)
 
 
+def test_freed_memory_is_given_back_after_the_last_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Many requests count together, and those that end soon after a trim get one of their own."""
+    monkeypatch.setattr(byte_budget, "TRIM_ABOVE", HELD * 1000)
+    monkeypatch.setattr(byte_budget, "TRIM_DELAY", 0.0)
+    monkeypatch.setattr(byte_budget, "TRIM_INTERVAL", 0.0)
+
+    async def run() -> list[int]:
+        done, trims = 0, []
+        trimmed = asyncio.Event()
+
+        def trim() -> None:
+            trims.append(done)
+            trimmed.set()
+
+        app = BoundedBodies(reading, ByteBudget(10**9), trim)
+        for _ in range(2):
+            trimmed.clear()
+            for _ in range(3):
+                await call(app, [b"x" * (FREE_BYTES + 400)])
+                done += 1
+            await trimmed.wait()
+        return trims
+
+    assert asyncio.run(run()) == [3, 6]
+
+
 def test_trimming_is_harmless() -> None:
     """It asks the C library, whichever that is."""
     byte_budget.trim_memory()
