@@ -1,5 +1,7 @@
 """Prism-Qwen3.5-Reranker: Qwen3.5 that answers yes or no before it explains why.
 
+Prism-Qwen3-Reranker-4B-exp is taken for one of them.
+
 The prompt is the one that the makers' own check of the models uses: its instruction is what they
 were trained with, so requests can't change it. Only the first answer is read; no explanation is
 written. Every fourth layer of the network has keys and values, the others a state of a fixed size
@@ -32,8 +34,8 @@ PRISM = Family(
     also_named="prism-reranker",
     scoring="cross-encoder",
     causal=True,
-    architectures=("qwen35",),
-    models=(r"prism-qwen3\.?5-reranker",),
+    architectures=("qwen35", "qwen3"),
+    models=(r"prism-qwen3(\.?5)?-reranker",),
     prompt=TemplateFormat(
         text=(
             "<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n"

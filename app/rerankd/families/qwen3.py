@@ -36,5 +36,5 @@ QWEN3 = Family(
     ),
     steps=CAUSAL_STEPS,
     buffer=DECODER_BUFFER,
-    models=(r"qwen-?3-?reranker",),
+    models=(r"(?<!prism-)qwen-?3-?reranker",),
 )

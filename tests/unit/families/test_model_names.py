@@ -73,6 +73,7 @@ SERVED = [
     ("qwen3", "Ctxl Rerank v2 Instruct Multilingual 2b", "ctxl-rerank-v2"),
     ("llama", "ctxl-rerank-v2-instruct-multilingual-6b", "ctxl-rerank-v2"),
     ("qwen35", "Prism Qwen3.5 Reranker 0.8B", "prism"),
+    ("qwen3", "Prism-Qwen3-Reranker-4B-exp", "prism"),
     ("qwen35", "Prism-Qwen3.5-Reranker-4B.Q8_0", "prism"),
 ]
 

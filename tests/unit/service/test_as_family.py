@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,19 @@ def test_a_catalog_id_brings_its_manifest(tmp_path: Path, judge_model: Settings)
     assert found.manifest is not None
     assert (found.manifest.id, found.asserted, found.path) == ("my-judge", True, path)
     assert judge_file(found, settings.as_family)[1].calibrated is False
+
+
+def test_a_file_s_bytes_are_enough(tmp_path: Path, judge_model: Settings) -> None:
+    """A file with the hash of a manifest is that model, under any path and without `--as`."""
+    manifest = tmp_path / "my-judge.toml"
+    digest = hashlib.sha256((tmp_path / "judge.gguf").read_bytes()).hexdigest()
+    manifest.write_text(f'{manifest.read_text()}sha256 = "{digest}"\n')
+    (tmp_path / "elsewhere").mkdir()
+    path = (tmp_path / "judge.gguf").rename(tmp_path / "elsewhere" / "a.gguf")
+    verdict = judge_file(resolve_model(str(path), judge_model))[1]
+
+    assert verdict.family is not None
+    assert (verdict.kind, verdict.family.name, verdict.exact) == ("reranker", "causal", True)
 
 
 @pytest.mark.parametrize("name", ["nothing", "causal", "zerank-9"])
