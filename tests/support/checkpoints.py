@@ -328,6 +328,75 @@ def _dense(folder: Path, rows: int, output: str, activation: str) -> None:
     )
 
 
+def write_jina_v2(folder: Path) -> Path:
+    """Write `write_bge`'s model as jina-reranker-v2 names and merges its tensors."""
+    write_bge(folder)
+    weights = Weights(2)
+    vocabulary = len(_tokenizer("xlm-roberta")["model"]["vocab"])
+    _bert_like(weights, "roberta.", vocabulary, CONTEXT + 2, 1)
+    weights.linear("classifier.dense", WIDTH, WIDTH)
+    weights.linear("classifier.out_proj", 1, WIDTH, 4.0)
+    for kind in ("weight", "bias"):
+        weights[f"roberta.emb_ln.{kind}"] = weights.pop(f"roberta.embeddings.LayerNorm.{kind}")
+        for layer in range(LAYERS):
+            old, new = f"roberta.encoder.layer.{layer}", f"roberta.encoder.layers.{layer}"
+            parts = [
+                weights.pop(f"{old}.attention.self.{part}.{kind}")
+                for part in ("query", "key", "value")
+            ]
+            weights[f"{new}.mixer.Wqkv.{kind}"] = np.concatenate(parts)
+            for theirs, ours in FLASH.items():
+                weights[f"{new}.{ours}.{kind}"] = weights.pop(f"{old}.{theirs}.{kind}")
+    write_safetensors(folder / "model.safetensors", weights)
+    return folder
+
+
+FLASH = {
+    "attention.output.dense": "mixer.out_proj",
+    "attention.output.LayerNorm": "norm1",
+    "intermediate.dense": "mlp.fc1",
+    "output.dense": "mlp.fc2",
+    "output.LayerNorm": "norm2",
+}
+
+
+def write_jina_v1(folder: Path) -> Path:
+    """Write what jina-reranker-v1 is: ALiBi, gated feed-forward layers, pooler and classifier."""
+    tokenizer = _tokenizer("modern-bert")
+    for one in tokenizer["added_tokens"]:
+        one["content"] = JINA_SPECIAL.get(one["content"], one["content"])
+    rows = _modern_vocabulary(tokenizer)
+    weights = Weights(7)
+    weights.matrix("bert.embeddings.word_embeddings.weight", rows, WIDTH, 5.0)
+    weights.matrix("bert.embeddings.token_type_embeddings.weight", 2, WIDTH, 2.0)
+    weights.norm("bert.embeddings.LayerNorm")
+    for layer in range(LAYERS):
+        block = f"bert.encoder.layer.{layer}"
+        for part in ("query", "key", "value"):
+            weights.linear(f"{block}.attention.self.{part}", WIDTH, WIDTH, 1.5)
+        weights.linear(f"{block}.attention.output.dense", WIDTH, WIDTH)
+        weights.norm(f"{block}.attention.output.LayerNorm")
+        weights.matrix(f"{block}.mlp.gated_layers.weight", 2 * FEED, WIDTH)
+        weights.linear(f"{block}.mlp.wo", WIDTH, FEED)
+        weights.norm(f"{block}.mlp.layernorm")
+    weights.linear("bert.pooler.dense", WIDTH, WIDTH)
+    weights.linear("classifier", 1, WIDTH, 4.0)
+    write_safetensors(folder / "model.safetensors", weights)
+    config = _bert_config("JinaBertModel", rows, CONTEXT, 2)
+    more = {"position_embedding_type": "alibi", "feed_forward_type": "geglu"}
+    write_json(folder / "config.json", {"model_type": "bert", **config, **more})
+    write_json(folder / "tokenizer.json", tokenizer)
+    return folder
+
+
+JINA_SPECIAL = {
+    "[CLS]": "<s>",
+    "[SEP]": "</s>",
+    "[PAD]": "<pad>",
+    "[UNK]": "<unk>",
+    "[MASK]": "<mask>",
+}
+
 CHECKPOINTS: dict[str, Callable[[Path], Path]] = {
     "ms-marco": write_ms_marco,
     "bge": write_bge,

@@ -99,6 +99,27 @@ def _bert_attention(weights: Weights, block: str, hidden: Array) -> Array:
     return _joined(_softmax(_similar(query, key)) @ value)
 
 
+def jina_states(weights: Weights, ids: Sequence[int] | NDArray[np.int32]) -> Array:
+    """Return the last hidden states of JinaBERT, whose positions are ALiBi's."""
+    hidden = weights["token_embd.weight"][ids] + weights["token_types.weight"][0]
+    hidden = _layer_norm(weights, "token_embd_norm", hidden)
+    heads = weights.key("attention.head_count")
+    slopes = 2.0 ** (-8 * np.arange(1, heads + 1) / heads)  # for a power of two
+    apart = np.abs(np.subtract.outer(np.arange(len(ids)), np.arange(len(ids))))
+    for layer in range(weights.key("block_count")):
+        block = f"blk.{layer}"
+        query, key, value = (
+            _split(weights.linear(f"{block}.attn_{name}", hidden), heads) for name in "qkv"
+        )
+        shares = _softmax(_similar(query, key) - slopes[:, None, None] * apart)
+        mixed = weights.linear(f"{block}.attn_output", _joined(shares @ value))
+        hidden = _layer_norm(weights, f"{block}.attn_output_norm", hidden + mixed)
+        gate, up = np.split(weights.linear(f"{block}.ffn_up", hidden), 2, axis=-1)
+        fed = weights.linear(f"{block}.ffn_down", _gelu(gate) * up)
+        hidden = _layer_norm(weights, f"{block}.layer_output_norm", hidden + fed)
+    return hidden
+
+
 def qwen3_rank(weights: Weights, ids: Sequence[int] | NDArray[np.int32]) -> float:
     """Return yes − no of the rank head at the last token."""
     yes, no = weights.linear("cls.output", _qwen3_last(weights, ids))

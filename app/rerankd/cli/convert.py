@@ -12,7 +12,7 @@ from rerankd.cli.completion import complete_model
 from rerankd.cli.inspect import inspection_of, print_inspection
 from rerankd.cli.pull import progress_shown
 from rerankd.conversion.converting import convert
-from rerankd.conversion.writing import TYPES
+from rerankd.conversion.writing import MATRIX_TYPES
 from rerankd.errors import ModelFileError
 from rerankd.settings import Settings
 from rerankd.sources import catalog
@@ -27,7 +27,7 @@ DEFAULT_TYPE = "q8_0"
 
 @click.command("convert")
 @click.argument("source", shell_complete=complete_model)
-@click.option("--type", "kind", type=click.Choice(list(TYPES)), help="type of the matrices")
+@click.option("--type", "kind", type=click.Choice(list(MATRIX_TYPES)), help="type of the matrices")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="the file to write")
 @click.option("--force", is_flag=True, help="replace a file that is there")
 @options.with_settings({"catalog_dir", "accept_license", "log_level"})
@@ -85,7 +85,7 @@ def _from_catalog(
         )
     catalog.require_license(manifest, settings.accept_license)
     named = variant.name.lower()
-    chosen = kind or (named if named in TYPES else DEFAULT_TYPE)
+    chosen = kind or (named if named in MATRIX_TYPES else DEFAULT_TYPE)
     place = converted_file(variant) if chosen == named else None
     return (
         f"{HUB_PREFIX}{variant.checkpoint}",

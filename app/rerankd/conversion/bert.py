@@ -13,7 +13,7 @@ from rerankd.conversion.vocabulary import read_vocabulary
 from rerankd.errors import ModelFileError
 
 PREFIXES = ("bert.", "roberta.")
-IGNORED = (
+LEFT_OUT = (
     "embeddings.position_ids",
     "embeddings.token_type_ids",
     "pooler.",
@@ -23,7 +23,11 @@ IGNORED = (
 )
 """What no score depends on, and the head, which is planned by itself."""
 GELU = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh")
-EMBEDDING, POSITIONS, TYPES = "token_embd.weight", "position_embd.weight", "token_types.weight"
+TOKEN_TABLE, POSITION_TABLE, TYPE_TABLE = (
+    "token_embd.weight",
+    "position_embd.weight",
+    "token_types.weight",
+)
 
 
 def plan_bert(checkpoint: Checkpoint) -> Plan:
@@ -33,7 +37,7 @@ def plan_bert(checkpoint: Checkpoint) -> Plan:
     pooler = _prefixed(checkpoint, "pooler.dense")
     head = _head(checkpoint, {"cls": pooler, "cls.output": "classifier"})
     tensors = _network(checkpoint, {}) + head
-    return _plan(checkpoint, tensors, types=checkpoint.config.get("type_vocab_size", 2))
+    return _bert_plan(checkpoint, tensors, types=checkpoint.config.get("type_vocab_size", 2))
 
 
 def plan_roberta(checkpoint: Checkpoint) -> Plan:
@@ -45,8 +49,8 @@ def plan_roberta(checkpoint: Checkpoint) -> Plan:
     require_one_label(checkpoint, "classifier.out_proj.weight")
     head = _head(checkpoint, {"cls": "classifier.dense", "cls.output": "classifier.out_proj"})
     first = int(checkpoint.config.get("pad_token_id", 1)) + 1
-    rows = {POSITIONS: slice(first, None), TYPES: slice(0, 1)}
-    return _plan(checkpoint, _network(checkpoint, rows) + head, types=1)
+    rows = {POSITION_TABLE: slice(first, None), TYPE_TABLE: slice(0, 1)}
+    return _bert_plan(checkpoint, _network(checkpoint, rows) + head, types=1)
 
 
 def network_keys(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -93,18 +97,18 @@ def _head(checkpoint: Checkpoint, sources: dict[str, str]) -> tuple[PlannedTenso
 def _network(checkpoint: Checkpoint, rows: dict[str, slice]) -> tuple[PlannedTensor, ...]:
     layers = checkpoint.count("num_hidden_layers")
     return network_tensors(
-        checkpoint, MODEL_ARCH.BERT, layers, prefixes=PREFIXES, ignored=IGNORED, rows=rows
+        checkpoint, MODEL_ARCH.BERT, layers, prefixes=PREFIXES, ignored=LEFT_OUT, rows=rows
     )
 
 
-def _plan(checkpoint: Checkpoint, tensors: tuple[PlannedTensor, ...], *, types: int) -> Plan:
+def _bert_plan(checkpoint: Checkpoint, tensors: tuple[PlannedTensor, ...], *, types: int) -> Plan:
     shapes = {tensor.name: tensor.shape for tensor in tensors}
-    if EMBEDDING not in shapes or POSITIONS not in shapes:
+    if TOKEN_TABLE not in shapes or POSITION_TABLE not in shapes:
         raise ModelFileError(f"{checkpoint.folder}: it has no table of tokens or of positions")
-    vocabulary = read_vocabulary(checkpoint, shapes[EMBEDDING][0], pre="roberta-bpe")
+    vocabulary = read_vocabulary(checkpoint, shapes[TOKEN_TABLE][0], pre="roberta-bpe")
     return Plan(
         network=MODEL_ARCH.BERT,
-        keys=network_keys(checkpoint) | {"context_length": shapes[POSITIONS][0]},
+        keys=network_keys(checkpoint) | {"context_length": shapes[POSITION_TABLE][0]},
         vocabulary=vocabulary,
         token_types=types,
         tensors=tensors,

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from rerankd.errors import ModelFileError
 
-Floats: TypeAlias = NDArray[np.float32]
+Numbers: TypeAlias = NDArray[np.float32]
 
 INDEX_FILE, WEIGHTS_FILE = "model.safetensors.index.json", "model.safetensors"
 LARGEST_JSON = 64 * 1024**2
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt")
-TYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": np.uint16}
+NUMBER_TYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": np.uint16}
 """How NumPy reads what safetensors call so; of BF16 only the bits."""
 LICENSE_PATTERN = re.compile(r"\A---\n(?:.*\n)*?license: *([\w.+-]+)")
 
@@ -95,10 +95,10 @@ class Checkpoint:
 
 def numbers_of(tensor: LocalTensor) -> NDArray[Any]:
     """Map a tensor's numbers; see `Checkpoint.array`."""
-    if tensor.dtype not in TYPES:
+    if tensor.dtype not in NUMBER_TYPES:
         raise ModelFileError(f"{tensor.data_range.filename}: a tensor of type {tensor.dtype}")
     try:
-        found = tensor.mmap_bytes().view(TYPES[tensor.dtype]).reshape(tensor.shape)
+        found = tensor.mmap_bytes().view(NUMBER_TYPES[tensor.dtype]).reshape(tensor.shape)
     except (OSError, ValueError) as error:
         raise ModelFileError(
             f"{tensor.data_range.filename}: a tensor can't be read: {error}"

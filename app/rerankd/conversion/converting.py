@@ -6,21 +6,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rerankd.conversion import bert, modern_bert
+from rerankd.conversion import bert, jina_bert, modern_bert
 from rerankd.conversion.checkpoint import Checkpoint
 from rerankd.conversion.plan import Plan
-from rerankd.conversion.writing import TYPES, OnWritten, write_plan
+from rerankd.conversion.writing import MATRIX_TYPES, OnWritten, write_plan
 from rerankd.errors import ModelFileError
 
 PLANNERS: dict[str, Callable[[Checkpoint], Plan]] = {
     "BertForSequenceClassification": bert.plan_bert,
     "RobertaForSequenceClassification": bert.plan_roberta,
     "XLMRobertaForSequenceClassification": bert.plan_roberta,
+    "JinaBertModel": jina_bert.plan_jina_bert,
+    "JinaBertForSequenceClassification": jina_bert.plan_jina_bert,
     "ModernBertForSequenceClassification": modern_bert.plan_classifier,
     "ModernBertModel": modern_bert.plan_modules,
 }
 """By the class that config.json names."""
-UNSERVED = {
+UNCONVERTED = {
     "DebertaV2ForSequenceClassification": "llama.cpp has no DeBERTa",
     "NewForSequenceClassification": "llama.cpp has no network of gte-multilingual's kind",
     "DistilBertForSequenceClassification": "llama.cpp has no place for its head's ReLU",
@@ -38,8 +40,8 @@ def convert(
     `origin` is the repository it came from. Raises ModelFileError with the reason where the model
     can't be converted without loss of its head, or the file can't be written.
     """
-    if kind not in TYPES:
-        raise ModelFileError(f"no type {kind}; there are {', '.join(TYPES)}")
+    if kind not in MATRIX_TYPES:
+        raise ModelFileError(f"no type {kind}; there are {', '.join(MATRIX_TYPES)}")
     checkpoint = Checkpoint(folder)
     write_plan(plan_for(checkpoint), target, kind, _general(checkpoint, origin), on_written)
 
@@ -50,7 +52,7 @@ def plan_for(checkpoint: Checkpoint) -> Plan:
     planner = PLANNERS.get(named)
     if planner is None:
         causal = CAUSAL if named.endswith("ForCausalLM") else ""
-        reason = UNSERVED.get(named) or causal or f"rerankd converts {', '.join(PLANNERS)}"
+        reason = UNCONVERTED.get(named) or causal or f"rerankd converts {', '.join(PLANNERS)}"
         raise ModelFileError(f"{checkpoint.folder}: {named or 'no architecture'}: {reason}")
     return planner(checkpoint)
 

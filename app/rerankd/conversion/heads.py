@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from rerankd.conversion.checkpoint import Checkpoint, Floats, numbers_of, safetensors_in
+from rerankd.conversion.checkpoint import Checkpoint, Numbers, numbers_of, safetensors_in
 from rerankd.conversion.plan import PlannedTensor
 from rerankd.errors import ModelFileError
 from rerankd.families.own_head import ACTIVATIONS, HeadLayer, OwnHead, Pooling
@@ -38,7 +38,7 @@ class Head(Struct, frozen=True):
     """A head and its numbers by name, such as `cls.weight`."""
 
     own: OwnHead
-    numbers: dict[str, Floats]
+    numbers: dict[str, Numbers]
 
     def tensors(self, accepted: tuple[str, ...]) -> tuple[PlannedTensor, ...]:
         """Return the parts that llama.cpp loads as tensors, which is all of a plain one."""
@@ -48,7 +48,7 @@ class Head(Struct, frozen=True):
             if name in accepted
         )
 
-    def others(self, accepted: tuple[str, ...]) -> dict[str, Floats]:
+    def others(self, accepted: tuple[str, ...]) -> dict[str, Numbers]:
         """Return the other parts, without biases of zeros."""
         return {
             name: values
@@ -79,12 +79,12 @@ def require_one_label(checkpoint: Checkpoint, weight: str) -> None:
         )
 
 
-def as_floats(numbers: NDArray[Any]) -> Floats:
+def as_floats(numbers: NDArray[Any]) -> Numbers:
     """Return a tensor's numbers in F32."""
     return np.ascontiguousarray(numbers, dtype=np.float32)
 
 
-def present(checkpoint: Checkpoint, sources: dict[str, str]) -> dict[str, Floats]:
+def present(checkpoint: Checkpoint, sources: dict[str, str]) -> dict[str, Numbers]:
     """Return numbers by name for those `sources` that the checkpoint has."""
     known = set(checkpoint.names())
     return {name: as_floats(checkpoint.array(one)) for name, one in sources.items() if one in known}
@@ -100,7 +100,7 @@ def head_of_modules(checkpoint: Checkpoint) -> Head | None:
     if not isinstance(modules, list):
         return None
     layers: tuple[HeadLayer, ...] = ()
-    numbers: dict[str, Floats] = {}
+    numbers: dict[str, Numbers] = {}
     pooling: Pooling | None = None
     names = iter(("cls", "cls.output"))
     for module in modules[1:]:
@@ -148,7 +148,7 @@ def _pooling(checkpoint: Checkpoint, inner: dict[str, Any]) -> Pooling:
     return POOLING_NAMES[mode]
 
 
-def _parts(checkpoint: Checkpoint, folder: str, name: str, inner: str) -> dict[str, Floats]:
+def _parts(checkpoint: Checkpoint, folder: str, name: str, inner: str) -> dict[str, Numbers]:
     tensors = safetensors_in(checkpoint.folder / folder)
     return {
         f"{name}.{kind}": as_floats(numbers_of(tensors[f"{inner}.{kind}"]))

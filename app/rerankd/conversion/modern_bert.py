@@ -52,7 +52,7 @@ def plan_classifier(checkpoint: Checkpoint) -> Plan:
         for name, source in parts.items()
         for kind in ("weight", "bias")
     }
-    return _plan(checkpoint, Head(OwnHead(pooling, layers), present(checkpoint, sources)))
+    return _modern_plan(checkpoint, Head(OwnHead(pooling, layers), present(checkpoint, sources)))
 
 
 def plan_modules(checkpoint: Checkpoint) -> Plan:
@@ -60,10 +60,10 @@ def plan_modules(checkpoint: Checkpoint) -> Plan:
     head = head_of_modules(checkpoint)
     if head is None:
         raise ModelFileError(f"{checkpoint.folder}: an encoder without a score head")
-    return _plan(checkpoint, head)
+    return _modern_plan(checkpoint, head)
 
 
-def _plan(checkpoint: Checkpoint, head: Head) -> Plan:
+def _modern_plan(checkpoint: Checkpoint, head: Head) -> Plan:
     config, layers = checkpoint.config, checkpoint.count("num_hidden_layers")
     biased = [name for name in BIASES if config.get(name)]
     if biased:

@@ -11,11 +11,11 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from rerankd.conversion.checkpoint import Checkpoint
-from rerankd.conversion.vocabulary import Vocabulary
+from rerankd.conversion.vocabulary import TokenTable
 from rerankd.errors import ModelFileError
 from rerankd.families.own_head import OwnHead
 
-KINDS = (".weight", ".bias")
+SUFFIXES = (".weight", ".bias")
 
 
 class PlannedTensor(Struct, frozen=True):
@@ -35,7 +35,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     network: MODEL_ARCH
     keys: Mapping[str, Any]
     """Metadata below the architecture's name."""
-    vocabulary: Vocabulary
+    vocabulary: TokenTable
     tensors: tuple[PlannedTensor, ...]
     token_types: int | None = None
     """How many kinds of tokens the network tells apart, None where it tells none."""
@@ -80,10 +80,10 @@ def network_tensors(  # noqa: PLR0913 - what tells networks apart
     known = get_tensor_name_map(network, layers)
     found: dict[str, PlannedTensor] = {}
     for source in checkpoint.names():
-        plain = _plain(source, prefixes)
+        plain = _without_prefix(source, prefixes)
         if plain.startswith(ignored):
             continue
-        name = known.get_name(plain, try_suffixes=KINDS)
+        name = known.get_name(plain, try_suffixes=SUFFIXES)
         if name is None or name in found:
             raise ModelFileError(
                 f"{checkpoint.folder}: llama.cpp has no place for tensor {source} in a"
@@ -93,7 +93,7 @@ def network_tensors(  # noqa: PLR0913 - what tells networks apart
     return tuple(found.values())
 
 
-def _plain(name: str, prefixes: tuple[str, ...]) -> str:
+def _without_prefix(name: str, prefixes: tuple[str, ...]) -> str:
     """Return a tensor's name without its prefix, and with today's names of norms."""
     for prefix in prefixes:
         name = name.removeprefix(prefix)

@@ -25,7 +25,7 @@ USUAL = {
 ROBERTA = ("<s>", "</s>", "<pad>", "<unk>", "<mask>")
 
 
-class Vocabulary(Struct, frozen=True, kw_only=True):
+class TokenTable(Struct, frozen=True, kw_only=True):
     """Tokens by id, and the metadata that says how text becomes them."""
 
     model: str
@@ -74,7 +74,7 @@ class _Tokens:
         return named
 
 
-def read_vocabulary(checkpoint: Checkpoint, rows: int, *, pre: str) -> Vocabulary:
+def read_vocabulary(checkpoint: Checkpoint, rows: int, *, pre: str) -> TokenTable:
     """Return a checkpoint's vocabulary of `rows` tokens.
 
     `pre` is llama.cpp's name of the rule by which byte-level BPE splits text first. Raises
@@ -103,7 +103,7 @@ def _refused(checkpoint: Checkpoint, what: str) -> ModelFileError:
     )
 
 
-def _from_word_list(checkpoint: Checkpoint, rows: int) -> Vocabulary:
+def _from_word_list(checkpoint: Checkpoint, rows: int) -> TokenTable:
     """Read vocab.txt, which old BERT checkpoints have alone."""
     path = checkpoint.folder / "vocab.txt"
     if not path.is_file():
@@ -118,7 +118,7 @@ def _from_word_list(checkpoint: Checkpoint, rows: int) -> Vocabulary:
 
 def _wordpiece(
     checkpoint: Checkpoint, tokenizer: dict[str, Any], collected: _Tokens, _pre: str
-) -> Vocabulary:
+) -> TokenTable:
     normalizer = tokenizer.get("normalizer") or {}
     if normalizer.get("type") != "BertNormalizer" or not normalizer["handle_chinese_chars"]:
         raise _refused(checkpoint, f"WordPiece with the normalizer {normalizer.get('type')}")
@@ -145,8 +145,8 @@ def _put_word(collected: _Tokens, number: int, word: str, *, control: bool) -> N
 
 def _wordpiece_vocabulary(
     collected: _Tokens, *, lowercase: bool, accents: bool | None
-) -> Vocabulary:
-    return Vocabulary(
+) -> TokenTable:
+    return TokenTable(
         model="bert",
         tokens=tuple(collected.tokens),
         kinds=tuple(collected.kinds),
@@ -161,7 +161,7 @@ def _wordpiece_vocabulary(
 
 def _unigram(
     checkpoint: Checkpoint, tokenizer: dict[str, Any], collected: _Tokens, _pre: str
-) -> Vocabulary:
+) -> TokenTable:
     model = tokenizer["model"]
     special = {one["id"] for one in tokenizer["added_tokens"] if one["special"]}
     scores = [-10000.0] * len(collected.tokens)
@@ -176,7 +176,7 @@ def _unigram(
         raise _refused(checkpoint, "unigram with bytes for what it doesn't know")
     charsmap = _charsmap(tokenizer.get("normalizer"))
     table = {"precompiled_charsmap": base64.b64decode(charsmap)} if charsmap else {}
-    return Vocabulary(
+    return TokenTable(
         model="t5",
         tokens=tuple(collected.tokens),
         kinds=tuple(collected.kinds),
@@ -203,7 +203,7 @@ def _charsmap(normalizer: Any) -> str:
 
 def _bpe(
     checkpoint: Checkpoint, tokenizer: dict[str, Any], collected: _Tokens, pre: str
-) -> Vocabulary:
+) -> TokenTable:
     split = tokenizer.get("pre_tokenizer") or {}
     plain = split.get("use_regex", True) and not split.get("add_prefix_space", False)
     if split.get("type") != "ByteLevel" or not plain:
@@ -218,7 +218,7 @@ def _bpe(
         collected.put(one["id"], one["content"], kind)
     merges = (one if isinstance(one, str) else " ".join(one) for one in model["merges"])
     usual = USUAL["WordPiece"] if "[CLS]" in collected.tokens else ROBERTA
-    return Vocabulary(
+    return TokenTable(
         model="gpt2",
         tokens=tuple(collected.tokens),
         kinds=tuple(collected.kinds),

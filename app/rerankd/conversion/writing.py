@@ -23,18 +23,18 @@ from gguf import (
 from numpy.typing import NDArray
 
 from rerankd.conversion.plan import Plan, PlannedTensor
-from rerankd.conversion.vocabulary import Vocabulary
+from rerankd.conversion.vocabulary import TokenTable
 from rerankd.errors import ModelFileError
 from rerankd.families.header import HEAD_PREFIX
 
-TYPES = {
+MATRIX_TYPES = {
     "f32": (GGMLQuantizationType.F32, LlamaFileType.ALL_F32),
     "f16": (GGMLQuantizationType.F16, LlamaFileType.MOSTLY_F16),
     "bf16": (GGMLQuantizationType.BF16, LlamaFileType.MOSTLY_BF16),
     "q8_0": (GGMLQuantizationType.Q8_0, LlamaFileType.MOSTLY_Q8_0),
 }
 """What matrices may be written as, and what llama.cpp calls such a file."""
-SPARE_DISK_BYTES = 256 * 1024**2
+BYTES_LEFT_FREE = 256 * 1024**2
 LARGEST_F16 = float(np.finfo(np.float16).max)
 
 OnWritten = Callable[[int, int], None]
@@ -51,7 +51,7 @@ def write_plan(
     made = target.with_name(f".{os.getpid()}-{target.name}")
     sizes = [_bytes_of(tensor, kind) for tensor in plan.tensors]
     try:
-        _require_room(target.parent, sum(sizes))
+        _require_disk_room(target.parent, sum(sizes))
         writer = GGUFWriter(made, plan.architecture)
         try:
             _describe(writer, plan, kind, general)
@@ -66,15 +66,15 @@ def write_plan(
             made.unlink()
 
 
-def _require_room(folder: Path, needed: int) -> None:
+def _require_disk_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
-    if free < needed + SPARE_DISK_BYTES:
+    if free < needed + BYTES_LEFT_FREE:
         raise ModelFileError(f"{folder}: {needed:,} bytes to write, but {free:,} are free")
 
 
 def _type_of(tensor: PlannedTensor, kind: str) -> GGMLQuantizationType:
     """Return the type a tensor gets: vectors, tables, heads and odd rows stay in F32."""
-    wanted = TYPES[kind][0]
+    wanted = MATRIX_TYPES[kind][0]
     block, _ = GGML_QUANT_SIZES[wanted]
     fits = len(tensor.shape) > 1 and not tensor.exact and tensor.shape[-1] % block == 0
     return wanted if fits else GGMLQuantizationType.F32
@@ -89,7 +89,7 @@ def _describe(writer: GGUFWriter, plan: Plan, kind: str, general: Mapping[str, A
     writer.add_type("model")
     for key, value in general.items():
         _add(writer, f"general.{key}", value)
-    writer.add_file_type(TYPES[kind][1])
+    writer.add_file_type(MATRIX_TYPES[kind][1])
     writer.add_quantization_version(GGML_QUANT_VERSION)
     for key, value in plan.keys.items():
         _add(writer, f"{plan.architecture}.{key}", value)
@@ -114,7 +114,7 @@ def _add(writer: GGUFWriter, key: str, value: Any) -> None:
     writer.add_key_value(key, value, next(kind for of, kind in kinds if isinstance(value, of)))
 
 
-def _add_vocabulary(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
+def _add_vocabulary(writer: GGUFWriter, vocabulary: TokenTable) -> None:
     writer.add_tokenizer_model(vocabulary.model)
     keys = dict(vocabulary.keys)
     table = keys.pop("precompiled_charsmap", b"")

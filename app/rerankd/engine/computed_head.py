@@ -15,8 +15,8 @@ from rerankd.families.header import HEAD_PREFIX, Header
 from rerankd.families.own_head import HeadLayer, OwnHead
 from rerankd.sources import gguf as gguf_file
 
-Floats: TypeAlias = NDArray[np.float32]
-Step: TypeAlias = Callable[[Floats], Floats]
+States: TypeAlias = NDArray[np.float32]
+Step: TypeAlias = Callable[[States], States]
 
 _erf = np.frompyfunc(math.erf, 1, 1)
 
@@ -39,7 +39,7 @@ class ComputedHead:
         if width != 1:
             raise ModelFileError(f"{header.path}: its head gives {width} numbers instead of one")
 
-    def logits(self, states: Floats) -> list[float]:
+    def logits(self, states: States) -> list[float]:
         """Return one logit for each of `[sequences, width]` states."""
         for step in self._steps:
             states = step(states)
@@ -59,7 +59,7 @@ def _step_of(header: Header, layer: HeadLayer, width: int) -> tuple[Step, int]:
     return ACTIVATION_STEPS[layer.kind], width
 
 
-def _dense(header: Header, name: str, width: int) -> tuple[Floats, Floats]:
+def _dense(header: Header, name: str, width: int) -> tuple[States, States]:
     """Return the transposed matrix `[in, out]` and the bias of a dense layer."""
     full = f"{name}.weight"
     tensor = header.tensors.get(full)
@@ -69,13 +69,13 @@ def _dense(header: Header, name: str, width: int) -> tuple[Floats, Floats]:
     return np.ascontiguousarray(weight.T), _optional(header, f"{name}.bias", len(weight))
 
 
-def _optional(header: Header, name: str, length: int) -> Floats:
+def _optional(header: Header, name: str, length: int) -> States:
     """Return numbers, zeros where the file has none."""
     known = name in header.tensors or HEAD_PREFIX + name in header.numbers
     return _numbers(header, name, length) if known else np.zeros(length, dtype=np.float32)
 
 
-def _numbers(header: Header, name: str, length: int) -> Floats:
+def _numbers(header: Header, name: str, length: int) -> States:
     """Return a tensor's numbers, or an array's of the metadata."""
     tensor = header.tensors.get(name)
     if tensor is None:
@@ -90,23 +90,23 @@ def _numbers(header: Header, name: str, length: int) -> Floats:
     return found
 
 
-def _normalized(states: Floats, eps: np.float32) -> Floats:
+def _normalized(states: States, eps: np.float32) -> States:
     centred = states - states.mean(axis=1, keepdims=True)
     spread = np.sqrt(np.square(centred).mean(axis=1, keepdims=True) + eps)
     return np.asarray(centred / spread, dtype=np.float32)
 
 
-def _gelu(states: Floats) -> Floats:
+def _gelu(states: States) -> States:
     halves = _erf(states * np.float32(math.sqrt(0.5))).astype(np.float32)
     return np.asarray(states * (1 + halves) / 2, dtype=np.float32)
 
 
-def _gelu_tanh(states: Floats) -> Floats:
+def _gelu_tanh(states: States) -> States:
     inner = np.float32(math.sqrt(2 / math.pi)) * (states + np.float32(0.044715) * states**3)
     return np.asarray(states * (1 + np.tanh(inner)) / 2, dtype=np.float32)
 
 
-def _sigmoid(states: Floats) -> Floats:
+def _sigmoid(states: States) -> States:
     return np.asarray((1 + np.tanh(states / 2)) / 2, dtype=np.float32)
 
 

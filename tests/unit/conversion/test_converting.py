@@ -16,7 +16,14 @@ from rerankd.conversion.converting import convert
 from rerankd.errors import ModelFileError
 from rerankd.sources import gguf as gguf_file
 
-from support.checkpoints import CHECKPOINTS, WIDTH, Weights, write_json, write_safetensors
+from support.checkpoints import (
+    CHECKPOINTS,
+    WIDTH,
+    Weights,
+    write_jina_v1,
+    write_json,
+    write_safetensors,
+)
 
 
 def converted(folder: Path, kind: str = "f32", origin: str = "") -> Path:
@@ -141,6 +148,28 @@ def test_what_would_score_wrong_is_refused(
     assert not list(tmp_path.glob("*.gguf"))
 
 
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (_config(position_embedding_type="absolute"), "with alibi and geglu"),
+        (_two_labels, "sorts pairs into 2 classes"),
+        (
+            lambda folder: write_safetensors(folder / "model.safetensors", {}),
+            "an encoder without a score head",
+        ),
+    ],
+)
+def test_jina_embeddings_are_no_rerankers(
+    tmp_path: Path, harm: Callable[[Path], None], reason: str
+) -> None:
+    """JinaBERT's class is the same for all models, so its parts tell them apart."""
+    write_jina_v1(tmp_path)
+    harm(tmp_path)
+
+    with pytest.raises(ModelFileError, match=reason):
+        converted(tmp_path)
+
+
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     """Numbers that a type can't hold end the conversion, and the older file stays."""
     CHECKPOINTS["ms-marco"](tmp_path)
@@ -163,7 +192,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_room_is_checked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk without room is refused before a byte is written."""
     CHECKPOINTS["ettin"](tmp_path)
-    monkeypatch.setattr(writing, "SPARE_DISK_BYTES", 1 << 60)
+    monkeypatch.setattr(writing, "BYTES_LEFT_FREE", 1 << 60)
 
     with pytest.raises(ModelFileError, match="bytes to write, but"):
         converted(tmp_path)

@@ -7,10 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rerankd.conversion.checkpoint import Checkpoint
+from rerankd.conversion.converting import convert
+from rerankd.domain import NO_TOKENS, Prompt, TokenIds
+from rerankd.prompts import PromptBuilder, layout_for
 from rerankd.sources import gguf as gguf_file
 
-from support.checkpoints import CHECKPOINTS
+from support import forward_pass
+from support.checkpoints import CHECKPOINTS, CONTEXT, write_jina_v1, write_jina_v2
+from support.forward_pass import Weights
+from support.logit_tolerances import BERT, check
 from support.references import LARGEST, comparisons, converted, recorded
+from support.tiny_models import opened
 
 ALIKE = 0.97
 """Correlation of scores; 0.984 measured with Q8_0."""
@@ -45,6 +53,42 @@ def test_a_converted_file_ranks_by_its_whole_head(files: dict[str, Path], name: 
     verdict = gguf_file.judge(gguf_file.read(files[name]))
 
     assert (verdict.kind, verdict.exact) == ("reranker", True)
+
+
+def test_jina_v2_is_bge_with_other_names(files: dict[str, Path], tmp_path: Path) -> None:
+    """Merged and renamed tensors of one model give its very scores."""
+    source, target = tmp_path / "source", tmp_path / "jina-v2.gguf"
+    source.mkdir()
+    convert(write_jina_v2(source), target, "f32", on_written=lambda _done, _total: None)
+
+    expected = comparisons("bge", files["bge"], flash_attn="off")
+    for one, other in zip(expected, comparisons("bge", target, flash_attn="off"), strict=True):
+        np.testing.assert_allclose(other.actual, one.actual, rtol=0, atol=1e-5)
+
+
+def test_jina_v1_scores_by_its_pooler(tmp_path: Path) -> None:
+    """Its scores are those of the formulas, with the head's numbers from the checkpoint."""
+    target = tmp_path / "jina-v1.gguf"
+    convert(write_jina_v1(tmp_path), target, "f32", on_written=lambda _done, _total: None)
+    checkpoint, weights = Checkpoint(tmp_path), Weights(target)
+    header = gguf_file.read(target)
+    family = gguf_file.judge(header).family
+    assert family is not None
+    documents = recorded("ettin")[0]["documents"]
+    with opened(target, context=CONTEXT, flash_attn="off") as engine:
+        layout = layout_for(family, header, engine.tokenizer)
+        prompt = PromptBuilder(layout, CONTEXT).build("what is a panda?", documents).prompt
+        actual = [engine.backends[0].run([Prompt(NO_TOKENS, (row,))])[0][0] for row in prompt.rows]
+
+    def expected(ids: TokenIds) -> float:
+        first = forward_pass.jina_states(weights, ids)[0]
+        pooled = checkpoint.array("bert.pooler.dense.weight") @ first
+        pooled = np.tanh(pooled + checkpoint.array("bert.pooler.dense.bias"))
+        logit = checkpoint.array("classifier.weight") @ pooled
+        return float((logit + checkpoint.array("classifier.bias"))[0])
+
+    check([expected(row) for row in prompt.rows], np.array(actual), BERT["off"])
+    assert gguf_file.judge(header).exact
 
 
 @pytest.mark.parametrize("kind", ["f16", "bf16", "q8_0"])
