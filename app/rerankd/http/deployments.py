@@ -29,6 +29,7 @@ from rerankd.http.guard import MANAGEMENT
 from rerankd.http.openapi.operation import BodySchema
 from rerankd.http.openapi.route_doc import RouteDoc
 from rerankd.http.openapi.tags import DEPLOYMENTS_TAG
+from rerankd.http.request_line import deployment_id_of
 from rerankd.http.wire import MANAGEMENT_BYTES, Encoded, body_of, decode
 from rerankd.service import Service
 from rerankd.settings import Settings
@@ -38,7 +39,9 @@ EVENTS_ID = "events"
 """No new deployment gets this id, because its route streams events. One from an earlier version or
 from the settings can be shown and stopped all the same."""
 
-DeploymentId = Annotated[str, PathParameter(description="The id of the deployment")]
+DeploymentId = Annotated[
+    str, PathParameter(description="The id of the deployment; a slash in it is written `%2F`")
+]
 
 
 @get(
@@ -100,7 +103,7 @@ def show_deployment(
     deployment_id: DeploymentId, service: NamedDependency[Service]
 ) -> Response[Any]:
     """Show one deployment."""
-    return Encoded(service.deployments.status(deployment_id))
+    return Encoded(service.deployments.status(deployment_id_of(deployment_id)))
 
 
 @post(
@@ -118,8 +121,9 @@ async def restart(deployment_id: DeploymentId, service: NamedDependency[Service]
 
     Also one that is held back because the server ended while loading it.
     """
-    await service.deployments.restart(deployment_id)
-    return Encoded(service.deployments.status(deployment_id), status_code=202)
+    wanted = deployment_id_of(deployment_id)
+    await service.deployments.restart(wanted)
+    return Encoded(service.deployments.status(wanted), status_code=202)
 
 
 @delete(
@@ -140,8 +144,9 @@ async def stop_deployment(
 
     Running requests may finish first.
     """
-    await service.deployments.stop(deployment_id)
-    return Encoded(management.Deleted(id=deployment_id))
+    wanted = deployment_id_of(deployment_id)
+    await service.deployments.stop(wanted)
+    return Encoded(management.Deleted(id=wanted))
 
 
 @get(

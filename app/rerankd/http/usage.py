@@ -15,6 +15,7 @@ from rerankd.http.guard import MANAGEMENT
 from rerankd.http.openapi.operation import BodySchema
 from rerankd.http.openapi.route_doc import RouteDoc
 from rerankd.http.openapi.tags import DEPLOYMENTS_TAG, USAGE_TAG
+from rerankd.http.request_line import deployment_id_of
 from rerankd.http.wire import Encoded
 from rerankd.logs import LogLine, recent_lines
 from rerankd.service import Service
@@ -60,5 +61,6 @@ def usage(
 )
 def logs(deployment_id: DeploymentId, service: NamedDependency[Service]) -> Response[Any]:
     """Return the last log lines about a deployment."""
-    service.deployments.status(deployment_id)
-    return Encoded(LineList(data=recent_lines().of(deployment_id)))
+    wanted = deployment_id_of(deployment_id)
+    service.deployments.status(wanted)
+    return Encoded(LineList(data=recent_lines().of(wanted)))

@@ -111,6 +111,15 @@ def test_a_running_server_is_asked() -> None:
     assert (stopped.exit_code, stopped.stderr.splitlines()[-1]) == (0, "events stopped")
 
 
+def test_an_id_with_a_slash_is_stopped_like_any() -> None:
+    with server_of(service_of(start=False, model_id="a/b?c")) as url:
+        busy = run("restart", "a/b?c", "--url", url)
+        stopped = run("stop", "a/b?c", "--url", url)
+
+    assert "409: 'a/b?c' is ready" in busy.stderr
+    assert (stopped.exit_code, stopped.stderr.splitlines()[-1]) == (0, "a/b?c stopped")
+
+
 def test_a_server_that_goes_away_meanwhile_is_one_line() -> None:
     """A model that ends the server is an error that names it, with no traceback."""
     service = service_of()

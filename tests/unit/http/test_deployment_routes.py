@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import httpx
 import pytest
 
@@ -49,6 +51,31 @@ def test_other_words_of_the_routes_are_names_like_any(name: str) -> None:
         assert client.get(name).json()["id"] == name
         assert client.get(f"{name}/logs").status_code == 200
         assert client.delete(name).json()["deleted"]
+
+
+@pytest.mark.parametrize(
+    "name", ["a/b", "a/b/c", "a/restart", "/models/m.gguf", "50%", "a%2Fb", "é/ü"]
+)
+def test_an_id_may_hold_slashes_and_percent_signs(name: str) -> None:
+    """Escaped as any client escapes a path segment, it is one id in every route."""
+    service = service_of(start=False, model_id=name)
+    path = f"/v1/deployments/{quote(name, safe='')}"
+    with server_of(service) as url, httpx.Client(base_url=url) as client:
+        assert client.get(path).json()["id"] == name
+        assert client.get(f"{path}/logs").status_code == 200
+        assert client.post(f"{path}/restart").json()["error"]["code"] == "conflict"
+        assert client.delete(path).json() == {"id": name, "deleted": True}
+
+
+def test_slashes_of_an_id_may_arrive_bare() -> None:
+    """Some proxies unescape paths; what follows the id is still found."""
+    service = service_of(start=False, model_id="a/b")
+    with server_of(service) as url, httpx.Client(base_url=f"{url}/v1/deployments/") as client:
+        assert client.get("a/b").json()["id"] == "a/b"
+        assert client.get("a/b/logs").status_code == 200
+        assert client.post("a/b/restart").status_code == 409
+        assert client.get("a/c").status_code == 404
+        assert client.delete("a/b").json()["deleted"]
 
 
 def test_an_option_beyond_the_machine_is_refused_with_the_bound() -> None:
