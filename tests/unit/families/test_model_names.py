@@ -98,7 +98,7 @@ REFUSED = [
     ("t5gemma2", "KaLM-Reranker-V1", "network"),
     ("qwen35", "Qwen3.5-Reranker-2B", "--as prism-reranker"),
     # Unknown ones.
-    ("qwen3", "My Legal Reranker", "--as qwen3-reranker or --as zerank"),
+    ("qwen3", "My Legal Reranker", "--as qwen3-reranker, --as zerank"),
     ("qwen3", "zerank-3", "names no model"),
     ("qwen3", "zerank-2.5", "names no model"),
     ("qwen3", "KURE-Reranker-base", "names no model"),

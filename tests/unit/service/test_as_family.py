@@ -93,7 +93,10 @@ def test_without_it_the_file_is_refused_with_the_choices(unnamed: Path) -> None:
     done = CliRunner().invoke(cli.main, ["inspect", str(unnamed)])
 
     assert done.exit_code == 2
-    assert "pass --as qwen3-reranker or --as zerank or --as ctxl-rerank-v2" in done.stderr
+    assert (
+        "pass --as qwen3-reranker, --as zerank, --as ctxl-rerank-v2 or --as prism-reranker"
+        in done.stderr
+    )
 
 
 @pytest.mark.parametrize("name", ["zerank", "ZERANK"])

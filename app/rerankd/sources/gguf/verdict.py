@@ -243,9 +243,10 @@ def _unidentified(identity: Identity, choices: Sequence[str]) -> Verdict:
         why = f"only its file name says {called}"
     else:
         why = "its metadata names no model that rerankd knows"
-    offered = " or ".join(f"--as {choice}" for choice in choices)
+    *others, last = [f"--as {choice}" for choice in choices]
+    offered = f"{', '.join(others)} or {last}" if others else last
     reason = f"which reranker it is, and so its prompt, is unclear: {why}"
-    return Verdict("unidentified", reason, choices=offered)
+    return Verdict("unidentified", reason, exact=False, choices=offered)
 
 
 def _other_network(header: Header, asserted: Family) -> Verdict:
@@ -282,7 +283,8 @@ def require_reranker(header: Header, verdict: Verdict, *, accept_degraded: bool)
         "unidentified": f"pass {verdict.choices} if it is that one, or describe the model in a"
         " manifest (docs/catalog.md)",
     }.get(verdict.kind, "use a reranker, for example gpustack/bge-reranker-v2-m3-GGUF")
-    raise ModelFileError(f"{header.path}: no rank head to serve: {verdict.reason}; {advice}")
+    what = "" if verdict.kind == "unidentified" else "no rank head to serve: "
+    raise ModelFileError(f"{header.path}: {what}{verdict.reason}; {advice}")
 
 
 def family_of(header: Header, verdict: Verdict) -> Family:
