@@ -8,8 +8,9 @@ from rerankd.families.header import Header, TensorInfo
 from rerankd.sources.gguf.charsmap import require_sound_charsmap
 from rerankd.sources.gguf.format import require_gguf
 from rerankd.sources.gguf.header import numbers, read
+from rerankd.sources.gguf.outcome import Kind, Readout, Verdict
 from rerankd.sources.gguf.parts import parts_state
-from rerankd.sources.gguf.verdict import Kind, Readout, Verdict, family_of, judge, require_reranker
+from rerankd.sources.gguf.verdict import family_of, judge, require_reranker
 
 __all__ = [
     "Header",

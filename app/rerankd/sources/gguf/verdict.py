@@ -6,10 +6,9 @@ with its family, in `rerankd.families`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Mapping
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from rerankd.errors import ModelFileError
 from rerankd.families import registry
@@ -26,36 +25,10 @@ from rerankd.families.score import (
     LateScore,
 )
 from rerankd.families.unserved import UnservedModel
-
-Kind = Literal[
-    "reranker", "degraded", "misconverted", "unidentified", "embedding", "chat", "foreign"
-]
-Readout = Literal["rank", "logits"]
-"""Where llama.cpp leaves a score: in the output of the file's head, or in a token's logits."""
+from rerankd.sources.gguf.answers import judge_answers, unidentified
+from rerankd.sources.gguf.outcome import Verdict, foreign, headless
 
 SECOND_TYPE = "its second token type"
-
-
-class Verdict(Struct, frozen=True):
-    """Whether a file ranks, as which family, how its score is read, and why."""
-
-    kind: Kind
-    reason: str
-    family: Family | None = None
-    readout: Readout = "rank"
-    exact: bool = True
-    token_types: bool = False
-    """The document has a token type of its own, which takes input embeddings in llama.cpp."""
-    choices: str = ""
-    """The options by which the user can say which model an unidentified file is."""
-    overrides: tuple[tuple[str, int], ...] = ()
-    """Metadata for llama.cpp to read in place of what the file lacks or has wrong."""
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether scores are probabilities, or at least meant to be."""
-        score = self.family.score if self.family else None
-        return score.calibrated if isinstance(score, AnswerScore) else True
 
 
 def judge(
@@ -81,13 +54,13 @@ def _judge(header: Header, bare_head: bool, asserted: Family | None) -> Verdict:
         return _other_network(header, asserted)
     identity = Identity(asserted) if asserted else identify(header)
     if isinstance(identity.known, UnservedModel):
-        return _foreign(f"it is {identity.known.name}, and {identity.known.reason}")
+        return foreign(f"it is {identity.known.name}, and {identity.known.reason}")
     among = (asserted,) if asserted else registry.FAMILIES
     families = [family for family in among if family.may_include(header)]
     for family in families:
         for key in family.required_keys:
             if key not in header.metadata:
-                return _foreign(f"has no {key}, so llama.cpp can't load it")
+                return foreign(f"has no {key}, so llama.cpp can't load it")
     for family in families:
         found = _judge_as(family, header, bare_head, identity)
         if found:
@@ -103,7 +76,7 @@ def _judge_as(
     if isinstance(score, HeadScore):
         return _judge_head(family, score, header, bare_head) if _has_head(header) else None
     if isinstance(score, AnswerScore):
-        return _judge_answers(family, score, header, identity)
+        return judge_answers(family, score, header, identity)
     if _has_head(header):
         return None
     if isinstance(score, LateScore):
@@ -137,7 +110,7 @@ def _judge_own_head(family: Family, score: HeadScore, header: Header) -> Verdict
     try:
         OwnHead.of(header)
     except ValueError as error:
-        return _foreign(f"its score head is not one that this rerankd computes: {error}")
+        return foreign(f"its score head is not one that this rerankd computes: {error}")
     reason = "cross-encoder whose head rerankd computes"
     return Verdict("reranker", reason, family, token_types=_has_second_type(score, header))
 
@@ -158,44 +131,12 @@ def _has_second_type(score: HeadScore, header: Header) -> bool:
     return table is not None and table.shape[1:] == (count,) == (score.token_types,) == (2,)
 
 
-def _judge_answers(
-    family: Family, score: AnswerScore, header: Header, identity: Identity
-) -> Verdict | None:
-    if identity.doubt or (identity.known is not None and identity.known.name != family.name):
-        return None
-    head = header.tensors.get(HEAD)
-    if head and score.head:
-        answers = "/".join(map(str, score.answers))
-        labels = header.of_architecture("classifier.output_labels")
-        if head.shape[1:] == (len(score.answers),) and labels == [*score.answers]:
-            return Verdict("reranker", f"{answers} head on the last token", family)
-        return Verdict(
-            "misconverted",
-            f"its head {HEAD} is {list(head.shape)} with labels {labels!r} instead of one row "
-            f"each for {answers}, so every score would be the same",
-        )
-    if identity.known is None:
-        return None
-    tied = header.integer("embedding_length") not in score.untied_widths
-    if "output.weight" not in header.tensors and not (
-        tied and "token_embd.weight" in header.tensors
-    ):
-        return _headless()
-    reason = f"no rank head in the file: read from the {score.described}"
-    if not identity.own:
-        reason += (
-            f"; taken for {family.choice} because it was made from {identity.named!r}: if it kept"
-            f" that model's prompt, pass --as {family.choice}"
-        )
-    return Verdict("reranker", reason, family, "logits", exact=identity.own)
-
-
 def _judge_late(family: Family, score: LateScore, header: Header) -> Verdict | None:
     if score.version_key not in header.metadata:
         return None
     version = header.metadata[score.version_key]
     if version != score.version:
-        return _foreign(
+        return foreign(
             f"its {score.version_key} is {version!r}; this rerankd reads {score.version}"
         )
     return Verdict("reranker", "compares query and document token by token", family)
@@ -222,52 +163,25 @@ def _judge_unknown(header: Header, identity: Identity) -> Verdict:
         and not family.needs_readout
     ]
     if choices and (identity.doubt or is_called_reranker(header)):
-        return _unidentified(identity, choices)
+        return unidentified(identity, choices)
     if _has_head(header):
-        return _foreign(f"its architecture {architecture!r} has no rank head in llama.cpp")
+        return foreign(f"its architecture {architecture!r} has no rank head in llama.cpp")
     if is_called_reranker(header):
-        return _headless()
+        return headless()
     if "tokenizer.chat_template" in header.metadata or "output.weight" in header.tensors:
         return Verdict("chat", "a chat or base model, which has no rank head")
-    return _foreign(f"its architecture {architecture!r} is not one that rerankd knows")
-
-
-def _unidentified(identity: Identity, choices: Sequence[str]) -> Verdict:
-    known, hinted = identity.known, identity.hinted
-    if identity.doubt:
-        why = identity.doubt
-    elif known is not None:
-        why = f"it is called {known.name}, whose files are of another architecture"
-    elif hinted is not None:
-        called = hinted.choice if isinstance(hinted, Family) else hinted.name
-        why = f"only its file name says {called}"
-    else:
-        why = "its metadata names no model that rerankd knows"
-    *others, last = [f"--as {choice}" for choice in choices]
-    offered = f"{', '.join(others)} or {last}" if others else last
-    reason = f"which reranker it is, and so its prompt, is unclear: {why}"
-    return Verdict("unidentified", reason, exact=False, choices=offered)
+    return foreign(f"its architecture {architecture!r} is not one that rerankd knows")
 
 
 def _other_network(header: Header, asserted: Family) -> Verdict:
     of = " or ".join(asserted.architectures) or "another kind of tokenizer"
-    return _foreign(
+    return foreign(
         f"it can't be {asserted.choice}: its architecture is {header.architecture!r}, not {of}"
     )
 
 
 def _has_head(header: Header) -> bool:
     return POOLER in header.tensors or HEAD in header.tensors or VERSION_KEY in header.metadata
-
-
-def _headless() -> Verdict:
-    return Verdict(
-        "misconverted", f"a reranker converted without its head: tensor {HEAD} is missing"
-    )
-
-
-def _foreign(reason: str) -> Verdict:
-    return Verdict("foreign", reason)
 
 
 def require_reranker(header: Header, verdict: Verdict, *, accept_degraded: bool) -> None:
