@@ -38,6 +38,7 @@ HOMES = {
 
 RUNS_AT_IMPORT = {
     "__main__.py": "it is the command",
+    "sources/hub/__init__.py": "the Hub's client raises when it is imported",
     "engine/llama/__init__.py": "what its modules import of llama_cpp depends on it",
 }
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rerankd.cli import output
+from rerankd.cli.options import HTTP_ADDRESS
 from rerankd.errors import Unavailable
 from rerankd.measuring.bench import memory_graph
 from rerankd.measuring.bench.rounds import BenchLine, compare_servers, measure, workloads
@@ -36,8 +37,16 @@ class PositiveNumbers(click.ParamType[tuple[int, ...]]):
 
 
 @click.command("bench")
-@click.option("--url", default="http://127.0.0.1:8100", show_default=True, help="server to measure")
-@click.option("--vs", help="another server to compare with, in alternating rounds")
+@click.option(
+    "--url",
+    type=HTTP_ADDRESS,
+    default="http://127.0.0.1:8100",
+    show_default=True,
+    help="server to measure",
+)
+@click.option(
+    "--vs", type=HTTP_ADDRESS, help="another server to compare with, in alternating rounds"
+)
 @click.option(
     "--clients", type=PositiveNumbers(), default="1", show_default=True, help="concurrent requests"
 )

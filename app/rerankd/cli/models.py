@@ -74,7 +74,10 @@ def models_command() -> None:
 )
 @click.option("--fits", "fitting", is_flag=True, help="only models that fit the free memory")
 @click.option(
-    "--url", envvar="RERANKD_URL", help="also show what this server runs [env: RERANKD_URL]"
+    "--url",
+    type=options.HTTP_ADDRESS,
+    envvar="RERANKD_URL",
+    help="also show what this server runs [env: RERANKD_URL]",
 )
 @click.option("--api-key", envvar="RERANKD_API_KEY", help="for --url [env: RERANKD_API_KEY]")
 @options.with_settings({"catalog_dir"})

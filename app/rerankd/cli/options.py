@@ -12,8 +12,25 @@ from rerankd import settings
 from rerankd.cli.completion import complete_model
 from rerankd.cli.plain_log import configure_logging
 from rerankd.settings import Effective, Mark, Setting
+from rerankd.settings.proxies import is_http_address
 
 Command = Callable[..., Any]
+
+
+class HttpAddress(click.ParamType[str]):
+    """A complete http or https address; a message never repeats it, for it may hold a password."""
+
+    name = "URL"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        if not is_http_address(str(value)):
+            self.fail("not an http:// or https:// address", param, ctx)
+        return str(value)
+
+
+HTTP_ADDRESS = HttpAddress()
 
 MODEL_OPTIONS = settings.names_marked(Mark.PER_MODEL | Mark.CHOOSES_MODEL)
 """What matters where no server runs."""

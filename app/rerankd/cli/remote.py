@@ -13,11 +13,13 @@ from rich.table import Table
 
 from rerankd.cli import output
 from rerankd.cli.completion import complete_model
+from rerankd.cli.options import HTTP_ADDRESS
 from rerankd.deployments import Status
 from rerankd.dialects.error_format import ErrorReply
 from rerankd.dialects.management import DeploymentList
 from rerankd.errors import ServerRefused
 from rerankd.settings import MODEL_SETTINGS
+from rerankd.settings.proxies import ProxiedTransport
 
 SERVER_SECONDS = 60.0
 SETTLED = frozenset({"ready", "failed", "absent"})
@@ -29,6 +31,7 @@ def with_server(command: ClickCommand) -> ClickCommand:
     """Add `--url` and `--api-key` to a command."""
     url = click.option(
         "--url",
+        type=HTTP_ADDRESS,
         default="http://127.0.0.1:8100",
         envvar="RERANKD_URL",
         show_default=True,
@@ -108,7 +111,13 @@ def _parse_options(pairs: tuple[str, ...]) -> dict[str, str]:
 def server_client(url: str, api_key: str | None) -> httpx.Client:
     """Return a client of a server's API."""
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    return httpx.Client(base_url=url, headers=headers, timeout=SERVER_SECONDS)
+    return httpx.Client(
+        base_url=url,
+        headers=headers,
+        timeout=SERVER_SECONDS,
+        trust_env=False,
+        transport=ProxiedTransport(),
+    )
 
 
 def ask_server(client: httpx.Client, method: str, path: str, body: Any = None) -> bytes:

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from rerankd.errors import EngineFailure, Unavailable
+from rerankd.settings.proxies import AsyncProxiedTransport
 
 REQUEST_SECONDS = 600.0
 """What a server has for one request."""
@@ -75,7 +76,10 @@ class RerankClient:
             headers["Authorization"] = f"Bearer {server.key}"
         self._address = f"{server.url.rstrip('/')}/v1/rerank"
         self._http = httpx.AsyncClient(
-            timeout=REQUEST_SECONDS, headers=headers, transport=transport
+            timeout=REQUEST_SECONDS,
+            headers=headers,
+            trust_env=False,
+            transport=transport or AsyncProxiedTransport(),
         )
 
     async def __aenter__(self) -> Self:

@@ -6,3 +6,7 @@ them, `fetch` does one download's work and `cache` knows the files on disk.
 The client's variables apply: HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE,
 HF_HUB_DOWNLOAD_TIMEOUT.
 """
+
+from rerankd.settings.proxies import require_hub_variables
+
+require_hub_variables()

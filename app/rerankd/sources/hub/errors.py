@@ -33,8 +33,16 @@ STATUS_LINES = {
     429: "the Hub's rate limit is reached; try again later, or set HF_TOKEN",
 }
 
-UNREACHABLE_ERRORS = ("ConnectError", "ConnectTimeout", "ProxyError")
-BROKEN_ERRORS = ("ReadTimeout", "ReadError", "RemoteProtocolError", "WriteError")
+NETWORK_LINES = {
+    **dict.fromkeys(
+        ("ConnectError", "ConnectTimeout", "ProxyError"),
+        "not in the cache, and the Hub cannot be reached",
+    ),
+    **{
+        name: f"the connection was lost repeatedly ({name}); the next download resumes from there"
+        for name in ("ReadTimeout", "ReadError", "RemoteProtocolError", "WriteError")
+    },
+}
 """By name: which HTTP library the client uses depends on its version."""
 
 
@@ -65,8 +73,4 @@ def _line_for(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return f"no space left in {constants.HF_HUB_CACHE}"
     name = type(error).__name__
-    if name in UNREACHABLE_ERRORS:
-        return "not in the cache, and the Hub cannot be reached"
-    if name in BROKEN_ERRORS:
-        return f"the connection was lost repeatedly ({name}); the next download resumes from there"
-    return f"the download failed: {name}"
+    return NETWORK_LINES.get(name, f"the download failed: {name}")

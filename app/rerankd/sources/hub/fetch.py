@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from rerankd.errors import DownloadError
 from rerankd.sources.hub import cache
+from rerankd.sources.hub.client import apply_proxy_rule
 from rerankd.sources.hub.errors import translated
 from rerankd.sources.hub.meter import Meter
 from rerankd.sources.hub.reference import RemoteFile
@@ -116,6 +117,7 @@ def _cached_or_remote(file: RemoteFile, meter: Meter) -> Path | HubFile:
 
 def _ask_hub(file: RemoteFile, *, retry: bool) -> HubFile:
     """Return what the Hub says of a file, checked before any of it is used."""
+    apply_proxy_rule()
     answer = huggingface_hub.get_hf_file_metadata(
         huggingface_hub.hf_hub_url(file.repo, file.file, revision=file.revision),
         timeout=constants.HF_HUB_ETAG_TIMEOUT,
