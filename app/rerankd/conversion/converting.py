@@ -29,7 +29,7 @@ UNCONVERTED = {
     "ElectraForSequenceClassification": "llama.cpp has no ELECTRA",
     "MPNetForSequenceClassification": "llama.cpp has no MPNet",
 }
-CAUSAL = "a causal model: convert it with llama.cpp's convert_hf_to_gguf.py"
+CAUSAL_ADVICE = "a causal model: convert it with llama.cpp's convert_hf_to_gguf.py"
 
 
 def convert(
@@ -51,7 +51,7 @@ def plan_for(checkpoint: Checkpoint) -> Plan:
     named = checkpoint.architecture
     planner = PLANNERS.get(named)
     if planner is None:
-        causal = CAUSAL if named.endswith("ForCausalLM") else ""
+        causal = CAUSAL_ADVICE if named.endswith("ForCausalLM") else ""
         reason = UNCONVERTED.get(named) or causal or f"rerankd converts {', '.join(PLANNERS)}"
         raise ModelFileError(f"{checkpoint.folder}: {named or 'no architecture'}: {reason}")
     return planner(checkpoint)

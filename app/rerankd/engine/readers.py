@@ -55,8 +55,7 @@ def reader_for(
         return _head_reader(header, verdict, score, model)
     if isinstance(score, AnswerScore):
         return _answer_reader(header, verdict, score, model)
-    # The library's own threads would wait for each other, twice as long as all the work takes.
-    threadpool_limits(limits=1, user_api="blas")
+    _multiply_in_one_thread()
     store = VectorStore(vector_cache_bytes)
     if isinstance(score, LateScore):
         special = frozenset(map(model.special, ("bos", "eos", "sep")))
@@ -67,10 +66,17 @@ def reader_for(
     return _vector_reader(cosine, store, partial(_calibrate, cosine, family, header, model))
 
 
+def _multiply_in_one_thread() -> None:
+    """Keep NumPy's threads out: they would wait for each other, twice as long as the work takes."""
+    threadpool_limits(limits=1, user_api="blas")
+
+
 def _head_reader(
     header: Header, verdict: Verdict, score: HeadScore, model: LlamaModel
 ) -> ScoreReader:
     own = OwnHead.of(header)
+    if own:
+        _multiply_in_one_thread()
     head = ComputedHead(header, own, model.width) if own else None
     embedder = None
     if verdict.token_types:

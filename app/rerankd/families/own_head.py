@@ -28,7 +28,7 @@ Pooling = Literal["first", "mean"]
 POOLINGS: tuple[Pooling, ...] = ("first", "mean")
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "tanh", "relu", "silu", "sigmoid")
-MOST_LAYERS = 16
+MOST_HEAD_LAYERS = 16
 
 
 class HeadLayer(Struct, frozen=True):
@@ -86,6 +86,6 @@ class OwnHead(Struct, frozen=True):
 
 def _layers(found: Any) -> tuple[HeadLayer, ...]:
     texts = found if isinstance(found, list) else []
-    if not 0 < len(texts) <= MOST_LAYERS:
+    if not 0 < len(texts) <= MOST_HEAD_LAYERS:
         raise ValueError(f"{LAYERS_KEY} is {found!r}")
     return tuple(HeadLayer.parse(str(text)) for text in texts)

@@ -36,7 +36,7 @@ def composed(text: str) -> str:
     """Return a text in NFC."""
     if unicodedata.is_normalized("NFC", text):
         return text
-    return unicodedata.normalize("NFC", LONG_RUN.sub(_shortened, text))
+    return unicodedata.normalize("NFC", LONG_RUN.sub(_with_few_marks, text))
 
 
 def unaccented(text: str) -> str:
@@ -50,7 +50,7 @@ def _letters(character: str) -> str:
     return "".join(one for one in parts if unicodedata.category(one) != "Mn")
 
 
-def _shortened(run: re.Match[str]) -> str:
+def _with_few_marks(run: re.Match[str]) -> str:
     """Return a run without the marks above MOST_MARKS on one letter."""
     kept, marks = [], 0
     for one in run[0]:

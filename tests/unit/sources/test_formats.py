@@ -54,7 +54,7 @@ FILES: dict[str, tuple[bytes, str, str]] = {
     "safetensors": (
         safetensors({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}),
         "safetensors",
-        "convert_hf_to_gguf",
+        "rerankd convert",
     ),
     "safetensors of nothing": (safetensors({"__metadata__": {}}), "safetensors", "convert"),
     "keras": (b"\x89HDF\r\n\x1a\n" + bytes(8), "HDF5", "convert"),
@@ -96,3 +96,11 @@ def test_commands_name_it(tmp_path: Path, command: tuple[str, ...]) -> None:
     )
     assert found.exit_code == 2
     assert "Git LFS pointer" in found.stderr
+
+
+def test_a_checkpoint_s_folder_is_named_as_such(tmp_path: Path) -> None:
+    """Somebody who gives a checkpoint learns how to make a file of it."""
+    (tmp_path / "config.json").write_text("{}", "utf-8")
+
+    with pytest.raises(ModelFileError, match="a folder of a checkpoint; `rerankd convert` makes"):
+        require_gguf(tmp_path)

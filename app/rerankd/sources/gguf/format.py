@@ -12,6 +12,7 @@ MAGIC = b"GGUF"
 LOOKED_AT = 512
 """Bytes at the beginning that the kinds are known by."""
 CONVERT = "convert it with llama.cpp's convert_hf_to_gguf.py, or use a GGUF file of the model"
+CHECKPOINT = "`rerankd convert` makes a GGUF file of a cross-encoder's checkpoint"
 AGAIN = "download the file again"
 NEWER = "use a newer conversion"
 PULL = "run `git lfs pull` in its repository, or download the file itself"
@@ -36,7 +37,7 @@ KINDS: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
         (rb"PK\x03\x04.{26}[^\0]{0,200}?\.npy", f"a NumPy archive; {CONVERT}"),
         (rb"PK[\x03\x05]", "a ZIP archive; unpack it and give the .gguf file in it"),
         (rb"\x80[\x02-\x05]", f"a Python pickle, as older PyTorch files are; {CONVERT}"),
-        (rb".{8}\s*\{\s*\"", f"a safetensors file; {CONVERT}"),
+        (rb".{8}\s*\{\s*\"", f"a safetensors file; {CHECKPOINT}, given its folder"),
         (rb"\x89HDF", f"an HDF5 file (Keras); {CONVERT}"),
         (rb"[\x08][\x01-\x0f][\x12:]", f"an ONNX model; {CONVERT}"),
         (rb"lmgg|fmgg|tjgg|algg", f"a GGML file, older than GGUF; {NEWER}"),
@@ -78,6 +79,8 @@ def _require_file(path: Path) -> None:
         named = sorted(one.name for one in path.glob("*.gguf"))
         if named:
             raise ModelFileError(f"{path}: a folder; give a file in it, such as {named[0]}")
+        if (path / "config.json").is_file():
+            raise ModelFileError(f"{path}: a folder of a checkpoint; {CHECKPOINT}")
         raise ModelFileError(f"{path}: a folder without GGUF files; {CONVERT}")
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file; give the path of a .gguf file or a catalog id")

@@ -191,7 +191,8 @@ def require_reranker(header: Header, verdict: Verdict, *, accept_degraded: bool)
     ):
         return
     advice = {
-        "degraded": "use another conversion, or pass --accept-degraded to serve it anyway",
+        "degraded": "make a file with its whole head with `rerankd convert`, or pass"
+        " --accept-degraded to serve it anyway",
         "misconverted": "use a conversion that includes the head, for Qwen3-Reranker one of"
         " ggml-org/Qwen3-Reranker-0.6B-Q8_0-GGUF or Voodisss/Qwen3-Reranker-4B-GGUF-llama_cpp",
         "unidentified": f"pass {verdict.choices} if it is that one, or describe the model in a"

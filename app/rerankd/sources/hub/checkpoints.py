@@ -22,7 +22,7 @@ CHECKPOINT_PATTERN = re.compile(
     r"hf:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>(?!.*\.\.)\w[\w./-]*))?"
 )
 CONFIG = "config.json"
-NEEDED = re.compile(
+CHECKPOINT_FILES = re.compile(
     r"(?:config|tokenizer|tokenizer_config|special_tokens_map|modules|sentence_bert_config"
     r"|config_sentence_transformers)\.json|vocab\.txt|README\.md"
     r"|model\.safetensors(?:\.index\.json)?|model-\d+-of-\d+\.safetensors"
@@ -65,7 +65,7 @@ def download_checkpoint(name: CheckpointName, *, on_progress: OnFileProgress) ->
             raise
         logger.warning("%s; using the checkpoint in the cache", error.message)
         return cached
-    wanted = [one for file, one in known.items() if NEEDED.fullmatch(file)]
+    wanted = [one for file, one in known.items() if CHECKPOINT_FILES.fullmatch(file)]
     _require_weights(name, known)
     wanted.sort(key=lambda one: one.file != CONFIG)
     return files.download(wanted, on_progress=on_progress).parent
