@@ -72,6 +72,7 @@ function request(entry, parts) {
   return {
     model: entry ? reference(entry, parts.variant.value) : parts.source.value.trim(),
     ...(parts.id.value.trim() && { id: parts.id.value.trim() }),
+    ...(parts.asFamily.value.trim() && { as: parts.asFamily.value.trim() }),
     ...(parts.pinned.checked && { pinned: true }),
     ...(Object.keys(options).length && { options }),
   };
