@@ -2,6 +2,8 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 
 export venv := justfile_directory() / ".venv"
 python := venv / "bin/python"
+# Each worker has its own servers, so more than four gain little; `-n 0` among a recipe's options undoes it.
+parallel := "-n auto --maxprocesses 4"
 compile := "uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-package diskcache --no-annotate --custom-compile-command"
 
 # List the recipes
@@ -30,7 +32,7 @@ soak minutes="30" *options: (_install "dev")
 
 # Install everything, check, and run the whole suite
 test *options: check
-    @{{ python }} -m pytest {{ options }}
+    @{{ python }} -m pytest {{ parallel }} --dist loadfile {{ options }}
 
 # Lint, check the format and the types
 check: (_install "dev")
@@ -49,7 +51,7 @@ docs: (_install "dev")
 
 # Run real client libraries against a server: 1 GB of them, with npm's where Node.js is installed
 test-clients *options: (_install "dev")
-    @scripts/test-clients.sh {{ options }}
+    @scripts/test-clients.sh {{ parallel }} {{ options }}
 
 # Compare scores with layers on a GPU with the CPU's, on Mesa's software Vulkan driver (docs/gpu.md)
 test-offload *options:
@@ -69,7 +71,7 @@ binary:
 
 # Run dist/rerankd as people will: in an empty root, on older processors, killed, damaged
 test-binary *options: (_install "dev") binary
-    {{ python }} -m pytest tests/integration/binary {{ options }}
+    {{ python }} -m pytest tests/integration/binary {{ parallel }} {{ options }}
 
 # Measure dist/rerankd: size, time to the first answer, idle memory
 measure-binary: (_install "dev") binary

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rerankd.auth.keys import Caller
@@ -489,6 +489,7 @@ def test_sigmoid_is_a_probability_that_grows(logit: float) -> None:
     assert sigmoid(logit) + sigmoid(-logit) == pytest.approx(1.0)
 
 
+@settings(max_examples=25)  # each starts a service
 @given(
     st.lists(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=9), min_size=1, max_size=9)
 )
