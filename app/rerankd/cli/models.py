@@ -21,7 +21,7 @@ from rerankd.cli.remote import statuses
 from rerankd.errors import ModelNotFound
 from rerankd.sources import catalog
 from rerankd.sources import resolve as sources
-from rerankd.sources.catalog import Entry, Installed, Manifest, Quality, Query
+from rerankd.sources.catalog import Entry, Installed, Manifest, Quality, Query, VariantEntry
 
 LIST = "list"
 DECIMAL_BYTES = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
@@ -143,7 +143,8 @@ def serve_commands(entry: Entry) -> tuple[str, ...]:
     accept = " --accept-license" if entry.needs_acceptance else ""
     model = f"{entry.id}:{chosen.name}"
     serve = f"rerankd serve --model {model}{accept}"
-    return (serve,) if chosen.installed else (f"rerankd pull {model}{accept}", serve)
+    get = "convert" if chosen.checkpoint else "pull"
+    return (serve,) if chosen.installed else (f"rerankd {get} {model}{accept}", serve)
 
 
 def models_table(found: Iterable[Entry]) -> Table:
@@ -212,6 +213,12 @@ def _detail_rows(found: Details) -> tuple[tuple[str, str], ...]:
     return tuple(row for row in rows if row[1])
 
 
+def _place_of(variant: VariantEntry) -> str:
+    if variant.checkpoint:
+        return f"{variant.file}, converted here from {variant.checkpoint}"
+    return f"{variant.repo}: {variant.file}" if variant.repo else variant.file
+
+
 def _variants_table(found: Details) -> Table:
     file = Column("file", overflow="fold")
     grid = Table("variant", "size", "memory", "fits", "here", file, "not verified")
@@ -222,7 +229,7 @@ def _variants_table(found: Details) -> Table:
             decimal(one.memory_bytes),
             _yes_or_no(one.fits),
             _yes_or_no(one.installed),
-            Text(f"{one.repo}: {one.file}" if one.repo else one.file),
+            Text(_place_of(one)),
             Text("; ".join(one.doubts)),
         )
     return grid

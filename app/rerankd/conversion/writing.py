@@ -125,8 +125,10 @@ def _add_vocabulary(writer: GGUFWriter, vocabulary: TokenTable) -> None:
     names = {"pad": "padding", "unk": "unknown", "sep": "seperator"}  # GGUF's own spelling
     for role, number in vocabulary.special.items():
         writer.add_uint32(f"tokenizer.ggml.{names.get(role, role)}_token_id", number)
-    for flag in ("bos", "eos", "sep"):
-        writer.add_bool(f"tokenizer.ggml.add_{flag}_token", True)
+    # As other programs put pairs together: BERT's have one separator between them, RoBERTa's two.
+    doubled = vocabulary.tokens[vocabulary.special["bos"]] == "<s>"
+    for flag, value in (("bos", True), ("eos", True), ("sep", doubled)):
+        writer.add_bool(f"tokenizer.ggml.add_{flag}_token", value)
     writer.add_token_list(vocabulary.tokens)
     writer.add_token_types(vocabulary.kinds)
     if vocabulary.scores:

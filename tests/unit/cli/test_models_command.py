@@ -282,3 +282,11 @@ def test_help_lists_the_commands_of_models() -> None:
     assert result.exit_code == 0
     assert "show" in result.output
     assert "list" in result.output
+
+
+def test_what_is_converted_here_says_so() -> None:
+    """The commands convert instead of downloading, and the entry names the checkpoint."""
+    (found,) = rows("show", "ettin-reranker-17m-v1")
+
+    assert found["serve"][0] == "rerankd convert ettin-reranker-17m-v1:Q8_0"
+    assert found["variants"][0]["checkpoint"] == "cross-encoder/ettin-reranker-17m-v1"

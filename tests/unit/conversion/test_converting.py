@@ -274,3 +274,17 @@ def test_progress_ends_with_all_bytes(tmp_path: Path) -> None:
 
     assert seen == sorted(seen)
     assert seen[-1][0] == seen[-1][1] < (tmp_path / "made.gguf").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("name", "doubled"), [("ms-marco", False), ("bge", True), ("ettin", False)]
+)
+def test_other_programs_learn_how_pairs_are_put_together(
+    tmp_path: Path, name: str, doubled: bool
+) -> None:
+    """BERT puts one separator between texts, RoBERTa two, and flags say so."""
+    CHECKPOINTS[name](tmp_path)
+    metadata = gguf_file.read(converted(tmp_path)).metadata
+    flags = [metadata[f"tokenizer.ggml.add_{flag}_token"] for flag in ("bos", "eos", "sep")]
+
+    assert flags == [True, True, doubled]

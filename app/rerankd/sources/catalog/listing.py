@@ -33,6 +33,8 @@ class VariantEntry(Struct, frozen=True, kw_only=True):
     installed: bool
     doubts: tuple[str, ...]
     """What is not verified about it."""
+    checkpoint: str | None = None
+    """The repository it is converted from on this machine, with `rerankd convert`."""
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -122,6 +124,7 @@ def _variant_entry(
         fits=None if available is None else fits(needed, available),
         installed=installed(manifest, variant),
         doubts=variant.doubts,
+        checkpoint=variant.checkpoint,
     )
 
 
