@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from gguf import GGUFReader
 from numpy.typing import NDArray
 
 from support.places import ROOT
@@ -88,8 +87,14 @@ def write_json(path: Path, value: Any) -> None:
 @cache
 def bert_words() -> tuple[str, ...]:
     """Return BERT's vocabulary, which the embedded model has in its file."""
-    fields = GGUFReader(EMBEDDED).fields
-    tokens: list[str] = fields["tokenizer.ggml.tokens"].contents()
+    data, key = EMBEDDED.read_bytes(), b"tokenizer.ggml.tokens"
+    at = data.index(key) + len(key) + 8  # after the types of the array and of its items
+    (count,) = struct.unpack_from("<Q", data, at)
+    at, tokens = at + 8, []
+    for _ in range(count):  # gguf's reader takes seconds for it
+        (length,) = struct.unpack_from("<Q", data, at)
+        tokens.append(data[at + 8 : at + 8 + length].decode())
+        at += 8 + length
     return tuple(
         one if one in BERT_SPECIAL else one[1:] if one.startswith("▁") else "##" + one
         for one in tokens
