@@ -7,6 +7,7 @@ emoji leave one alone, which no decoder accepts; here it becomes U+FFFD, the rep
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from typing import TypeVar
 
@@ -57,6 +58,23 @@ def decode_json(
         if mended in {None, encoded}:
             raise
     return msgspec.json.decode(mended or b"", type=kind, strict=strict)
+
+
+def decode_json_text(content: bytes) -> str:
+    """Decode a JSON string as `decode_json` does, many times as fast where surrogates abound.
+
+    Raises what msgspec raises.
+    """
+    try:
+        return msgspec.json.decode(content, type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        try:
+            found = json.loads(_without_encoded_surrogates(content))
+        except ValueError:
+            found = None
+        if not isinstance(found, str):
+            raise
+        return without_surrogates(found)
 
 
 def decode_msgpack(content: bytes, kind: type[DecodedKind], *, strict: bool = True) -> DecodedKind:

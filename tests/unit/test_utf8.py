@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerankd.utf8 import decode_json, decode_msgpack, decode_text, is_utf16, without_surrogates
+from rerankd.utf8 import (
+    decode_json,
+    decode_json_text,
+    decode_msgpack,
+    decode_text,
+    is_utf16,
+    without_surrogates,
+)
 
 PARTS = [*'a\\"/u\n', "d83d", "é", "😀", "\ud83d", "\ude00"]
 HALVES = st.lists(st.sampled_from(PARTS)).map("".join)
@@ -48,6 +55,19 @@ def test_what_is_broken_otherwise_stays_refused(content: bytes) -> None:
     """Only halves of characters are replaced."""
     with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)):
         decode_json(content, Any)
+
+
+@given(text=HALVES)
+def test_a_json_string_is_decoded_alike_by_itself(text: str) -> None:
+    """The fast way for a string alone makes no difference."""
+    content = json.dumps(text).encode()
+    assert decode_json_text(content) == decode_json(content, str)
+
+
+@pytest.mark.parametrize("content", [b'"a', b"1", b'"\\ud83d', b'"\\x"', b'"\xff"', b'"\n"', b"[]"])
+def test_what_is_no_json_string_is_refused(content: bytes) -> None:
+    with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)):
+        decode_json_text(content)
 
 
 def test_messagepack_and_plain_text_have_encoded_halves() -> None:

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from rerankd.errors import BodyTooLarge, MalformedJson
-from rerankd.utf8 import decode_json, decode_text
+from rerankd.utf8 import decode_json_text, decode_text
 
 Value = TypeVar("Value")
 
@@ -31,7 +31,8 @@ _MARK = f"\ue000{secrets.token_hex(4)}:"
 _CONTINUATION = range(0x80, 0xC0)
 """Bytes that go on with a character of UTF-8."""
 _JSON_TEXT = re.compile(rb'(?:[^"\\]++|\\(?:[^u]|u[0-9a-fA-F]{4}))*+', re.DOTALL)
-_LONG_NUMBER = re.compile(rb"[0-9.eE+-]{1000}")
+_LONG_NUMBER = re.compile(rb"(?<![0-9.eE+-])[0-9.eE+-]{100}")
+"""Looks at each number once, from its beginning."""
 _LOW_SURROGATE = re.compile(rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _SIZES = {
     **dict.fromkeys((0xCC, 0xD0), 1),
@@ -169,7 +170,7 @@ def _string_slices(content: bytes, start: int) -> Iterator[int]:
 
 def _json_text(piece: bytes) -> str:
     try:
-        return decode_json(b'"%b"' % piece, str)
+        return decode_json_text(b'"%b"' % piece)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedJson(f"the body is not valid JSON: {error}") from error
 

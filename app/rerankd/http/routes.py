@@ -35,6 +35,7 @@ from rerankd.http.access_log import arrival_of, request_id
 from rerankd.http.content_encoding import codec_threads
 from rerankd.http.disconnects import unless_gone
 from rerankd.http.guard import caller_of
+from rerankd.http.large_answers import encode_apart
 from rerankd.http.limits import limiter_of
 from rerankd.http.openapi.ranking import RankingDoc
 from rerankd.http.statuses import path_of, speak
@@ -44,7 +45,7 @@ from rerankd.service import Service
 
 CLIENT_CLOSED = 499
 LARGE_BODY = 64 * 1024
-"""Bytes of a body that is read on the event loop, in at most a few milliseconds."""
+"""Bytes of a body that is read and answered on the event loop, in at most a few milliseconds."""
 WARNING = "X-Rerankd-Warning"
 """Has the warnings of a reply that has no place for them."""
 
@@ -86,12 +87,13 @@ async def rerank(
     content = await body_of(request, service.settings.read_timeout)
     kind = negotiation.bare(request.headers.get("content-type", ""))
     body = Body(content, packed=kind in negotiation.MSGPACK_NAMES)
-    if len(content) > LARGE_BODY:
+    is_large = len(content) > LARGE_BODY
+    if is_large:
         most = service.settings.max_documents
         dialect, parsed = await codec_threads().run(_parsed_large, request, body, context, most)
     else:
         dialect, parsed = _parsed(request, body, context)
-    return await _answer(request, service, dialect, parsed)
+    return await _answer(request, service, dialect, parsed, is_large=is_large)
 
 
 def _parsed_large(
@@ -109,9 +111,17 @@ def _parsed(
 
 
 async def _answer(
-    request: Request[Any, Any, Any], service: Service, dialect: Dialect, parsed: ParsedRequest
+    request: Request[Any, Any, Any],
+    service: Service,
+    dialect: Dialect,
+    parsed: ParsedRequest,
+    *,
+    is_large: bool,
 ) -> Response[Any]:
-    """Rank, and answer with the whole or, if the client asks for it, with scores as they come."""
+    """Rank, and answer with the whole or, if the client asks for it, with scores as they come.
+
+    The answer to a large request may repeat all of its texts.
+    """
     caller, limiter = caller_of(request), limiter_of(request)
     begun = arrival_of(request.scope)
     accepted = negotiation.media_type(request.headers.get("accept", ""), streams=True)
@@ -119,13 +129,18 @@ async def _answer(
         (only,) = parsed.requests
         told = Wording(lambda result: parsed.reply([result]), dialect.errors.body)
         ranking = partial(service.rank, only, caller=caller, limiter=limiter, begun=begun)
-        stream = ScoreStream(ranking, told, accepted)
+        stream = ScoreStream(ranking, told, accepted, is_large=is_large)
         return stream if await stream.begin(request) else _closed()
     ranked = service.rank_many(parsed.requests, caller=caller, limiter=limiter, begun=begun)
     results = await unless_gone(request.receive, ranked)
     if results is None:
         return _closed()
-    return Encoded(parsed.reply(results), headers=_headers(dialect, parsed, results))
+    headers = _headers(dialect, parsed, results)
+    if is_large:
+        media_type = negotiation.media_type(request.headers.get("accept", ""))
+        content = await encode_apart(partial(parsed.reply, results), media_type)
+        return Response(content, headers=headers, media_type=media_type)
+    return Encoded(parsed.reply(results), headers=headers)
 
 
 def _closed() -> Response[Any]:

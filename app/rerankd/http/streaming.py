@@ -16,6 +16,8 @@ from msgspec import Struct
 from rerankd.domain import RankedDocument, RankedResult
 from rerankd.errors import RerankdError
 from rerankd.http.disconnects import unless_gone
+from rerankd.http.large_answers import encode_apart
+from rerankd.http.negotiation import JSON
 from rerankd.ranking.collector import OnScored
 
 logger = logging.getLogger(__name__)
@@ -55,10 +57,16 @@ class ScoreStream(Response[Any]):
     sent. Ranking ends when the client leaves.
     """
 
-    def __init__(self, rank: StreamedRanking, wording: Wording, media_type: str) -> None:
-        """Ranking begins at once, and needs a running event loop."""
+    def __init__(
+        self, rank: StreamedRanking, wording: Wording, media_type: str, *, is_large: bool = False
+    ) -> None:
+        """Ranking begins at once, and needs a running event loop.
+
+        The last line of a large request may repeat all of its texts.
+        """
         super().__init__(None, status_code=200, headers=HEADERS, media_type=media_type)
         self._wording = wording
+        self._is_large = is_large
         self._scores: list[RankedDocument] = []
         self._news = asyncio.Event()
         self._work = asyncio.create_task(rank(on_scored=self._take))
@@ -97,7 +105,10 @@ class ScoreStream(Response[Any]):
             scored, self._scores = self._scores, []
             if scored:
                 yield _lines([Line(one.index, one.score) for one in scored])
-        yield _lines([self._last()])
+        if self._is_large:
+            yield await encode_apart(self._last, JSON) + b"\n"
+        else:
+            yield _lines([self._last()])
 
     def _last(self) -> Any:
         try:

@@ -42,14 +42,11 @@ async def rank(  # noqa: PLR0913 - each by its name
     """
     arrived = time.monotonic() if begun is None else begun
     begun = time.monotonic()
-    # Identical documents are scored once; a dict keeps the order of first sight.
-    numbers = {text: number for number, text in enumerate(dict.fromkeys(request.documents))}
     try:
-        prepared = await _prepared(runtime, cache, request, tuple(numbers), deadline, owner)
+        prepared, places = await _prepared(runtime, cache, request, deadline, owner)
     except DeadlineExceeded as error:
         raise _too_late(0, len(request.documents), arrived) from error
     tokenized = time.monotonic()
-    places = [numbers[text] for text in request.documents]
     collector = ScoreCollector(prepared, request, places, on_scored)
     try:
         rows = NOTHING_TO_SCORE
@@ -70,26 +67,35 @@ async def rank(  # noqa: PLR0913 - each by its name
     return _result(runtime, request, prepared, collector, _timings(begun, tokenized, rows))
 
 
-async def _prepared(  # noqa: PLR0913 - what `prepare` needs
-    runtime: Runtime,
-    cache: ScoreCache,
-    request: RankRequest,
-    documents: tuple[str, ...],
-    deadline: float,
-    owner: str,
-) -> PreparedRequest:
-    """Prepare a request in a tokenizer thread, for as long as somebody waits for it."""
+async def _prepared(
+    runtime: Runtime, cache: ScoreCache, request: RankRequest, deadline: float, owner: str
+) -> tuple[PreparedRequest, list[int]]:
+    """Prepare a request in a tokenizer thread, for as long as somebody waits for it.
+
+    Returns which of the prepared documents each of the request's is, too.
+    """
     patience = Patience(deadline)
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(_seconds_until(deadline)):
             return await loop.run_in_executor(
-                runtime.tokenizers, prepare, runtime, cache, request, documents, patience, owner
+                runtime.tokenizers, _prepare_distinct, runtime, cache, request, patience, owner
             )
     except TimeoutError as error:
         raise DeadlineExceeded("the texts waited too long for a tokenizer") from error
     finally:
         patience.end()
+
+
+def _prepare_distinct(
+    runtime: Runtime, cache: ScoreCache, request: RankRequest, patience: Patience, owner: str
+) -> tuple[PreparedRequest, list[int]]:
+    """Prepare identical documents once, in the order of first sight."""
+    numbers: dict[str, int] = {}
+    # In Python's own steps, between which other threads run: hashing long texts takes a while.
+    places = [numbers.setdefault(text, len(numbers)) for text in request.documents]
+    prepared = prepare(runtime, cache, request, tuple(numbers), patience, owner)
+    return prepared, places
 
 
 def _seconds_until(deadline: float) -> float | None:
