@@ -1,5 +1,8 @@
 """Text from outside as UTF-8: skips a byte order mark, names UTF-16, replaces lone surrogates.
 
+Names of files need not be UTF-8; Python keeps their odd bytes as surrogates, which JSON holds as
+escapes.
+
 A surrogate is half a character beyond U+FFFF. Writers that cut a string between the halves of an
 emoji leave one alone, which no decoder accepts; here it becomes U+FFFD, the replacement character.
 """
@@ -9,7 +12,8 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -97,6 +101,27 @@ def decode_text(content: bytes) -> str:
         return content.decode()
     except UnicodeDecodeError:
         return _without_encoded_surrogates(content).decode()
+
+
+def encode_json(value: Any, *, enc_hook: Callable[[Any], Any] | None = None) -> bytes:
+    """Encode JSON as msgspec does, with an escape for each surrogate.
+
+    `os.fsencode` makes the bytes of a file's name of what `json.loads` reads there.
+    """
+    try:
+        return msgspec.json.encode(value, enc_hook=enc_hook)
+    except UnicodeEncodeError:
+        plain = msgspec.to_builtins(value, enc_hook=enc_hook)
+        text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "backslashreplace")
+
+
+def decode_exactly(content: bytes, kind: type[DecodedKind]) -> DecodedKind:
+    """Decode what `encode_json` encoded, surrogates included.
+
+    Raises msgspec.ValidationError, or ValueError for what isn't JSON.
+    """
+    return msgspec.convert(json.loads(content), kind)
 
 
 def without_surrogates(text: str) -> str:

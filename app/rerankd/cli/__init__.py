@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -59,9 +60,17 @@ class LazyGroup(click.Group):
         found = getattr(importlib.import_module(COMMANDS[cmd_name]), f"{cmd_name}_command")
         return found if isinstance(found, click.Command) else None
 
-    def main(self, *args: Any, **options: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:
         open_closed_streams()
-        return super().main(*args, **options)
+        words = sys.argv[1:] if args is None else list(args)
+        try:
+            return super().main(words, *more, **options)
+        except UnicodeEncodeError as error:
+            odd = _odd_word(words, error.encoding)
+            if odd is None:
+                raise
+            click.echo(visible(f"error: {odd} is not {error.encoding.upper()}"), err=True)
+            sys.exit(2)
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -79,6 +88,26 @@ class LazyGroup(click.Group):
             with suppress(OSError):
                 click.echo(f"error: cannot write the output: {error.strerror}", err=True)
             sys.exit(2)
+
+
+def _odd_word(words: Sequence[str], encoding: str) -> str | None:
+    """Return what to call the word or variable that can't be encoded; its value may be a secret."""
+    for place, word in enumerate(words):
+        if _is_odd(word, encoding):
+            option, equals, _ = word.partition("=")
+            before = words[place - 1] if place else ""
+            is_value = before.startswith("--") and "=" not in before
+            return option if equals and option[:2] == "--" else before if is_value else repr(word)
+    variables = importlib.import_module("rerankd.settings.environment").own_variables()
+    return next((name for name, value in variables.items() if _is_odd(value, encoding)), None)
+
+
+def _is_odd(word: str, encoding: str) -> bool:
+    try:
+        word.encode(encoding)
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

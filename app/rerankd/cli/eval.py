@@ -35,6 +35,7 @@ from rerankd.measuring.evaluation.trec import TrecFiles, read_trec
 from rerankd.measuring.evaluation.trial import Tick
 from rerankd.service import preflight
 from rerankd.settings import Settings
+from rerankd.utf8 import without_surrogates
 
 DEPTH = 100
 MOST_RECALL = 1000
@@ -252,7 +253,7 @@ def _print_comparison(found: Comparison, *, as_json: bool, as_csv: bool) -> None
 
 def _write_page(path: Path, page: str) -> None:
     try:
-        path.write_text(page, "utf-8")
+        path.write_text(without_surrogates(page), "utf-8")
     except OSError as error:
         raise InvalidRequest(f"{path}: {error.strerror}") from error
 

@@ -133,8 +133,8 @@ def reset_keys_command(config_file: Path | None, state_dir: str | None) -> None:
     """
     moved = _opened_store(config_file, state_dir).reset_keys()
     if moved:
-        click.echo(f"moved the damaged state file to {moved}", err=True)
-    click.echo("rerankd starts without API keys now; restart a running server", err=True)
+        output.print_note(f"moved the damaged state file to {moved}")
+    output.print_note("rerankd starts without API keys now; restart a running server")
 
 
 def _opened_store(config_file: Path | None, state_dir: str | None) -> Store:

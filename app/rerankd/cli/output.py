@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import click
-import msgspec
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
 from rerankd.terminal import escaped_json, visible
+from rerankd.utf8 import encode_json
 
 
 class SafeConsole(Console):
@@ -47,8 +47,11 @@ def print_note(text: str) -> None:
 
 
 def print_text(text: str, *, end: str = "\n") -> None:
-    """Print text on standard output: made harmless on a terminal, else as it is."""
-    click.echo(f"{visible(text, lines=True) if is_terminal() else text}{end}", nl=False)
+    """Print text on standard output: made harmless on a terminal, else as it is, in UTF-8."""
+    if is_terminal():
+        click.echo(f"{visible(text, lines=True)}{end}", nl=False)
+    else:
+        click.echo(f"{text}{end}".encode("utf-8", "surrogateescape"), nl=False)
 
 
 def print_results(
@@ -62,8 +65,8 @@ def print_results(
 
 
 def print_json(*results: object) -> None:
-    """Print each result as a line of JSON."""
-    lines = [msgspec.json.encode(one) + b"\n" for one in results]
+    """Print each result as a line of JSON; see `encode_json` about the names of files."""
+    lines = [encode_json(one) + b"\n" for one in results]
     if is_terminal():
         lines = [escaped_json(line.decode()).encode() for line in lines]
     sys.stdout.buffer.writelines(lines)

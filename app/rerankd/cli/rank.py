@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import sys
 from collections.abc import Iterable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -107,6 +108,8 @@ def rank_command(  # noqa: PLR0913 - one parameter an option
     Prints a table in a terminal and JSONL into a pipe.
     """
     settings = options.load(config_file, flags).settings
+    if isinstance(sys.stdin, TextIOWrapper):  # else it has the locale's encoding and may raise
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")
     lines = [line for file in files or (sys.stdin,) for line in read_lines(file, form)]
     request = RankRequest(query=query, documents=(), raw_scores=True, instruction=instruction)
     logits = asyncio.run(_score_texts(settings, request, [line.text for line in lines]))

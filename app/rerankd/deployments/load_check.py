@@ -29,6 +29,7 @@ from rerankd.prompts import PromptBuilder, layout_for
 from rerankd.settings import Settings
 from rerankd.sources import resolve as sources
 from rerankd.sources.gguf import family_of, require_sound_charsmap
+from rerankd.utf8 import decode_exactly, encode_json
 
 PANDA_QUERY = "What is a panda?"
 RELEVANT = "The giant panda is a bear species endemic to China."
@@ -130,7 +131,7 @@ async def check_in_child(
     Raises LoadCheckFailed with the child's reason, its signal, or that it hung.
     """
     own = msgspec.structs.replace(settings, workers=1)
-    request = msgspec.json.encode(LoadCheckRequest(str(path), own, known_as))
+    request = encode_json(LoadCheckRequest(str(path), own, known_as))
     child = await asyncio.create_subprocess_exec(
         *child_command(),
         stdin=asyncio.subprocess.PIPE,
@@ -166,8 +167,8 @@ def _result_of(path: Path, code: int, output: bytes, log: bytes) -> LoadCheckRes
         lines = log.decode("utf-8", "replace").strip().splitlines()
         raise LoadCheckFailed((lines[-1] if lines else f"exit code {code}")[:LONGEST_REASON])
     try:
-        reply = msgspec.json.decode(output, type=LoadCheckReply)
-    except msgspec.DecodeError as error:
+        reply = decode_exactly(output, LoadCheckReply)
+    except ValueError as error:
         raise LoadCheckFailed(f"{path}: the load check gave no result") from error
     if reply.result is None:
         raise LoadCheckFailed(reply.error[:LONGEST_REASON])
@@ -199,12 +200,12 @@ def _expect_to_crash() -> None:
 def run_child() -> None:
     """Be the child: answer the request on stdin with one line on stdout."""
     _expect_to_crash()
-    request = msgspec.json.decode(sys.stdin.buffer.read(), type=LoadCheckRequest)
+    request = decode_exactly(sys.stdin.buffer.read(), LoadCheckRequest)
     try:
         reply = LoadCheckReply(_checked_as_asked(request))
     except RerankdError as error:
         reply = LoadCheckReply(error=error.message)
-    sys.stdout.buffer.write(msgspec.json.encode(reply) + b"\n")
+    sys.stdout.buffer.write(encode_json(reply) + b"\n")
     sys.stdout.buffer.flush()
 
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Annotated, Any
 
-import msgspec
 from litestar import Request, Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import PathParameter
@@ -26,11 +25,12 @@ from rerankd.errors import (
     StateError,
 )
 from rerankd.http.guard import MANAGEMENT
+from rerankd.http.negotiation import JSON
 from rerankd.http.openapi.operation import BodySchema
 from rerankd.http.openapi.route_doc import RouteDoc
 from rerankd.http.openapi.tags import DEPLOYMENTS_TAG
 from rerankd.http.request_line import deployment_id_of
-from rerankd.http.wire import MANAGEMENT_BYTES, Encoded, body_of, decode
+from rerankd.http.wire import MANAGEMENT_BYTES, Encoded, body_of, decode, encode
 from rerankd.service import Service
 from rerankd.settings import Settings
 from rerankd.sources.resolve import default_name
@@ -189,5 +189,5 @@ async def stop_deployment_called_events(service: NamedDependency[Service]) -> Re
 async def _messages(service: Service) -> AsyncIterator[ServerSentEventMessage]:
     async with aclosing(service.deployments.events()) as events:
         async for status in events:
-            data = msgspec.json.encode(status).decode()
+            data = encode(status, JSON).decode()
             yield ServerSentEventMessage(data=data, event="deployment")

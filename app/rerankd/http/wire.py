@@ -15,6 +15,7 @@ from rerankd.errors import InvalidRequest, RequestTimeout
 from rerankd.http import content_encoding as codings
 from rerankd.http import negotiation
 from rerankd.http.byte_budget import Charge, charge_of
+from rerankd.utf8 import decode_json, encode_json
 
 T = TypeVar("T")
 
@@ -86,6 +87,12 @@ class Encoded(Response[Any]):
 
 
 def encode(value: Any, media_type: str) -> bytes:
-    """Return a value in JSON, or in MessagePack by any of its names."""
-    packed = media_type in negotiation.MSGPACK_NAMES
-    return (_msgpack_encoder if packed else _json_encoder).encode(value)
+    """Return a value in JSON, or in MessagePack by any of its names.
+
+    Bytes of a file's name that aren't UTF-8 become U+FFFD: not every client reads anything else.
+    """
+    encoder = _msgpack_encoder if media_type in negotiation.MSGPACK_NAMES else _json_encoder
+    try:
+        return encoder.encode(value)
+    except UnicodeEncodeError:
+        return encoder.encode(decode_json(encode_json(value), object))

@@ -34,3 +34,8 @@ def allows_colours(environment: Mapping[str, str] | None = None) -> bool:
     """Return whether output to a terminal may have colours (https://no-color.org)."""
     environment = os.environ if environment is None else environment
     return not environment.get("NO_COLOR")
+
+
+def own_variables() -> dict[str, str]:
+    """Return the variables that rerankd's settings and commands may read."""
+    return {name: value for name, value in os.environ.items() if name.startswith("RERANKD_")}

@@ -15,9 +15,11 @@ from rerankd.errors import SettingsError
 from rerankd.settings.listing import MODEL_SETTINGS, Setting, settings_by_name, table
 from rerankd.settings.marks import Mark
 from rerankd.settings.schema import Settings
-from rerankd.utf8 import is_utf16, without_bom
+from rerankd.utf8 import is_utf16, without_bom, without_surrogates
 
 CONFIG_VARIABLE = "RERANKD_CONFIG"
+PATHS = frozenset({"model", "catalog_dir", "state_dir"})
+"""Settings that may name files, whose names may have any bytes."""
 
 
 class Effective(Struct, frozen=True):
@@ -124,11 +126,19 @@ def _checked(name: str, value: Any, source: str) -> Any:
         )
     if setting is None:
         raise SettingsError(f"unknown setting {name!r} in {source}", param=name)
+    if name not in PATHS and _has_odd_bytes(value):
+        raise SettingsError(f"{name} from {source} is not UTF-8", param=name)
     try:
         return msgspec.convert(_numbers_as_words(setting, value), setting.annotation, strict=False)
     except msgspec.ValidationError as error:
         shown = "" if Mark.SECRET in setting.marks else f" = {value!r}"
         raise SettingsError(f"{name}{shown} from {source}: {error}", param=name) from error
+
+
+def _has_odd_bytes(value: Any) -> bool:
+    """Return whether words from a command line or the environment aren't UTF-8."""
+    words = value if isinstance(value, list) else [value]
+    return any(isinstance(word, str) and without_surrogates(word) != word for word in words)
 
 
 def _is_quoted(value: str) -> bool:

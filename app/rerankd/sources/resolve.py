@@ -21,6 +21,7 @@ from rerankd.sources.catalog import Manifest, Variant
 from rerankd.sources.gguf import Header, Verdict
 from rerankd.sources.hub.meter import DownloadProgress, FileProgress
 from rerankd.sources.hub.reference import Reference, RemoteFile, parse_reference, split_files
+from rerankd.utf8 import without_surrogates
 
 HUB_PREFIX = "hf:"
 
@@ -189,7 +190,7 @@ def default_name(source: str, settings: Settings) -> str:
         return repo if reference.is_quantization else Path(reference.file).stem
     path = _local_path(source)
     manifest = _identify(path, settings)
-    return manifest.id if manifest else path.stem
+    return manifest.id if manifest else without_surrogates(path.stem)
 
 
 def _local_path(source: str) -> Path:

@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Iterator
 from typing import Literal, TextIO
 
-import msgspec
 from structlog.dev import ConsoleRenderer
 from structlog.processors import (
     EventRenamer,
@@ -22,6 +21,7 @@ from structlog.typing import EventDict, ExcInfo, Processor
 from rerankd.logs import DEPLOYMENT, REQUEST, TRACE, install_handler
 from rerankd.telemetry.repeats import RepeatFilter
 from rerankd.terminal import escaped_json, visible
+from rerankd.utf8 import encode_json
 
 LogFormat = Literal["auto", "human", "json"]
 
@@ -108,7 +108,7 @@ def _trace(error: BaseException | None) -> Iterator[str]:
 
 
 def _encode(value: object, **_options: object) -> str:
-    return escaped_json(msgspec.json.encode(value, enc_hook=repr).decode())
+    return escaped_json(encode_json(value, enc_hook=repr).decode())
 
 
 def _add_context(_logger: object, _method: str, event: EventDict) -> EventDict:

@@ -6,6 +6,7 @@ Only this package imports llama_cpp. A model's tokenizer may be used from many t
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,7 +76,7 @@ class LlamaModel:
         self._tensor_split = _tensor_split(options.tensor_split)
         self._overrides = _overrides(options.overrides)
         self._handle = lib.llama_model_load_from_file(
-            str(path).encode(), _model_params(options, self._tensor_split, self._overrides)
+            os.fsencode(path), _model_params(options, self._tensor_split, self._overrides)
         )
         if not self._handle:
             raise ModelFileError(f"{path}: llama.cpp can't load it: {llama_log.last_words()}")

@@ -57,7 +57,7 @@ def requantize(header: Header, target: Path, kind: str, *, threads: int) -> None
         if free < needed + SPARE_BYTES:
             raise ModelFileError(f"{kind} weights need {needed} bytes, but {free} are free")
         llama_log.forget()
-        paths = str(source).encode(), str(made).encode()
+        paths = os.fsencode(source), os.fsencode(made)
         if lib.llama_model_quantize(*paths, ctypes.byref(params)) != 0:
             reason = llama_log.last_words()
             raise ModelFileError(f"{source.name} cannot be converted to {kind}: {reason}")
