@@ -204,14 +204,20 @@ def test_migration_names_options_that_there_are() -> None:
 
 
 @contextmanager
-def proxy_of(url: str, folder: Path) -> Iterator[str]:
-    """Run nginx with the site of docs/deploy in front of a server; yield its address."""
+def proxy_of(url: str, folder: Path, prefix: str = "/") -> Iterator[str]:
+    """Run nginx with the site of docs/deploy in front of a server; yield its address.
+
+    Below a prefix, the site is as docs/nginx.md has it for that.
+    """
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
     site = (DEPLOY / "nginx.conf").read_text("utf-8")
     site = site.replace("listen 80;", f"listen 127.0.0.1:{port};")
     site = site.replace("127.0.0.1:8100", url.removeprefix("http://"))
+    if prefix != "/":
+        site = site.replace("location / {", f"location {prefix} {{")
+        site = site.replace("proxy_pass http://rerankd;", "proxy_pass http://rerankd/;")
     names = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     paths = "".join(f"{name}_temp_path {folder}/{name};\n" for name in names)
     # Where we are root, nginx gives up its rights and would be shut out of the test's folder.
@@ -226,8 +232,8 @@ def proxy_of(url: str, folder: Path) -> Iterator[str]:
     process = subprocess.Popen(command)
     try:
         with httpx.Client(transport=httpx.HTTPTransport(retries=8)) as client:
-            client.get(f"http://127.0.0.1:{port}/health", timeout=PATIENCE)
-        yield f"http://127.0.0.1:{port}"
+            client.get(f"http://127.0.0.1:{port}{prefix}health", timeout=PATIENCE)
+        yield f"http://127.0.0.1:{port}{prefix.rstrip('/')}"
     finally:
         process.terminate()
         process.wait(PATIENCE)
@@ -250,3 +256,18 @@ def test_nginx_hands_on_ids_bodies_and_lines(tmp_path: Path) -> None:
             assert len(list(lines.iter_lines())) == 3
         with httpx.stream("GET", proxy + "/v1/deployments/events", timeout=PATIENCE) as events:
             assert next(events.iter_lines())
+
+
+@pytest.mark.skipif(not NGINX, reason="nginx is not installed")
+def test_nginx_may_serve_it_below_a_prefix(tmp_path: Path) -> None:
+    """Pages and what they load, slashes that are missing or too many, and ids with slashes."""
+    service = service_of(start=False, model_id="a/b")
+    with server_of(service) as url, proxy_of(url, tmp_path, "/tools/rerank/") as proxy:
+        for path in ("", "/", "/docs", "/docs/"):
+            page = httpx.get(proxy + path, follow_redirects=True)
+            (link,) = set(re.findall(r'src="(static/[^"]+)"', page.text)) - {
+                "static/console/early.js"
+            }
+            assert httpx.get(page.url.join(link)).status_code == 200, path
+        for path in ("a%2Fb", "a/b"):
+            assert httpx.get(f"{proxy}/v1/deployments/{path}").json()["id"] == "a/b"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
-from litestar import MediaType, Response, Router, get
+from litestar import MediaType, Request, Response, Router, get
 from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
@@ -37,8 +38,12 @@ def console() -> Response[bytes]:
 
 
 @get("/docs", opt={PUBLIC: True}, include_in_schema=False, sync_to_thread=False)
-def api_page() -> Response[bytes]:
-    """Show the API reference."""
+def api_page(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Show the API reference, where its relative links lead to the server's other paths."""
+    asked = request.scope["raw_path"].decode("latin-1")
+    extra = len(asked) - len(asked.rstrip("/"))
+    if extra:  # relative itself, because only the proxy knows its prefix
+        return Response(b"", status_code=308, headers={"Location": f"{'../' * extra}docs"})
     return _page("api.html")
 
 

@@ -129,6 +129,18 @@ def below(prefix: str, app: ASGIApp) -> ASGIApp:
     return proxied
 
 
+@pytest.mark.parametrize("path", ["/docs/", "/tools/rerank/docs/"])
+def test_a_slash_after_docs_leads_to_the_page(path: str) -> None:
+    """Its links are relative, and a proxy's prefix is known to the client alone."""
+    prefix = "/tools/rerank" if path.startswith("/tools") else ""
+    app = app_of(service_of())
+    with TestClient(below(prefix, app) if prefix else app, base_url="http://127.0.0.1") as client:
+        response = client.get(path, follow_redirects=False)
+
+    assert response.status_code == 308
+    assert urljoin(path, response.headers["location"]) == f"{prefix}/docs"
+
+
 @pytest.mark.parametrize("page", ["/tools/rerank/", "/tools/rerank/docs"])
 def test_pages_stay_below_a_prefix(page: str) -> None:
     """All that a page and its modules load is found there; nothing is named from the root."""
