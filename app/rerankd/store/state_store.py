@@ -154,6 +154,11 @@ class Store:
             status = self._file.stat()
         except FileNotFoundError:
             return None
+        except NotADirectoryError as error:
+            # A file stands where the folder was, or above it: there a folder can never have been.
+            if self._file.parent.exists():
+                raise state_failure(self._file, error) from error
+            return None
         except OSError as error:
             raise state_failure(self._file, error) from error
         return status.st_ino, status.st_size, status.st_mtime_ns

@@ -124,6 +124,16 @@ def test_a_full_disk_is_one_line_and_changes_nothing(
     assert store.deployments() == [SPEC]
 
 
+def test_a_file_in_the_folders_place_is_no_empty_state(tmp_path: Path) -> None:
+    """The folder may have held keys; a folder that can't exist holds nothing, and never did."""
+    (tmp_path / "state").touch()
+
+    with pytest.raises(StateError, match="cannot use the state"):
+        Store(tmp_path / "state").stamp()
+    assert Store(tmp_path / "state" / "below").stamp() is None
+    assert Store(Path(os.devnull, "none")).api_keys() == []
+
+
 def test_reading_what_is_not_there_makes_no_file(tmp_path: Path) -> None:
     """A look at an empty folder leaves it empty."""
     store = Store(tmp_path / "none")
