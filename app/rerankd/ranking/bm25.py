@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from rerankd.ranking.words import count_words, query_words
+from rerankd.ranking.words import count_words, first_characters, query_words
 
 K1, B = 1.2, 0.75
 """Lucene's constants: how soon repetitions stop counting, and how much length does."""
@@ -24,10 +24,11 @@ def bm25_shares(query: str, documents: Sequence[str]) -> list[float]:
     All are 0 where no document has a word of the query.
     """
     wanted = query_words(query)
+    beginnings = first_characters(wanted)
     counts: list[Counter[str]] = []
     lengths: list[int] = []
     for text in documents:
-        count, length = count_words(text, wanted)
+        count, length = count_words(text, wanted, beginnings)
         lengths.append(length)
         counts.append(count)
     average = max(sum(lengths) / max(len(lengths), 1), 1e-9)

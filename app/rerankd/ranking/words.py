@@ -47,16 +47,27 @@ def query_words(text: str) -> set[str]:
     return {*words, *(pair for run in runs for pair in _pairs(run) or run)}
 
 
-def count_words(text: str, wanted: AbstractSet[str]) -> tuple[Counter[str], int]:
+def first_characters(wanted: AbstractSet[str]) -> re.Pattern[str]:
+    """Return what finds the characters with which wanted words begin in scripts without spaces."""
+    found = "".join(sorted({word[0] for word in wanted if _unspaced.match(word)}))
+    return re.compile(f"[{re.escape(found)}]" if found else r"(?!)")
+
+
+def count_words(
+    text: str, wanted: AbstractSet[str], beginnings: re.Pattern[str]
+) -> tuple[Counter[str], int]:
     """Return how often a document has each wanted word, and the document's length in words.
 
-    In scripts without spaces, each character adds to the length.
+    In scripts without spaces, each character adds to the length, and only what follows one of
+    the `first_characters` is looked up: few of a text's pairs are wanted.
     """
     words, runs = _words(text)
     count = Counter(filter(wanted.__contains__, words))
-    for run in runs:
-        count.update(filter(wanted.__contains__, map(add, run, run[1:])))
-        count.update(filter(wanted.__contains__, run))
+    parted = " ".join(runs)
+    for found in beginnings.finditer(parted):
+        start = found.start()
+        both = (parted[start], parted[start : start + 2])
+        count.update(word for word in both if word in wanted)
     return count, len(words) + sum(map(len, runs))
 
 
@@ -68,7 +79,8 @@ def _words(text: str) -> tuple[list[str], list[str]]:
     """Return the words between spaces, and the runs of characters of scripts without them."""
     if text.isascii():
         return _ascii_words(text.casefold()), []
-    plain = unicodedata.normalize("NFKC", text).casefold()
+    is_plain = unicodedata.is_normalized("NFKC", text)
+    plain = (text if is_plain else unicodedata.normalize("NFKC", text)).casefold()
     for character in IGNORED:  # faster than str.translate, which looks each character up
         plain = plain.replace(character, "")
     runs = _unspaced.findall(plain)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerankd.ranking.bm25 import K1, B, bm25_shares
-from rerankd.ranking.words import count_words, query_words
+from rerankd.ranking.words import count_words, first_characters, query_words
 
 TEXTS = st.lists(st.text("ab c.", max_size=20), max_size=8)
 
@@ -85,5 +85,21 @@ def test_ascii_text_has_the_words_it_always_had(text: str) -> None:
     words = re.findall(r"\w+", text.casefold())
 
     assert query_words(text) == set(words)
-    assert count_words(text, set(words)) == (Counter(words), len(words))
-    assert count_words(f"{text} é", set(words)) == (Counter(words), len(words) + 1)
+    assert counted(text, set(words)) == (Counter(words), len(words))
+    assert counted(f"{text} é", set(words)) == (Counter(words), len(words) + 1)
+
+
+def counted(text: str, wanted: set[str]) -> tuple[Counter[str], int]:
+    return count_words(text, wanted, first_characters(wanted))
+
+
+@given(query=st.text("熊猫貓-[]^ aé", max_size=8), text=st.text("熊猫貓-[]^ aé，", max_size=40))
+def test_pairs_of_characters_are_counted_wherever_they_begin(query: str, text: str) -> None:
+    """Overlapping ones as well; a rule without shortcuts finds the same."""
+    wanted = query_words(query)
+    expected = Counter(word for word in re.findall(r"[aé]+", text) if word in wanted)
+    for run in re.findall("[熊猫貓]+", text):
+        pairs = [run[start : start + 2] for start in range(len(run) - 1)]
+        expected.update(word for word in (*pairs, *run) if word in wanted)
+
+    assert counted(text, wanted)[0] == expected
