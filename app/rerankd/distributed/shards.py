@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from rerankd.errors import InvalidRequest, StateError
 from rerankd.settings import SCORE_SETTINGS, Settings
+from rerankd.utf8 import is_utf16
 
 MANIFEST = "manifest.json"
 SAMPLE_BYTES = 1 << 20
@@ -64,10 +65,13 @@ def score_options(settings: Settings) -> dict[str, str]:
 
 
 def form_of(path: Path) -> Form:
-    """Return a file's format by its name. Raises InvalidRequest."""
+    """Return a file's format by its name. Raises InvalidRequest, also for lines in UTF-16."""
     if path.suffix == ".parquet":
         return "parquet"
     if path.suffix in {".jsonl", ".ndjson"}:
+        with path.open("rb") as file:
+            if is_utf16(file.read(2)):
+                raise InvalidRequest(f"{path} is encoded in UTF-16; convert it to UTF-8")
         return "jsonl"
     raise InvalidRequest(f"{path}: pairs must be in .parquet, .jsonl or .ndjson files")
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from rerankd.cli.rank import read_lines
+from rerankd.distributed.shards import form_of
 from rerankd.errors import InvalidRequest, SettingsError
+from rerankd.measuring.evaluation.data import JsonlData, lines_of
 from rerankd.settings.loading import load_settings
 
 
@@ -22,6 +24,18 @@ def test_utf16_is_named() -> None:
     text = "a\nb".encode("utf-16").decode("utf-8", "replace")
     with pytest.raises(InvalidRequest, match="UTF-16"):
         read_lines(io.StringIO(text), "auto")
+
+
+def test_utf16_is_named_where_models_are_compared_and_on_ray(tmp_path: Path) -> None:
+    """As everywhere else, not as malformed JSON."""
+    for name in ("a.jsonl", "b.tsv"):
+        (tmp_path / name).write_bytes('{"query": "q"}\n'.encode("utf-16"))
+    with pytest.raises(InvalidRequest, match="UTF-16"):
+        list(JsonlData(tmp_path / "a.jsonl", 10))
+    with pytest.raises(InvalidRequest, match="UTF-16"):
+        list(lines_of(tmp_path / "b.tsv"))
+    with pytest.raises(InvalidRequest, match="UTF-16"):
+        form_of(tmp_path / "a.jsonl")
 
 
 def test_settings_may_begin_with_a_mark(tmp_path: Path) -> None:

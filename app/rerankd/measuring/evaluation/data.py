@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from rerankd.errors import InvalidRequest
-from rerankd.utf8 import decode_json
+from rerankd.utf8 import decode_json, is_utf16
 
 MAX_LINE = 64 * 1024 * 1024
 """Bytes of the longest line of any input file."""
@@ -70,7 +70,8 @@ class FileLine(Struct, frozen=True):
 def lines_of(path: Path) -> Iterator[FileLine]:
     """Yield a file's lines that are not blank.
 
-    Raises InvalidRequest for a file that can't be read and for a line over `MAX_LINE`.
+    Raises InvalidRequest for a file that can't be read or is UTF-16, and for a line over
+    `MAX_LINE`.
     """
     try:
         with path.open("rb") as file:
@@ -81,6 +82,8 @@ def lines_of(path: Path) -> Iterator[FileLine]:
                     raise InvalidRequest(f"{path}:{number}: longer than {MAX_LINE} bytes")
                 if not content:
                     return
+                if number == 1 and is_utf16(content):
+                    raise InvalidRequest(f"{path} is encoded in UTF-16; convert it to UTF-8")
                 text = content.removeprefix(BYTE_ORDER_MARK) if number == 1 else content
                 if text.strip():
                     yield FileLine(number, offset + len(content) - len(text), text)
