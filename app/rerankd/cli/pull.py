@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from rerankd.cli import options, output
 from rerankd.cli.completion import complete_model
-from rerankd.errors import ModelNotFound, StateError
+from rerankd.errors import ModelFileError, ModelNotFound, StateError
 from rerankd.settings import Settings, state_folder
 from rerankd.sources import catalog
 from rerankd.sources import resolve as sources
@@ -49,13 +49,23 @@ def pull_command(models: tuple[str, ...], config_file: Path | None, **flags: Any
     sources.require_known_family(settings)
     for model in models:
         path = _pull(model, settings)
-        require_gguf(path)
+        _require_gguf_download(path, model)
         if settings.as_family:
             header, verdict = sources.judge_file(
                 sources.resolve_model(model, settings), settings.as_family
             )
             require_reranker(header, verdict, accept_degraded=False)
         output.print_text(str(path))
+
+
+def _require_gguf_download(path: Path, model: str) -> None:
+    """Require a GGUF file, or say how to free its space: the Hub's cache is not ours alone."""
+    try:
+        require_gguf(path)
+    except ModelFileError as error:
+        raise ModelFileError(
+            f"{error.message}; it stays in the Hub's cache until `rerankd rm {model}` deletes it"
+        ) from error
 
 
 @click.command("rm")

@@ -193,8 +193,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_inflight_bytes: Annotated[
         Positive,
         Help(
-            "memory for all request bodies together in bytes, each counted three times; "
-            "beyond it requests get 503"
+            "memory for all request bodies together in bytes; each counts three times, as it is "
+            "held as sent, as texts and in the answer; beyond it requests get 503"
         ),
     ] = 256 * 1024 * 1024
     max_connections: Annotated[
