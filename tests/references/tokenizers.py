@@ -21,7 +21,7 @@ from tokenizers import pre_tokenizers as splitting
 from references.texts import PAIRS
 
 from support.checkpoints import REFERENCES
-from support.places import ROOT
+from support.places import ROOT, files_in
 
 FREQUENT = 6000
 NEVER = -1e4
@@ -116,7 +116,7 @@ def modern_bert() -> dict[str, Any]:
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = splitting.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()
-    prose = sorted((ROOT / "docs").glob("*.md"))
+    prose = files_in(ROOT / "docs", "*.md")
     trainer = trainers.BpeTrainer(
         vocab_size=2000, initial_alphabet=splitting.ByteLevel.alphabet(), show_progress=False
     )

@@ -175,11 +175,11 @@ def test_an_environment_is_whole_or_an_error(place: Path, broken: str) -> None:
         code = code.replace(" dev dev ", " gone dev ")
 
     assert run(place, code, PYTHON="mine").returncode != 0
-    stamps = {path.stem for path in (place / "made").glob("*.installed")}
+    stamps = {path.stem for path in files_in(place / "made", "*.installed")}
     assert stamps == ({"dev"} if broken == "engine" else {"engine"})
     installer.write_text(whole)
     assert run(place, code.replace(" gone ", " dev "), PYTHON="mine").returncode == 0
-    assert {path.stem for path in (place / "made").glob("*.installed")} == {"dev", "engine"}
+    assert {path.stem for path in files_in(place / "made", "*.installed")} == {"dev", "engine"}
 
 
 def test_an_environment_may_import_what_another_has(place: Path) -> None:

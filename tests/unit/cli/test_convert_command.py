@@ -18,6 +18,7 @@ from rerankd.sources.resolve import find_manifest, is_installed, resolve_model
 
 from support.checkpoints import write_ettin
 from support.hub_standin import HubStandin, isolate, listening, point
+from support.places import files_in
 
 REPO = "owner/tiny-ettin"
 
@@ -54,7 +55,7 @@ def standin(
     isolate(monkeypatch, tmp_path / "cache")
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
     hub = HubStandin()
-    for path in checkpoint.rglob("*"):
+    for path in files_in(checkpoint, "**/*"):
         if path.is_file():
             hub.files[f"{REPO}:{path.relative_to(checkpoint).as_posix()}"] = path.read_bytes()
     hub.files[f"{REPO}:pytorch_model.bin"] = b"a pickle"
@@ -108,7 +109,7 @@ def test_a_repository_is_downloaded_and_converted(standin: HubStandin, tmp_path:
 
     assert done.exit_code == 0, done.exception
     assert json.loads(done.stdout)["name"] == "tiny-ettin"
-    fetched = {one.name for one in (tmp_path / "cache").rglob("*")}
+    fetched = {one.name for one in files_in(tmp_path / "cache", "**/*")}
     assert {"3_LayerNorm", "model.safetensors", "tokenizer.json"} <= fetched
     assert not {"onnx", "pytorch_model.bin"} & fetched
     assert standin.requests
