@@ -63,7 +63,7 @@ def count_words(
     """
     words, runs = _words(text)
     count = Counter(filter(wanted.__contains__, words))
-    parted = " ".join(runs)
+    parted = " ".join((*runs, ""))  # so that no pair reaches into another run
     for found in beginnings.finditer(parted):
         start = found.start()
         both = (parted[start], parted[start : start + 2])
