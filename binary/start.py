@@ -7,8 +7,8 @@ import os
 import sys
 
 PR_SET_NAME = 15
-LOAD_CHECK = "--load-check"
-"""The binary's hidden argument for its own child process, see rerankd/deployments/load_check.py."""
+LOAD_CHECK, RENDER_CHAT = "--load-check", "--render-chat"
+"""The binary's hidden arguments for its own child processes, see rerankd/children.py."""
 
 
 def restore_environment() -> None:
@@ -33,6 +33,10 @@ if __name__ == "__main__":
         from rerankd.deployments.load_check import run_child
 
         run_child()
+    elif sys.argv[1:] == [RENDER_CHAT]:
+        from rerankd.sources.chat.rendering import run_renderer
+
+        run_renderer()
     else:
         from rerankd.cli import main
 

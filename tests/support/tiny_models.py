@@ -294,10 +294,13 @@ def write_qwen3(
     answers: bool | tuple[str, ...] = True,
     name: str = "Tiny Qwen3 Reranker",
     architecture: Literal["qwen3", "qwen3vl", "qwen2", "llama"] = "qwen3",
+    chat: str = "",
     shape: Shape = TINY,
     seed: int = 2,
 ) -> Path:
     """Write a Qwen3-shaped causal model, or one of a network much like it.
+
+    `chat` is its chat template.
 
     Its rank head is the rows of yes and no of the output matrix, independent rows, or missing
     as in conversions that took the reranker for a chat model. Without `answers` yes and no
@@ -333,6 +336,8 @@ def write_qwen3(
         writer.add_pooling_type(PoolingType.RANK)
         writer.add_classifier_output_labels(["yes", "no"])
         writer.add_chat_template([{"name": "rerank", "template": RERANK_TEMPLATE}])
+    if chat:
+        writer.add_chat_template(chat)
     return _written(writer, path)
 
 
@@ -416,8 +421,18 @@ def write_qwen35(path: Path, *, name: str, answers: tuple[str, ...] = ("yes", "n
     return _written(writer, path)
 
 
-def write_gemma(path: Path, *, name: str, answers: tuple[str, ...] = ("Yes", "No")) -> Path:
-    """Write a Gemma-shaped causal model with a SentencePiece vocabulary that adds no blank."""
+def write_gemma(
+    path: Path,
+    *,
+    name: str,
+    answers: tuple[str, ...] = ("Yes", "No"),
+    chat: str = "",
+    adds_blank: bool = False,
+) -> Path:
+    """Write a Gemma-shaped causal model with a SentencePiece vocabulary.
+
+    `adds_blank`: before a text, as Llama 2's and Phi 3's do.
+    """
     random, writer = _Random(4), GGUFWriter(path, "gemma")
     writer.add_name(name)
     writer.add_context_length(QWEN3_CONTEXT)
@@ -433,15 +448,20 @@ def write_gemma(path: Path, *, name: str, answers: tuple[str, ...] = ("Yes", "No
     steps = [word[:length] for word in answers for length in range(2, len(word) + 1)]
     pieces += dict.fromkeys(["▁", "\n", *steps, *LETTERS, *LETTERS.upper(), *":.,?'"])
     kinds = [TokenType.CONTROL] * 3 + [TokenType.UNKNOWN] + [TokenType.BYTE] * 256
+    kinds += [TokenType.NORMAL] * (len(pieces) - len(kinds))
+    if chat:
+        pieces += ["<start_of_turn>", "<end_of_turn>"]
+        kinds += [TokenType.CONTROL] * 2
+        writer.add_chat_template(chat)
     writer.add_tokenizer_model("llama")
     writer.add_tokenizer_pre("default")
     writer.add_token_list(pieces)
-    writer.add_token_types(kinds + [TokenType.NORMAL] * (len(pieces) - len(kinds)))
+    writer.add_token_types(kinds)
     writer.add_token_scores([-float(at) for at in range(len(pieces))])
     writer.add_bos_token_id(2)
     writer.add_eos_token_id(1)
     writer.add_unk_token_id(3)
-    writer.add_add_space_prefix(False)
+    writer.add_add_space_prefix(adds_blank)
     writer.add_tensor("token_embd.weight", random.matrix(len(pieces), WIDTH, gain=4.0))
     _add_qwen3_layers(writer, random, TINY, "gemma")
     return _written(writer, path)

@@ -23,6 +23,7 @@ HOMES = {
         "engine/llama/requantize.py",
         "conversion/",
     ),
+    "jinja2": ("sources/chat/rendering.py",),
     "litestar": ("http/",),
     "semantic_text_splitter": ("prompts/chunking.py",),
     "uvicorn": ("http/", "cli/"),

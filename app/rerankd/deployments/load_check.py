@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from rerankd.children import command_of_child
 from rerankd.deployments.hard_texts import try_hard_texts
 from rerankd.deployments.runtime import Target, examine
 from rerankd.domain import Backend, Prompt
@@ -50,11 +51,6 @@ FIRST_KILLED = "1000"
 
 CHILD_FLAG = "--load-check"
 """The single binary's argument that makes it the child (see binary/start.py)."""
-CHILD_PROGRAM = (
-    "import sys; sys.path[:] = sys.argv[1:]; "
-    "from rerankd.deployments.load_check import run_child; run_child()"
-)
-"""The child imports what its parent imports, whatever the working directory or PYTHONPATH hold."""
 
 
 class LoadCheckResult(Struct, frozen=True):
@@ -154,10 +150,7 @@ async def check_in_child(
 
 def child_command() -> tuple[str, ...]:
     """Return the words that start the child, from Python or from the single binary."""
-    if getattr(sys, "frozen", False):
-        return (sys.executable, CHILD_FLAG)
-    # -P, and no empty entry: neither may stand for the working directory.
-    return (sys.executable, "-P", "-c", CHILD_PROGRAM, *filter(None, sys.path))
+    return command_of_child(CHILD_FLAG, "rerankd.deployments.load_check", "run_child")
 
 
 def _result_of(path: Path, code: int, output: bytes, log: bytes) -> LoadCheckResult:

@@ -210,7 +210,9 @@ def identity_of(target: Target, facts: ModelFacts) -> bytes:
 def readout_of(target: Target) -> tuple[object, ...]:
     """Return what the user or a manifest says of a file's prompt and scores, empty for nothing."""
     own = target.manifest.readout if target.manifest else None
-    return tuple(filter(None, (target.settings.as_family, own)))
+    family = target.verdict.family
+    asked = family.prompt if family and family.chat else None  # what a template made
+    return tuple(filter(None, (target.settings.as_family, own, asked)))
 
 
 def _model_facts(target: Target, engine: OpenEngine, *, takes_instruction: bool) -> ModelFacts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 
@@ -27,6 +28,8 @@ from rerankd.families.own_head import OwnHead
 from rerankd.families.score import AnswerScore, HeadScore, LateScore
 from rerankd.prompts import layout_for
 from rerankd.sources.gguf import Readout, Verdict, family_of
+
+logger = logging.getLogger(__name__)
 
 
 class ScoreReader(Struct, frozen=True, kw_only=True, eq=False):
@@ -120,6 +123,8 @@ def _answer_ids(
     """
     tokens = [_answer_tokens(answer, header, model) for answer in score.answers]
     wrong = [answer for answer, ids in zip(score.answers, tokens, strict=True) if len(ids) != 1]
+    if wrong and score.alternatives:
+        return _alternative_ids(header, score, model)
     if verdict.readout == "logits" and wrong:
         named = " and ".join(repr(answer) for answer in wrong)
         raise ModelFileError(
@@ -130,6 +135,18 @@ def _answer_ids(
     if verdict.readout == "logits" or (not wrong and repeats_output(header, ids)):
         return tuple(map(int, ids))
     return ()
+
+
+def _alternative_ids(header: Header, score: AnswerScore, model: LlamaModel) -> tuple[int, ...]:
+    for answers in score.alternatives:
+        ids = np.concatenate([model.tokenize(answer) for answer in answers])
+        if len(ids) == len(set(ids.tolist())) == len(answers):
+            logger.info("%s: read from the logits of %r and %r", header.path.name, *answers)
+            return tuple(map(int, ids))
+    raise ModelFileError(
+        f"{header.path}: its vocabulary has no single tokens for yes and no, in any spelling that"
+        " is tried; name others in a manifest (docs/instruct.md)"
+    )
 
 
 def _answer_tokens(answer: str | int, header: Header, model: LlamaModel) -> TokenIds:

@@ -42,6 +42,8 @@ class Header(Struct, frozen=True):
     tensors: dict[str, TensorInfo]
     numbers: dict[str, tuple[int, int]] = {}
     """Place in bytes and length of each F32 array under OWN_PREFIXES, by its full key."""
+    tokens: tuple[int, int] = (0, 0)
+    """Place in bytes and length of the vocabulary's texts."""
     charsmap: tuple[int, int] = (0, 0)
     """Place and length in bytes of the tokenizer's table of characters, if it has one."""
     other_parts: tuple[Path, ...] = ()

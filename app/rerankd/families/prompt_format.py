@@ -79,4 +79,17 @@ class TemplateFormat(Struct, frozen=True, kw_only=True):
     """The most of a pair's tokens that a query may take; beyond it, the query is cut too."""
 
 
+class ChatQuestion(Struct, frozen=True, kw_only=True):
+    """What a chat model is asked about a document, which its chat template makes a prompt of."""
+
+    user: str
+    """The user's message, with the slots of a `TemplateFormat`."""
+    system: str = ""
+    """The system's message; it goes before the user's where a template has no such role."""
+    instruction: str = ""
+    """Fills the slot where a request has no instruction of its own."""
+    template: str = ""
+    """A chat template in place of the file's own."""
+
+
 PromptFormat: TypeAlias = PairFormat | TextFormat | TemplateFormat

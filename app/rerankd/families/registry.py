@@ -8,6 +8,7 @@ from rerankd.families.causal import CAUSAL
 from rerankd.families.ctxl_rerank_v2 import CTXL_RERANK_V2
 from rerankd.families.embedding import EMBEDDING
 from rerankd.families.family import Family
+from rerankd.families.instruct import INSTRUCT
 from rerankd.families.jina_bert_v2 import JINA_BERT_V2
 from rerankd.families.late_interaction import LATE_INTERACTION
 from rerankd.families.modern_bert import MODERN_BERT
@@ -34,6 +35,7 @@ FAMILIES: tuple[Family, ...] = (
     CTXL_RERANK_V2,
     PRISM,
     CAUSAL,
+    INSTRUCT,
     EMBEDDING,
 )
 """A file is of the first family whose rules it meets, so narrow rules stand before wide ones."""

@@ -46,6 +46,8 @@ class AnswerScore(Struct, frozen=True, kw_only=True):
     positive: str | int
     """A text that is a single token of the vocabulary, or a token's id."""
     negative: str | int | None = None
+    alternatives: tuple[tuple[str, str], ...] = ()
+    """Answers to read instead, the first of which are a token each, where these are not."""
     scale: float = 1.0
     """What the difference is multiplied with, so that its sigmoid is the model's probability."""
     calibrated: bool = True

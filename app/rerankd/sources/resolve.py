@@ -18,6 +18,7 @@ from rerankd.families.family import Family
 from rerankd.settings import Settings
 from rerankd.sources import catalog, gguf
 from rerankd.sources.catalog import Manifest, Variant
+from rerankd.sources.chat.prompt import judging_by_chat
 from rerankd.sources.gguf import Header, Verdict
 from rerankd.sources.hub.meter import DownloadProgress, FileProgress
 from rerankd.sources.hub.reference import Reference, RemoteFile, parse_reference, split_files
@@ -78,13 +79,14 @@ def judge_file(model: ResolvedModel, as_family: str = "") -> tuple[Header, Verdi
     header, manifest = gguf.read(model.path), model.manifest
     chosen = _family_chosen(as_family)
     if manifest is None:
-        return header, gguf.judge(header, asserted=chosen)
-    return header, gguf.judge(
+        return judging_by_chat(header, gguf.judge(header, asserted=chosen))
+    verdict = gguf.judge(
         header,
         bare_head=manifest.bare_head,
         overrides=manifest.overrides,
         asserted=chosen or manifest.asserted_family,
     )
+    return judging_by_chat(header, verdict)
 
 
 def require_known_family(settings: Settings) -> None:

@@ -37,7 +37,7 @@ class LoadOptions(Struct, frozen=True, kw_only=True):
     mmap: bool = True
     mlock: bool = False
     overrides: tuple[tuple[str, int], ...] = ()
-    """Integers that stand in for, or take the place of, those of the file's metadata."""
+    """Integers and booleans that stand in for, or take the place of, the file's metadata."""
 
 
 def supports_gpu() -> bool:
@@ -149,8 +149,11 @@ def _overrides(integers: Sequence[tuple[str, int]]) -> Any:
     for override, (key, value) in zip(found, integers, strict=False):
         if not 0 < len(key.encode()) < lib.llama_model_kv_override.key.size:  # a zero ends it
             raise ModelFileError(f"the metadata key {key!r} cannot be overridden")
-        override.tag, override.key = lib.LLAMA_KV_OVERRIDE_TYPE_INT, key.encode()
-        override.value.val_i64 = value
+        override.key = key.encode()
+        if isinstance(value, bool):
+            override.tag, override.value.val_bool = lib.LLAMA_KV_OVERRIDE_TYPE_BOOL, value
+        else:
+            override.tag, override.value.val_i64 = lib.LLAMA_KV_OVERRIDE_TYPE_INT, value
     return found
 
 

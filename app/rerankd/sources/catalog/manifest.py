@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from rerankd.errors import ModelFileError, ModelNotFound
 from rerankd.families.family import Family
 from rerankd.families.registry import family_named
+from rerankd.sources.catalog.judge import JudgePrompt
 from rerankd.sources.catalog.readout import CausalReadout
 
 LARGEST_MANIFEST = 64 * 1024
@@ -150,6 +151,8 @@ class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Metadata that llama.cpp should read in place of what the file lacks or has wrong."""
     readout: CausalReadout | None = None
     """How a causal model is prompted and read, in place of what its family has."""
+    judge: JudgePrompt | None = None
+    """What a chat model is asked, in place of what the family `instruct` asks."""
     bare_head: bool = False
     """True for a cross-encoder trained without pooler and with all token types 0."""
 
@@ -169,6 +172,10 @@ class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             raise ValueError(f"the family {family.name} needs a table `readout`")
         if self.readout is not None and not family.causal:
             raise ValueError(f"the family {family.name} takes no `readout`")
+        if self.judge is not None and family.chat is None:
+            raise ValueError(f"the family {family.name} takes no `judge`")
+        if self.readout is not None and family.chat is not None:
+            raise ValueError(f"the family {family.name} takes `judge`, not `readout`")
         _check_names(self, self.unverified)
 
 
@@ -201,6 +208,8 @@ class Manifest(Description, frozen=True, kw_only=True):
         family = family_named(self.family)
         if self.readout is not None:
             return self.readout.applied_to(family)
+        if self.judge is not None:
+            return self.judge.applied_to(family)
         return family if family.causal else None
 
     @property

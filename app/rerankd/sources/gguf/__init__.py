@@ -7,7 +7,7 @@ there.
 from rerankd.families.header import Header, TensorInfo
 from rerankd.sources.gguf.charsmap import require_sound_charsmap
 from rerankd.sources.gguf.format import require_gguf
-from rerankd.sources.gguf.header import numbers, read
+from rerankd.sources.gguf.header import numbers, read, token_text
 from rerankd.sources.gguf.outcome import Kind, Readout, Verdict
 from rerankd.sources.gguf.parts import parts_state
 from rerankd.sources.gguf.verdict import family_of, judge, require_reranker
@@ -26,4 +26,5 @@ __all__ = [
     "require_gguf",
     "require_reranker",
     "require_sound_charsmap",
+    "token_text",
 ]

@@ -35,7 +35,8 @@ def judge_answers(
         tied and "token_embd.weight" in header.tensors
     ):
         return headless()
-    reason = f"no rank head in the file: read from the {score.described}"
+    judges = "a chat model as a judge" if family.chat else "no rank head in the file"
+    reason = f"{judges}: read from the {score.described}"
     if not identity.own:
         reason += (
             f"; taken for {family.choice} because it was made from {identity.named!r}: if it kept"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -45,7 +46,15 @@ def _read_part(path: Path, allowance: Allowance) -> Header:
         raise ModelFileError(
             f"{path}: truncated, {size} bytes of {reader.needed_bytes}; download the file again"
         )
-    return Header(path, size, metadata, reader.infos, reader.numbers, reader.charsmap)
+    return Header(
+        path,
+        size,
+        metadata,
+        reader.infos,
+        numbers=reader.numbers,
+        tokens=reader.tokens,
+        charsmap=reader.charsmap,
+    )
 
 
 def numbers(
@@ -61,3 +70,18 @@ def numbers(
     if len(values) != length or not np.isfinite(values).all():
         raise ModelFileError(f"{header.path}: {prefix}{name} is damaged")
     return values.astype(np.float32)
+
+
+def token_text(header: Header, key: str) -> str:
+    """Return the text of the token whose id a metadata key has, empty where it has none."""
+    token = header.metadata.get(key)
+    start, count = header.tokens
+    if not isinstance(token, int) or not 0 <= token < count:
+        return ""
+    with header.path.open("rb") as file:
+        file.seek(start)
+        for number in range(token + 1):
+            (length,) = struct.unpack("<Q", file.read(8))
+            if number < token:
+                file.seek(length, os.SEEK_CUR)
+        return file.read(length).decode("utf-8", "replace")

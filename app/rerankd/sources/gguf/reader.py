@@ -37,6 +37,7 @@ class HeaderReader(GGUFReader):  # type: ignore[misc]
         self.infos: dict[str, TensorInfo] = {}
         self.numbers: dict[str, tuple[int, int]] = {}
         self.charsmap = (0, 0)
+        self.tokens = (0, 0)
         self.needed_bytes = 0
         self._names: set[str] = set()
         self._path = path
@@ -129,6 +130,8 @@ class HeaderReader(GGUFReader):  # type: ignore[misc]
             self._note_numbers(place, length)
         elif self.data[: place - 4][-len(CHARSMAP_KEY) :].tobytes() == CHARSMAP_KEY:
             self.charsmap = (place + 12, length)
+        if tokens:
+            self.tokens = (place + 12, length)
         if length <= limits.KEPT_ARRAY and not tokens:
             self._allowance.take(limits.ITEMS, length)
             return None

@@ -29,6 +29,7 @@ from rerankd.sources.gguf.answers import judge_answers, unidentified
 from rerankd.sources.gguf.outcome import Verdict, foreign, headless
 
 SECOND_TYPE = "its second token type"
+USE_RERANKER = "use a reranker, for example gpustack/bge-reranker-v2-m3-GGUF"
 
 
 def judge(
@@ -158,9 +159,7 @@ def _judge_unknown(header: Header, identity: Identity) -> Verdict:
     choices = [
         family.choice
         for family in registry.FAMILIES
-        if isinstance(family.score, AnswerScore)
-        and family.may_include(header)
-        and not family.needs_readout
+        if isinstance(family.score, AnswerScore) and family.may_include(header) and family.models
     ]
     if choices and (identity.doubt or is_called_reranker(header)):
         return unidentified(identity, choices)
@@ -197,7 +196,8 @@ def require_reranker(header: Header, verdict: Verdict, *, accept_degraded: bool)
         " ggml-org/Qwen3-Reranker-0.6B-Q8_0-GGUF or Voodisss/Qwen3-Reranker-4B-GGUF-llama_cpp",
         "unidentified": f"pass {verdict.choices} if it is that one, or describe the model in a"
         " manifest (docs/catalog.md)",
-    }.get(verdict.kind, "use a reranker, for example gpustack/bge-reranker-v2-m3-GGUF")
+        "chat": f"{USE_RERANKER}, or pass --as instruct to let it judge (docs/instruct.md)",
+    }.get(verdict.kind, USE_RERANKER)
     what = "" if verdict.kind == "unidentified" else "no rank head to serve: "
     raise ModelFileError(f"{header.path}: {what}{verdict.reason}; {advice}")
 
