@@ -75,6 +75,8 @@ class TemplateFormat(Struct, frozen=True, kw_only=True):
     """Whether a prompt begins with the vocabulary's first token; None: as the file says."""
     strip: bool = False
     """Whether blanks around the text of a slot are left out."""
+    empty: str = ""
+    """Stands for a query or a document without text."""
     query_share: float = QUERY_SHARE
     """The most of a pair's tokens that a query may take; beyond it, the query is cut too."""
 

@@ -31,6 +31,7 @@ QWEN3_VL = Family(
             ' provided. Note that the answer can only be "yes" or "no".'
         ),
         instruction="Given a search query, retrieve relevant candidates that answer the query.",
+        empty="NULL",
     ),
     score=AnswerScore(
         positive="yes",

@@ -28,6 +28,9 @@ from rerankd.prompts.normalization import NormalizedVocabulary
 from rerankd.prompts.template_layout import template_layout
 from rerankd.prompts.vocabulary import Vocabulary
 
+COMPOSING = frozenset({"qwen2", "qwen35"})
+"""Vocabularies (`tokenizer.ggml.pre`) whose own tokenizers read texts in NFC, unlike llama.cpp."""
+
 
 class Layout(Protocol):
     """A pair as one family expects it: a prefix with the query, the document, a suffix."""
@@ -143,6 +146,8 @@ def layout_for(family: Family, header: Header, vocabulary: Vocabulary) -> Layout
     a slot.
     """
     prompt = family.prompt
+    if header.metadata.get("tokenizer.ggml.pre") in COMPOSING:
+        vocabulary = NormalizedVocabulary(vocabulary, "NFC")
     if isinstance(prompt, TemplateFormat):
         return template_layout(prompt, header, vocabulary)
     if isinstance(prompt, TextFormat):

@@ -43,6 +43,7 @@ class TemplateLayout:
         self.vocabulary = vocabulary
         self.query_share = prompt.query_share
         self._strip = prompt.strip
+        self._empty = prompt.empty
         self._instruction = instruction
         self._plain = _Template(vocabulary, template, begin)
         self._instructed = _Template(vocabulary, instructed, begin) if instructed else self._plain
@@ -97,6 +98,7 @@ class TemplateLayout:
         chosen = instruction or self._instruction
         if self._strip:
             text, chosen = text.strip(), chosen.strip()
+        text = text or self._empty
         texts = {"query": text, "document": text, "instruction": chosen}
         return self.vocabulary.tokenize(piece.filled(texts))
 

@@ -14,9 +14,12 @@ from msgspec import Struct
 from rerankd.domain import Prompt, TokenIds
 from rerankd.engine import Engine
 from rerankd.errors import ModelFileError
+from rerankd.families.causal import CAUSAL
 from rerankd.families.prism import PRISM_TASK
+from rerankd.families.prompt_format import TemplateFormat
 from rerankd.prompts import PromptBuilder, layout_for
 from rerankd.sources import gguf as gguf_file
+from rerankd.sources.catalog.readout import CausalReadout
 from rerankd.sources.gguf import family_of
 
 from support import forward_pass
@@ -263,3 +266,39 @@ def test_texts_of_zerank_are_stripped(tmp_path: Path) -> None:
     assert [one.tolist() for one in pairs_of(plain.prompt)] == [
         one.tolist() for one in pairs_of(blank.prompt)
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "composes"),
+    [("zerank", True), ("mxbai-rerank-v2", True), ("bge-reranker-v2-gemma", False)],
+)
+def test_texts_are_composed_as_the_vocabulary_s_own_tokenizer_does(
+    name: str, composes: bool, tmp_path: Path
+) -> None:
+    """Qwen's read letters and their accents as one, which llama.cpp doesn't; Gemma's don't."""
+    path = MODELS[name].write(tmp_path / "model.gguf")
+    with opened(path) as engine:
+        made = prompter(engine, path)
+        whole, apart = (made.build(one, [one]) for one in ("caf\u00e9", "cafe\u0301"))
+    first, second = (pairs_of(one.prompt)[0].tolist() for one in (whole, apart))
+    assert (first == second) == composes
+
+
+def test_qwen3_vl_reads_a_word_for_no_text(tmp_path: Path) -> None:
+    """As its script does; other models get nothing."""
+    path = MODELS["Qwen3-VL-Reranker"].write(tmp_path / "model.gguf")
+    with opened(path) as engine:
+        made = prompter(engine, path)
+        empty, word = (made.build(one, [one]).prompt for one in ("", "NULL"))
+    assert pairs_of(empty)[0].tolist() == pairs_of(word)[0].tolist()
+
+
+def test_a_manifest_may_say_what_stands_for_no_text() -> None:
+    """Without it, nothing does."""
+    readouts = [
+        CausalReadout(template="{query}\n{document}", positive="yes", **more)
+        for more in ({}, {"empty": "-"})
+    ]
+    prompts = [one.applied_to(CAUSAL).prompt for one in readouts]
+
+    assert [prompt.empty for prompt in prompts if isinstance(prompt, TemplateFormat)] == ["", "-"]

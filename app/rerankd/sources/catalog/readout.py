@@ -30,6 +30,7 @@ class CausalReadout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     instructed: ReadoutTemplate = ()
     bos: Literal["always", "never", "file"] = "file"
     strip: bool = False
+    empty: TemplatePart = ""
     query_share: Annotated[float, Meta(gt=0, lt=1)] = QUERY_SHARE
     scale: float = 1.0
     calibrated: bool = True
@@ -47,6 +48,7 @@ class CausalReadout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             instructed=self.instructed,
             bos=BOS_MODES[self.bos],
             strip=self.strip,
+            empty=self.empty,
             query_share=self.query_share,
         )
         score = AnswerScore(
