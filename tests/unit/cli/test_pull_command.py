@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from huggingface_hub import constants
 
 from rerankd.cli.pull import ProgressLines, progress_text, pull_command, rm_command
-from rerankd.errors import DownloadError, ModelNotFound, RerankdError, SettingsError
+from rerankd.errors import DownloadError, ModelFileError, ModelNotFound, RerankdError, SettingsError
 from rerankd.sources import catalog
 from rerankd.sources.hub.meter import DownloadProgress, FileProgress, Stage
 from rerankd.store import Spec, Store
@@ -147,6 +147,17 @@ def test_pull_takes_several_models(standin: HubStandin) -> None:
     assert (first.name, second.name) == ("tiny-Q4_0.gguf", "tiny-Q8_0.gguf")
     assert second == again
     assert standin.sent == len(LARGE) + len(SMALL)
+
+
+def test_pull_says_how_to_delete_what_is_no_gguf(standin: HubStandin) -> None:
+    """It is whole and as the Hub has it, so it stays in the cache, which is not ours alone."""
+    model = f"hf:{REPO}:page.gguf"
+    standin.files = {f"{REPO}:page.gguf": b"<!doctype html>" + b" " * 100}
+    message = error_of(run_pull(model), ModelFileError)
+
+    assert message.endswith(f"it stays in the Hub's cache until `rerankd rm {model}` deletes it")
+    assert "0 bytes" not in run_rm(model).stdout
+    assert isinstance(run_rm(model).exception, ModelNotFound)
 
 
 def test_pull_of_the_embedded_model_downloads_nothing(standin: HubStandin) -> None:
