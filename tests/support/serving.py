@@ -18,6 +18,8 @@ from rerankd.domain import Prompt, StepLimits, TokenIds
 from rerankd.engine.planning.devices import Offload
 from rerankd.engine.planning.sizing import Sizes
 from rerankd.http.application import create_app
+from rerankd.http.connections import Connections, protocol_for
+from rerankd.http.server import descriptor_limit, limits_of
 from rerankd.service import Service, build
 from rerankd.settings import Settings
 from rerankd.sources import resolve as sources
@@ -152,7 +154,14 @@ class _Running(threading.Thread):
         self.announced = threading.Event()
         self.url = ""
         self._service = service
-        config = uvicorn.Config(app_of(service), lifespan="off", log_config=None, access_log=False)
+        limits = limits_of(service.settings, descriptor_limit())
+        config = uvicorn.Config(
+            app_of(service),
+            http=protocol_for(Connections(limits)),  # `rerankd serve`'s own parser
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+        )
         self.server = uvicorn.Server(config)
 
     def run(self) -> None:
