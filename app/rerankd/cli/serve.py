@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from rerankd.allocator import limit_slack
 from rerankd.auth.keys import key_store_of
 from rerankd.cli import options
 from rerankd.errors import RerankdError, SettingsError
@@ -19,7 +20,7 @@ from rerankd.http.application import create_app
 from rerankd.http.guard import require_safe_binding
 from rerankd.http.server import Server, raise_descriptor_limit
 from rerankd.service import Service, build, preflight
-from rerankd.settings import allows_colours, state_folder
+from rerankd.settings import allows_colours, configures_allocator, state_folder
 from rerankd.store import Store
 from rerankd.telemetry import log_format
 from rerankd.telemetry.observers import Telemetry, traces_of
@@ -45,6 +46,8 @@ def serve_command(config_file: Path | None, **flags: Any) -> None:
     require_safe_binding(settings, keyed=key_store.requires_key)
     preflight(settings)
     raise_descriptor_limit()
+    if not configures_allocator():
+        limit_slack()
     telemetry = Telemetry(traces_of(settings))
     service = build(settings, keep=True, observer=telemetry)
     app = create_app(service, telemetry, key_store)

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from rerankd import __version__
+from rerankd.allocator import give_back_freed
 from rerankd.deployments.applied_tuning import (
     apply_tuning,
     file_head,
@@ -156,9 +157,13 @@ class Runtime:
         # Tokenising may still go on for a request that has just been refused.
         await run_apart("tokenizers-end", self.tokenizers.shutdown)
         if ended:
-            self._engine.close()
+            await run_apart("free-model", self._free)
         else:
             logger.warning("a step did not end; %s stays in memory", self.facts.id)
+
+    def _free(self) -> None:
+        self._engine.close()
+        give_back_freed()
 
 
 def open_runtime(

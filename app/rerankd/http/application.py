@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from litestar import Litestar
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
+from rerankd.allocator import give_back_freed
 from rerankd.auth.keys import KeyStore, key_store_of
 from rerankd.auth.rate_limits import RateLimiters
 from rerankd.errors import RerankdError
@@ -23,7 +26,7 @@ from rerankd.http import (
     usage,
 )
 from rerankd.http.access_log import AccessLog
-from rerankd.http.byte_budget import HELD, BoundedBodies, ByteBudget, trim_memory
+from rerankd.http.byte_budget import HELD, BoundedBodies, ByteBudget
 from rerankd.http.compression import Compression, tell_variants
 from rerankd.http.guard import KeyGuard, cors_of, is_open_without_keys
 from rerankd.http.hosts import HostNames
@@ -33,6 +36,7 @@ from rerankd.http.statuses import answer_error, answer_framework, answer_unexpec
 from rerankd.logs import recent_lines
 from rerankd.service import Service
 from rerankd.telemetry.observers import Telemetry
+from rerankd.threads import WorkerPool
 
 
 def route_handlers(
@@ -74,7 +78,9 @@ def create_app(
     observed = telemetry or Telemetry()
     app = litestar_app(service, observed, ring, replica=replica)
     most = max(service.settings.max_inflight_bytes, HELD * service.settings.max_body_bytes)
-    bounded = BoundedBodies(RequestLine(app), ByteBudget(most), trim_memory)
+    trimming = WorkerPool("trim-memory", 1)
+    trim = partial(trimming.begin, give_back_freed)
+    bounded = BoundedBodies(RequestLine(app), ByteBudget(most), trim)
     found: ASGIApp = observed.around(AccessLog(bounded, observed))
     return found
 

@@ -8,7 +8,6 @@ the answer has been handed to the client's connection.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import sys
 import time
 from collections import deque
@@ -85,7 +84,7 @@ class BoundedBodies:
     """Charges the bodies of requests to a budget, and hands large answers on in parts."""
 
     def __init__(self, app: ASGIApp, budget: ByteBudget, trim: Callable[[], None]) -> None:
-        """`trim` gives freed memory back; it is called after large requests, and may block."""
+        """`trim` gives freed memory back, without blocking; it is called after large requests."""
         self._app = app
         self._budget = budget
         self._trim = trim
@@ -172,10 +171,3 @@ def _in_parts(send: Send) -> Send:
             await send(part)
 
     return sending
-
-
-def trim_memory() -> None:
-    """Give memory that was freed back to the system, where the C library can (glibc)."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)

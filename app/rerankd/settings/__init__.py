@@ -5,7 +5,12 @@ the table in docs/settings.md and the lists of settings that belong together are
 No other package reads the environment.
 """
 
-from rerankd.settings.environment import allows_colours, state_folder, wants_traces
+from rerankd.settings.environment import (
+    allows_colours,
+    configures_allocator,
+    state_folder,
+    wants_traces,
+)
 from rerankd.settings.listing import (
     MODEL_SETTINGS,
     SCORE_SETTINGS,
@@ -29,6 +34,7 @@ __all__ = [
     "Setting",
     "Settings",
     "allows_colours",
+    "configures_allocator",
     "load_settings",
     "names_marked",
     "override",

@@ -36,6 +36,14 @@ def allows_colours(environment: Mapping[str, str] | None = None) -> bool:
     return not environment.get("NO_COLOR")
 
 
+def configures_allocator(environment: Mapping[str, str] | None = None) -> bool:
+    """Return whether somebody has configured glibc's allocator, which then is left alone."""
+    environment = os.environ if environment is None else environment
+    return "glibc.malloc." in environment.get("GLIBC_TUNABLES", "") or any(
+        name.startswith("MALLOC_") for name in environment
+    )
+
+
 def own_variables() -> dict[str, str]:
     """Return the variables that rerankd's settings and commands may read."""
     return {name: value for name, value in os.environ.items() if name.startswith("RERANKD_")}

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 
 from rerankd import cli
 from rerankd.deployments import load_check
+from rerankd.deployments import runtime as runtime_module
 from rerankd.deployments.loader import FileLoader, check_of
 from rerankd.deployments.runtime import examine, identity_of, open_runtime
 from rerankd.domain import TokenIds
@@ -248,3 +250,23 @@ def test_a_split_model_is_checked_again_when_a_part_changes(tmp_path: Path) -> N
     second.unlink()
     with pytest.raises(ModelFileError, match=second.name):
         check_of(target)
+
+
+def test_a_closed_model_gives_its_memory_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the engine is closed, and apart from the event loop, which either would hold up."""
+    happened: list[tuple[str, str]] = []
+
+    def note(what: str) -> None:
+        happened.append((what, threading.current_thread().name.partition("_")[0]))
+
+    monkeypatch.setattr(runtime_module, "give_back_freed", lambda: note("given back"))
+    target = examine("a", write_bert(tmp_path / "a.gguf"), None, Settings(workers=1))
+    runtime = open_runtime(target)
+    close = runtime._engine.close
+    monkeypatch.setattr(runtime._engine, "close", lambda: (note("closed"), close()))
+
+    asyncio.run(runtime.close(1.0))
+
+    assert happened == [("closed", "free-model"), ("given back", "free-model")]

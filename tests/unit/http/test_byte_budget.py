@@ -217,11 +217,6 @@ def test_freed_memory_is_given_back_after_the_last_request(
     assert asyncio.run(run()) == [3, 6]
 
 
-def test_trimming_is_harmless() -> None:
-    """It asks the C library, whichever that is."""
-    byte_budget.trim_memory()
-
-
 @pytest.mark.parametrize("coding", ["gzip", "zstd", "deflate"])
 def test_what_a_body_becomes_is_charged(coding: Coding) -> None:
     """A small body that becomes a large one takes what the large one would."""

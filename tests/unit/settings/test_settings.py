@@ -15,6 +15,7 @@ from rerankd.settings import (
     Effective,
     Mark,
     Settings,
+    configures_allocator,
     load_settings,
     names_marked,
     state_folder,
@@ -308,3 +309,17 @@ def no_home(path: Path) -> Path:
     if path.parts[0] == "~":
         raise RuntimeError("Could not determine home directory.")
     return path
+
+
+@pytest.mark.parametrize(
+    ("environment", "configures"),
+    [
+        ({"MALLOC_ARENA_MAX": "1"}, True),
+        ({"MALLOC_TRIM_THRESHOLD_": "1"}, True),
+        ({"GLIBC_TUNABLES": "glibc.rtld.nns=4:glibc.malloc.arena_max=1"}, True),
+        ({"GLIBC_TUNABLES": "glibc.rtld.nns=4"}, False),
+        ({}, False),
+    ],
+)
+def test_who_configures_the_allocator(environment: dict[str, str], *, configures: bool) -> None:
+    assert configures_allocator(environment) == configures

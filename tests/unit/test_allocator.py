@@ -1,0 +1,53 @@
+"""What glibc's allocator is asked for, and what is left alone."""
+
+from __future__ import annotations
+
+import ctypes
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rerankd import allocator
+
+
+def with_library(monkeypatch: pytest.MonkeyPatch, **functions: Any) -> list[tuple[int, ...]]:
+    """Put a C library with these functions in place; return the calls of them."""
+    calls: list[tuple[int, ...]] = []
+
+    def called(*given: int) -> int:
+        calls.append(given)
+        return 1
+
+    found = SimpleNamespace(**{name: functions[name] or called for name in functions})
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: found)
+    return calls
+
+
+def test_glibc_is_told_to_keep_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = with_library(monkeypatch, mallopt=None, gnu_get_libc_version=None)
+
+    assert allocator.limit_slack()
+    assert dict(calls) == allocator.OPTIONS
+
+
+def test_another_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its `mallopt` need not mean the same."""
+    calls = with_library(monkeypatch, mallopt=None, malloc_trim=None)
+
+    assert not allocator.limit_slack()
+    allocator.give_back_freed()
+    assert calls == []
+
+
+def test_freed_memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = with_library(monkeypatch, malloc_trim=None, gnu_get_libc_version=None)
+
+    allocator.give_back_freed()
+
+    assert calls == [(0,)]
+
+
+def test_this_library_takes_the_call() -> None:
+    """Whichever it is."""
+    allocator.give_back_freed()
