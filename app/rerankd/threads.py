@@ -39,7 +39,11 @@ class WorkerPool:
             if threading.main_thread().is_alive():
                 raise
             return work(*given, **named)
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            # It holds an error whose traceback holds this frame, and those of a request with it.
+            del future
 
     def begin(self, work: Callable[[], None]) -> None:
         """Start work whose end nobody waits for; it must not raise."""

@@ -24,6 +24,7 @@ async def unless_gone(receive: ReceiveMessage, work: Coroutine[Any, Any, Result]
         for task in (doing, watching):
             task.cancel()
         await asyncio.wait({doing, watching})
+        del doing, task  # the work's error holds this frame, and with it the request's body
 
 
 async def _client_left(receive: ReceiveMessage) -> None:

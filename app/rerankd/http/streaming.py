@@ -87,6 +87,7 @@ class ScoreStream(Response[Any]):
         finally:
             if not begun:
                 await self._end()
+                del self._work  # its error holds this stream
         return begun
 
     async def _first(self) -> bool:
@@ -111,13 +112,17 @@ class ScoreStream(Response[Any]):
             yield _lines([self._last()])
 
     def _last(self) -> Any:
+        # Raised here, an error would hold this frame, which holds the task that holds the error.
+        error = self._work.exception()
         try:
-            return self._wording.reply(self._work.result())
-        except RerankdError as error:
+            if error is None:
+                return self._wording.reply(self._work.result())
+        except Exception as failed:  # noqa: BLE001 - the status has been sent
+            error = failed
+        if isinstance(error, RerankdError):
             return self._wording.failure(error)
-        except Exception:
-            logger.exception("unexpected error")
-            return self._wording.failure(RerankdError("internal error; see the server's log"))
+        logger.error("unexpected error", exc_info=error)
+        return self._wording.failure(RerankdError("internal error; see the server's log"))
 
     async def _end(self) -> None:
         self._work.cancel()

@@ -17,6 +17,7 @@ from rerankd.errors import (
     DeadlineExceeded,
     EngineFailure,
     QueueFull,
+    RerankdError,
     ShuttingDown,
     TooManyTokens,
 )
@@ -97,6 +98,9 @@ class Scheduler:
                 scores = await ticket.future
         except TimeoutError as error:
             raise _too_late() from error
+        except RerankdError:
+            del ticket  # it holds the error, whose traceback holds this frame
+            raise
         finally:
             self._leave(job)
         started = ticket.submitted if ticket.started is None else ticket.started
