@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from support.checkpoints import CHECKPOINTS, REFERENCES
+from support.colbert_checkpoints import COLBERTS
+from support.colbert_references import colbert_comparisons, converted_colbert
 from support.places import ROOT
 from support.references import comparisons, converted
 
@@ -50,7 +52,28 @@ def encoders() -> Iterator[Row]:
         )
 
 
-ROWS: tuple[Callable[[], Iterator[Row]], ...] = (encoders,)
+def colberts() -> Iterator[Row]:
+    """Yield a row for each checkpoint that tests/references/colbert.py scored."""
+    by = json.loads((REFERENCES / "colbert.json").read_text("utf-8"))
+    for name in COLBERTS:
+        with tempfile.TemporaryDirectory() as folder:
+            path = converted_colbert(name, Path(folder))
+            exact = list(colbert_comparisons(name, path, flash_attn="off"))
+            served = list(colbert_comparisons(name, path))
+        expected = np.concatenate([one.expected for one in exact])
+        yield (
+            "`colbert`",
+            name,
+            by[name]["by"],
+            str(len(expected)),
+            f"{expected.min():.1f}, {expected.max():.1f}",
+            _largest([one.actual - one.expected for one in exact]),
+            _largest([one.actual - one.expected for one in served]),
+            _order([(one.expected, one.actual) for one in exact]),
+        )
+
+
+ROWS: tuple[Callable[[], Iterator[Row]], ...] = (encoders, colberts)
 
 
 def _largest(differences: list[np.ndarray]) -> str:  # type: ignore[type-arg]

@@ -101,14 +101,14 @@ def bert_words() -> tuple[str, ...]:
     )
 
 
-def _tokenizer(name: str) -> dict[str, Any]:
+def tokenizer_named(name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(
         gzip.decompress((REFERENCES / f"{name}.tokenizer.json.gz").read_bytes())
     )
     return found
 
 
-def _bert_like(weights: Weights, prefix: str, vocabulary: int, positions: int, types: int) -> None:
+def bert_like(weights: Weights, prefix: str, vocabulary: int, positions: int, types: int) -> None:
     weights.matrix(f"{prefix}embeddings.word_embeddings.weight", vocabulary, WIDTH, 5.0)
     weights.matrix(f"{prefix}embeddings.position_embeddings.weight", positions, WIDTH, 2.0)
     weights.matrix(f"{prefix}embeddings.token_type_embeddings.weight", types, WIDTH, 2.0)
@@ -124,7 +124,7 @@ def _bert_like(weights: Weights, prefix: str, vocabulary: int, positions: int, t
         weights.norm(f"{block}.output.LayerNorm")
 
 
-def _bert_config(name: str, vocabulary: int, positions: int, types: int) -> dict[str, Any]:
+def bert_config(name: str, vocabulary: int, positions: int, types: int) -> dict[str, Any]:
     return {
         "architectures": [name],
         "vocab_size": vocabulary,
@@ -145,10 +145,10 @@ def write_ms_marco(folder: Path, *, calm: bool = False) -> Path:
     """Write what ms-marco MiniLM and TinyBERT are: BERT with pooler, classifier, two types."""
     words = bert_words()
     weights = Weights(1, calm=calm)
-    _bert_like(weights, "bert.", len(words), CONTEXT, 2)
+    bert_like(weights, "bert.", len(words), CONTEXT, 2)
     weights.linear("bert.pooler.dense", WIDTH, WIDTH)
     weights.linear("classifier", 1, WIDTH, 4.0)
-    config = _bert_config("BertForSequenceClassification", len(words), CONTEXT, 2)
+    config = bert_config("BertForSequenceClassification", len(words), CONTEXT, 2)
     write_safetensors(folder / "model.safetensors", weights)
     write_json(folder / "config.json", {"model_type": "bert", **config})
     (folder / "vocab.txt").write_text("\n".join(words) + "\n", "utf-8")
@@ -161,13 +161,13 @@ def write_ms_marco(folder: Path, *, calm: bool = False) -> Path:
 
 def write_bge(folder: Path) -> Path:
     """Write what bge-reranker, bce and mMiniLM are: XLM-RoBERTa with its two-layer head."""
-    tokenizer = _tokenizer("xlm-roberta")
+    tokenizer = tokenizer_named("xlm-roberta")
     vocabulary = len(tokenizer["model"]["vocab"])
     weights = Weights(2)
-    _bert_like(weights, "roberta.", vocabulary, CONTEXT + 2, 1)
+    bert_like(weights, "roberta.", vocabulary, CONTEXT + 2, 1)
     weights.linear("classifier.dense", WIDTH, WIDTH)
     weights.linear("classifier.out_proj", 1, WIDTH, 4.0)
-    config = _bert_config("XLMRobertaForSequenceClassification", vocabulary, CONTEXT + 2, 1)
+    config = bert_config("XLMRobertaForSequenceClassification", vocabulary, CONTEXT + 2, 1)
     special = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "layer_norm_eps": 1e-5}
     write_safetensors(folder / "model.safetensors", weights)
     write_json(folder / "config.json", {"model_type": "xlm-roberta", **config, **special})
@@ -181,7 +181,7 @@ def write_bge(folder: Path) -> Path:
     return folder
 
 
-def _modern(weights: Weights, prefix: str, vocabulary: int, layers: int) -> None:
+def modern_layers(weights: Weights, prefix: str, vocabulary: int, layers: int) -> None:
     weights.matrix(f"{prefix}embeddings.tok_embeddings.weight", vocabulary, WIDTH, 5.0)
     weights.norm(f"{prefix}embeddings.norm", bias=False)
     for layer in range(layers):
@@ -200,14 +200,14 @@ MODERN_LAYERS = 4
 """The first and the fourth see all tokens, the others a window."""
 
 
-def _modern_files(folder: Path, name: str, tokenizer: dict[str, Any], **more: Any) -> None:
+def modern_files(folder: Path, name: str, tokenizer: dict[str, Any], **more: Any) -> None:
     numbers = {one["content"]: one["id"] for one in tokenizer["added_tokens"]}
     write_json(
         folder / "config.json",
         {
             "model_type": "modernbert",
             "architectures": [name],
-            "vocab_size": _modern_vocabulary(tokenizer),
+            "vocab_size": modern_vocabulary(tokenizer),
             "hidden_size": WIDTH,
             "num_hidden_layers": MODERN_LAYERS,
             "num_attention_heads": HEADS,
@@ -239,7 +239,7 @@ def _modern_files(folder: Path, name: str, tokenizer: dict[str, Any], **more: An
     )
 
 
-def _modern_vocabulary(tokenizer: dict[str, Any]) -> int:
+def modern_vocabulary(tokenizer: dict[str, Any]) -> int:
     added = (one["id"] for one in tokenizer["added_tokens"])
     last = max(*tokenizer["model"]["vocab"].values(), *added)
     return int(last) + 8  # the published ones have more rows than tokens as well
@@ -247,14 +247,14 @@ def _modern_vocabulary(tokenizer: dict[str, Any]) -> int:
 
 def write_gte_modernbert(folder: Path) -> Path:
     """Write what gte-reranker-modernbert-base is: mean pooling and the head of transformers."""
-    tokenizer = _tokenizer("modern-bert")
+    tokenizer = tokenizer_named("modern-bert")
     weights = Weights(3)
-    _modern(weights, "model.", _modern_vocabulary(tokenizer), MODERN_LAYERS)
+    modern_layers(weights, "model.", modern_vocabulary(tokenizer), MODERN_LAYERS)
     weights.matrix("head.dense.weight", WIDTH, WIDTH)
     weights.norm("head.norm", bias=False)
     weights.linear("classifier", 1, WIDTH, 3.0)
     write_safetensors(folder / "model.safetensors", weights)
-    _modern_files(
+    modern_files(
         folder,
         "ModernBertForSequenceClassification",
         tokenizer,
@@ -269,11 +269,11 @@ def write_gte_modernbert(folder: Path) -> Path:
 
 def write_ettin(folder: Path, *, calm: bool = False) -> Path:
     """Write what ettin-reranker-v1 is: an encoder, its head in sentence-transformers' modules."""
-    tokenizer = _tokenizer("modern-bert")
+    tokenizer = tokenizer_named("modern-bert")
     weights = Weights(4, calm=calm)
-    _modern(weights, "", _modern_vocabulary(tokenizer), MODERN_LAYERS)
+    modern_layers(weights, "", modern_vocabulary(tokenizer), MODERN_LAYERS)
     write_safetensors(folder / "model.safetensors", weights)
-    _modern_files(folder, "ModernBertModel", tokenizer)
+    modern_files(folder, "ModernBertModel", tokenizer)
     parts = ("", "1_Pooling", "2_Dense", "3_LayerNorm", "4_Dense")
     inside = "sentence_transformers.base.modules."
     kinds = (
@@ -337,8 +337,8 @@ def write_jina_v2(folder: Path) -> Path:
     """Write `write_bge`'s model as jina-reranker-v2 names and merges its tensors."""
     write_bge(folder)
     weights = Weights(2)
-    vocabulary = len(_tokenizer("xlm-roberta")["model"]["vocab"])
-    _bert_like(weights, "roberta.", vocabulary, CONTEXT + 2, 1)
+    vocabulary = len(tokenizer_named("xlm-roberta")["model"]["vocab"])
+    bert_like(weights, "roberta.", vocabulary, CONTEXT + 2, 1)
     weights.linear("classifier.dense", WIDTH, WIDTH)
     weights.linear("classifier.out_proj", 1, WIDTH, 4.0)
     for kind in ("weight", "bias"):
@@ -367,10 +367,10 @@ FLASH = {
 
 def write_jina_v1(folder: Path) -> Path:
     """Write what jina-reranker-v1 is: ALiBi, gated feed-forward layers, pooler and classifier."""
-    tokenizer = _tokenizer("modern-bert")
+    tokenizer = tokenizer_named("modern-bert")
     for one in tokenizer["added_tokens"]:
         one["content"] = JINA_SPECIAL.get(one["content"], one["content"])
-    rows = _modern_vocabulary(tokenizer)
+    rows = modern_vocabulary(tokenizer)
     weights = Weights(7)
     weights.matrix("bert.embeddings.word_embeddings.weight", rows, WIDTH, 5.0)
     weights.matrix("bert.embeddings.token_type_embeddings.weight", 2, WIDTH, 2.0)
@@ -387,7 +387,7 @@ def write_jina_v1(folder: Path) -> Path:
     weights.linear("bert.pooler.dense", WIDTH, WIDTH)
     weights.linear("classifier", 1, WIDTH, 4.0)
     write_safetensors(folder / "model.safetensors", weights)
-    config = _bert_config("JinaBertModel", rows, CONTEXT, 2)
+    config = bert_config("JinaBertModel", rows, CONTEXT, 2)
     more = {"position_embedding_type": "alibi", "feed_forward_type": "geglu"}
     write_json(folder / "config.json", {"model_type": "bert", **config, **more})
     write_json(folder / "tokenizer.json", tokenizer)

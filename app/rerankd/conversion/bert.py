@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from gguf import MODEL_ARCH
+from msgspec import structs
 
 from rerankd.conversion.checkpoint import Checkpoint
+from rerankd.conversion.colbert import is_colbert, projection_of, recipe_for
 from rerankd.conversion.heads import require_one_label
 from rerankd.conversion.plan import Plan, PlannedTensor, network_tensors, tensor_from
 from rerankd.conversion.vocabulary import read_vocabulary
@@ -20,6 +22,7 @@ LEFT_OUT = (
     "classifier.",
     "cls.",
     "lm_head.",
+    "linear.",
 )
 """What no score depends on, and the head, which is planned by itself."""
 GELU = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh")
@@ -38,6 +41,18 @@ def plan_bert(checkpoint: Checkpoint) -> Plan:
     head = _head(checkpoint, {"cls": pooler, "cls.output": "classifier"})
     tensors = _network(checkpoint, {}) + head
     return _bert_plan(checkpoint, tensors, types=checkpoint.config.get("type_vocab_size", 2))
+
+
+def plan_colbert_bert(checkpoint: Checkpoint) -> Plan:
+    """Plan a `BertModel` or `HF_ColBERT` with a projection of its tokens."""
+    if not is_colbert(checkpoint):
+        raise ModelFileError(f"{checkpoint.folder}: an encoder without a score head")
+    _require_network(checkpoint)
+    types = checkpoint.config.get("type_vocab_size", 2)
+    plan = _bert_plan(checkpoint, _network(checkpoint, {}), types=types)
+    projection = projection_of(checkpoint)
+    recipe = recipe_for(checkpoint, plan.vocabulary, projection, plan.keys["context_length"])
+    return structs.replace(plan, recipe=recipe, numbers=projection.numbers)
 
 
 def plan_roberta(checkpoint: Checkpoint) -> Plan:

@@ -14,6 +14,8 @@ from rerankd.errors import ModelFileError
 
 PLANNERS: dict[str, Callable[[Checkpoint], Plan]] = {
     "BertForSequenceClassification": bert.plan_bert,
+    "BertModel": bert.plan_colbert_bert,
+    "HF_ColBERT": bert.plan_colbert_bert,
     "RobertaForSequenceClassification": bert.plan_roberta,
     "XLMRobertaForSequenceClassification": bert.plan_roberta,
     "JinaBertModel": jina_bert.plan_jina_bert,

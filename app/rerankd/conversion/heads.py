@@ -104,7 +104,7 @@ def head_of_modules(checkpoint: Checkpoint) -> Head | None:
     pooling: Pooling | None = None
     names = iter(("cls", "cls.output"))
     for module in modules[1:]:
-        kind, folder = _kind_and_folder(checkpoint, module)
+        kind, folder = kind_and_folder(checkpoint, module)
         inner = checkpoint.json(f"{folder}/config.json") or {}
         if kind == "Pooling":
             pooling = _pooling(checkpoint, inner)
@@ -127,7 +127,7 @@ def head_of_modules(checkpoint: Checkpoint) -> Head | None:
     return Head(OwnHead(pooling, layers), numbers)
 
 
-def _kind_and_folder(checkpoint: Checkpoint, module: Any) -> tuple[str, str]:
+def kind_and_folder(checkpoint: Checkpoint, module: Any) -> tuple[str, str]:
     """Return a module's kind and its folder."""
     try:
         kind, folder = module["type"].rpartition(".")[2], module["path"]

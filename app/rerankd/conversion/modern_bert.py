@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from gguf import MODEL_ARCH
+from msgspec import structs
 
 from rerankd.conversion.checkpoint import Checkpoint
+from rerankd.conversion.colbert import is_colbert, projection_of, recipe_for
 from rerankd.conversion.heads import (
     POOLING_NAMES,
     Head,
@@ -56,14 +58,41 @@ def plan_classifier(checkpoint: Checkpoint) -> Plan:
 
 
 def plan_modules(checkpoint: Checkpoint) -> Plan:
-    """Plan a `ModernBertModel` with a head in sentence-transformers' modules."""
+    """Plan a `ModernBertModel` with sentence-transformers' modules: a head, or a projection."""
+    if is_colbert(checkpoint):
+        return _plan_colbert(checkpoint)
     head = head_of_modules(checkpoint)
     if head is None:
         raise ModelFileError(f"{checkpoint.folder}: an encoder without a score head")
     return _modern_plan(checkpoint, head)
 
 
+def _plan_colbert(checkpoint: Checkpoint) -> Plan:
+    plan = _network_plan(checkpoint)
+    projection = projection_of(checkpoint)
+    recipe = recipe_for(checkpoint, plan.vocabulary, projection, plan.keys["context_length"])
+    window = plan.keys["attention.sliding_window"]
+    if recipe.expansion == "unattended" and 2 * recipe.query_length > window:
+        raise ModelFileError(
+            f"{checkpoint.folder}: its queries of {recipe.query_length} tokens are longer than half"
+            f" its window of {window}, so that some tokens that fill them up would see nothing"
+        )
+    return structs.replace(plan, recipe=recipe, numbers=projection.numbers)
+
+
 def _modern_plan(checkpoint: Checkpoint, head: Head) -> Plan:
+    plan = _network_plan(checkpoint)
+    pooling = {"classifier.pooling_type": LLAMA_POOLING[head.own.pooling]}
+    return structs.replace(
+        plan,
+        keys={**plan.keys, **pooling},
+        tensors=plan.tensors + head.tensors(LOADED),
+        head=head.own,
+        numbers=head.others(LOADED),
+    )
+
+
+def _network_plan(checkpoint: Checkpoint) -> Plan:
     config, layers = checkpoint.config, checkpoint.count("num_hidden_layers")
     biased = [name for name in BIASES if config.get(name)]
     if biased:
@@ -74,12 +103,9 @@ def _modern_plan(checkpoint: Checkpoint, head: Head) -> Plan:
     rows = next(one.shape[0] for one in tensors if one.name == "token_embd.weight")
     return Plan(
         network=network,
-        keys=_keys(checkpoint, layers)
-        | {"vocab_size": rows, "classifier.pooling_type": LLAMA_POOLING[head.own.pooling]},
+        keys=_keys(checkpoint, layers) | {"vocab_size": rows},
         vocabulary=read_vocabulary(checkpoint, rows, pre="modern-bert"),
-        tensors=tensors + head.tensors(LOADED),
-        head=head.own,
-        numbers=head.others(LOADED),
+        tensors=tensors,
     )
 
 

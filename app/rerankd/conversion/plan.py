@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rerankd.conversion.checkpoint import Checkpoint
 from rerankd.conversion.vocabulary import TokenTable
 from rerankd.errors import ModelFileError
+from rerankd.families.colbert import Recipe
 from rerankd.families.own_head import OwnHead
 
 SUFFIXES = (".weight", ".bias")
@@ -42,7 +43,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     head: OwnHead | None = None
     """The head that rerankd computes, where llama.cpp's formula is another one."""
     numbers: Mapping[str, NDArray[np.float32]] = {}
-    """Parts of that head for which llama.cpp has no tensor, by name."""
+    """Parts of that head for which llama.cpp has no tensor, or of `recipe`, by name."""
+    recipe: Recipe | None = None
+    """How a ColBERT model encodes texts, instead of a head."""
 
     @property
     def architecture(self) -> str:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from rerankd.conversion.plan import Plan, PlannedTensor
 from rerankd.conversion.vocabulary import TokenTable
 from rerankd.errors import ModelFileError
-from rerankd.families.header import HEAD_PREFIX
+from rerankd.families.header import COLBERT_PREFIX, HEAD_PREFIX
 
 MATRIX_TYPES = {
     "f32": (GGMLQuantizationType.F32, LlamaFileType.ALL_F32),
@@ -96,11 +96,12 @@ def _describe(writer: GGUFWriter, plan: Plan, kind: str, general: Mapping[str, A
     _add_vocabulary(writer, plan.vocabulary)
     if plan.token_types is not None:
         writer.add_token_type_count(plan.token_types)
-    if plan.head:
-        for key, value in plan.head.metadata().items():
+    own, prefix = (plan.recipe, COLBERT_PREFIX) if plan.recipe else (plan.head, HEAD_PREFIX)
+    if own:
+        for key, value in own.metadata().items():
             _add(writer, key, value)
         for name, numbers in plan.numbers.items():
-            writer.add_array(HEAD_PREFIX + name, numbers.ravel().tolist())
+            writer.add_array(prefix + name, numbers.ravel().tolist())
 
 
 def _add(writer: GGUFWriter, key: str, value: Any) -> None:

@@ -155,6 +155,7 @@ def _context_options(reader: ScoreReader, settings: Settings, sizes: Sizes) -> C
         threads=sizes.threads,
         pooling=reader.pooling,
         hidden_states=reader.hidden_states,
+        hides_keys=reader.hides_keys,
         flash_attn=settings.flash_attn,
         kv_type=settings.kv_type,
         outputs=sizes.sequences if reader.readout == "logits" else 0,

@@ -14,7 +14,15 @@ from rerankd.domain import Backend, Prompt, TokenIds
 from rerankd.engine.backends.causal import CausalBackend
 from rerankd.engine.backends.embedding import EmbeddingBackend, VectorStore
 from rerankd.engine.backends.encoder import EncoderBackend
-from rerankd.engine.backends.vectors import MEAN, RELATED, Cosine, LateInteraction
+from rerankd.engine.backends.max_sim import MaxSim
+from rerankd.engine.backends.vectors import (
+    MEAN,
+    RELATED,
+    Calibration,
+    Cosine,
+    LateInteraction,
+    Similarity,
+)
 from rerankd.engine.computed_head import ComputedHead
 from rerankd.engine.llama.binding import LlamaModel
 from rerankd.engine.llama.context import LlamaContext
@@ -23,10 +31,12 @@ from rerankd.engine.tensor_rows import repeats_output
 from rerankd.engine.token_types import TokenTypeEmbedder
 from rerankd.errors import ModelFileError
 from rerankd.families.family import Family
-from rerankd.families.header import Header
+from rerankd.families.header import COLBERT_PREFIX, Header
 from rerankd.families.own_head import OwnHead
-from rerankd.families.score import AnswerScore, HeadScore, LateScore
+from rerankd.families.score import AnswerScore, HeadScore, LateScore, MaxSimScore
 from rerankd.prompts import layout_for
+from rerankd.prompts.colbert_layout import expansion_of, recipe_of, skipped_ids
+from rerankd.sources import gguf as gguf_file
 from rerankd.sources.gguf import Readout, Verdict, family_of
 
 logger = logging.getLogger(__name__)
@@ -42,6 +52,8 @@ class ScoreReader(Struct, frozen=True, kw_only=True, eq=False):
     """What contexts make of a sequence; `rank`: they compute the file's score head."""
     hidden_states: bool = False
     """Whether contexts give tokens' hidden states."""
+    hides_keys: bool = False
+    """Whether queries may have tokens that no token attends to."""
     store: VectorStore | None = None
     """Where vectors are kept of texts that are read apart."""
     calibrate: Callable[[Backend], None] | None = None
@@ -64,9 +76,37 @@ def reader_for(
         special = frozenset(map(model.special, ("bos", "eos", "sep")))
         late = LateInteraction(header, model.width, special - {None})  # type: ignore[arg-type]
         return _vector_reader(late, store)
+    if isinstance(score, MaxSimScore):
+        return _max_sim_reader(header, family, model, store)
     pooling = header.of_architecture("pooling_type")
     cosine = Cosine(pooling if isinstance(pooling, int) and pooling else MEAN)
-    return _vector_reader(cosine, store, partial(_calibrate, cosine, family, header, model))
+    return _vector_reader(
+        cosine, store, partial(_calibrate, cosine.calibration, family, header, model)
+    )
+
+
+def _max_sim_reader(
+    header: Header, family: Family, model: LlamaModel, store: VectorStore
+) -> ScoreReader:
+    recipe = recipe_of(header)
+    projection = bias = None
+    if recipe.dimensions:
+        size = recipe.dimensions
+        flat = gguf_file.numbers(header, "projection", size * model.width, COLBERT_PREFIX)
+        projection = flat.reshape(size, model.width)
+        if f"{COLBERT_PREFIX}projection.bias" in header.numbers:
+            bias = gguf_file.numbers(header, "projection.bias", size, COLBERT_PREFIX)
+    hides = recipe.expansion == "unattended"
+    max_sim = MaxSim(
+        projection,
+        bias,
+        skipped_ids(recipe, model),
+        expansion_of(recipe, model),
+        hides_fill=hides,
+    )
+    calibrate = partial(_calibrate, max_sim.calibration, family, header, model)
+    hides_alone = hides and header.architecture == "lfm2"  # which has a KV cache
+    return _vector_reader(max_sim, store, calibrate, hides_keys=hides, hides_alone=hides_alone)
 
 
 def _multiply_in_one_thread() -> None:
@@ -157,24 +197,28 @@ def _answer_tokens(answer: str | int, header: Header, model: LlamaModel) -> Toke
 
 
 def _vector_reader(
-    similarity: Cosine | LateInteraction,
+    similarity: Similarity,
     store: VectorStore,
     calibrate: Callable[[Backend], None] | None = None,
+    *,
+    hides_keys: bool = False,
+    hides_alone: bool = False,
 ) -> ScoreReader:
     def backend(context: LlamaContext, sizes: Sizes) -> Backend:
-        return EmbeddingBackend(context, sizes.limits, similarity, store)
+        return EmbeddingBackend(context, sizes.limits, similarity, store, hides_alone=hides_alone)
 
     return ScoreReader(
         backend=backend,
         pooling="none",
         hidden_states=True,
+        hides_keys=hides_keys,
         store=store,
         calibrate=calibrate,
     )
 
 
 def _calibrate(
-    cosine: Cosine, family: Family, header: Header, model: LlamaModel, backend: Backend
+    calibration: Calibration, family: Family, header: Header, model: LlamaModel, backend: Backend
 ) -> None:
     """Fit a model's scale to questions with their answers, and with others' answers."""
     layout = layout_for(family, header, model)
@@ -185,4 +229,4 @@ def _calibrate(
     for question, _ in RELATED:
         prefix = layout.prefix(layout.query(question), None)[-most:]
         cosines += backend.run([Prompt(prefix, rows)])
-    cosine.calibrate(np.array(cosines, dtype=np.float32))
+    calibration.fit(np.array(cosines, dtype=np.float32))

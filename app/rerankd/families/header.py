@@ -12,7 +12,9 @@ NUMBERS_PREFIX = "rerankd.late."
 """Metadata keys of late interaction begin so."""
 HEAD_PREFIX = "rerankd.head."
 """Metadata keys of score heads that rerankd computes begin so."""
-OWN_PREFIXES = (NUMBERS_PREFIX, HEAD_PREFIX)
+COLBERT_PREFIX = "rerankd.colbert."
+"""Metadata keys that say how a ColBERT model encodes queries and documents."""
+OWN_PREFIXES = (NUMBERS_PREFIX, HEAD_PREFIX, COLBERT_PREFIX)
 """Metadata keys of rerankd's own: see `Header.numbers`."""
 
 

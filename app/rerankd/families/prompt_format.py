@@ -94,4 +94,8 @@ class ChatQuestion(Struct, frozen=True, kw_only=True):
     """A chat template in place of the file's own."""
 
 
-PromptFormat: TypeAlias = PairFormat | TextFormat | TemplateFormat
+class ColbertFormat(Struct, frozen=True):
+    """Query and documents in sequences of their own, as `rerankd.families.colbert` describes."""
+
+
+PromptFormat: TypeAlias = PairFormat | TextFormat | TemplateFormat | ColbertFormat

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rerankd.families.bert import BERT
 from rerankd.families.bge_gemma import BGE_GEMMA
 from rerankd.families.causal import CAUSAL
+from rerankd.families.colbert import COLBERT
 from rerankd.families.ctxl_rerank_v2 import CTXL_RERANK_V2
 from rerankd.families.embedding import EMBEDDING
 from rerankd.families.family import Family
@@ -27,6 +28,7 @@ FAMILIES: tuple[Family, ...] = (
     JINA_BERT_V2,
     NEO_BERT,
     LATE_INTERACTION,
+    COLBERT,
     QWEN3,
     QWEN3_VL,
     ZERANK,

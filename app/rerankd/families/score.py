@@ -84,4 +84,12 @@ class LateScore(Struct, frozen=True, kw_only=True):
     version: int = 1
 
 
-ScoreRule: TypeAlias = HeadScore | AnswerScore | CosineScore | LateScore
+class MaxSimScore(Struct, frozen=True, kw_only=True):
+    """ColBERT's score: each query token's best cosine among the document's tokens, summed.
+
+    It is divided by the number of query tokens, and put on a scale measured when the model is
+    loaded.
+    """
+
+
+ScoreRule: TypeAlias = HeadScore | AnswerScore | CosineScore | LateScore | MaxSimScore

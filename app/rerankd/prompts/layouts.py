@@ -19,12 +19,14 @@ from rerankd.families.family import Family
 from rerankd.families.header import Header
 from rerankd.families.prompt_format import (
     QUERY_SHARE,
+    ColbertFormat,
     SpecialToken,
     TemplateFormat,
     TextFormat,
     TextPrefixes,
 )
-from rerankd.prompts.normalization import NormalizedVocabulary
+from rerankd.prompts.colbert_layout import colbert_layout
+from rerankd.prompts.normalization import NormalizedVocabulary, ignores_accents
 from rerankd.prompts.template_layout import template_layout
 from rerankd.prompts.vocabulary import Vocabulary
 
@@ -38,6 +40,8 @@ class Layout(Protocol):
     takes_instruction: bool
     query_share: float
     """The most of a pair's tokens that a query may take."""
+    fixed_query_tokens: int
+    """Tokens of each pair that are the query's, whatever its length; 0: as many as it has."""
     shares_prefix: bool
     """Whether the prefix can be decoded once for all documents."""
     document_prefix: TokenIds
@@ -68,6 +72,7 @@ class PairLayout:
 
     takes_instruction = False
     query_share = QUERY_SHARE
+    fixed_query_tokens = 0
     shares_prefix = False
     document_prefix = NO_TOKENS
 
@@ -107,6 +112,7 @@ class TextLayout:
 
     takes_instruction = True
     query_share = QUERY_SHARE
+    fixed_query_tokens = 0
     shares_prefix = True
 
     def __init__(
@@ -150,10 +156,12 @@ def layout_for(family: Family, header: Header, vocabulary: Vocabulary) -> Layout
         vocabulary = NormalizedVocabulary(vocabulary, "NFC")
     if isinstance(prompt, TemplateFormat):
         return template_layout(prompt, header, vocabulary)
+    if isinstance(prompt, ColbertFormat):
+        return colbert_layout(header, vocabulary)
     if isinstance(prompt, TextFormat):
         return _text_layout(prompt, header, vocabulary)
     fixed = (prompt.before, prompt.between, prompt.after)
-    if prompt.normalization == "NFC" or (prompt.normalization and _ignores_accents(header)):
+    if prompt.normalization == "NFC" or (prompt.normalization and ignores_accents(header)):
         vocabulary = NormalizedVocabulary(vocabulary, prompt.normalization)
     return PairLayout(vocabulary, *(_specials(vocabulary, *names) for names in fixed))
 
@@ -165,12 +173,6 @@ def _text_layout(prompt: TextFormat, header: Header, vocabulary: Vocabulary) -> 
     name = f"{header.name} {header.path.name}".lower().replace("_", "-").replace(" ", "-")
     found = (prefixes for pattern, prefixes in prompt.prefixes if re.search(pattern, name))
     return TextLayout(vocabulary, before, after, next(found, TextPrefixes()))
-
-
-def _ignores_accents(header: Header) -> bool:
-    """Return whether a WordPiece vocabulary reads letters without accents, as most do."""
-    lowercase = header.metadata.get("tokenizer.ggml.normalizer.lowercase", True)
-    return bool(header.metadata.get("tokenizer.ggml.normalizer.strip_accents", lowercase))
 
 
 def _begins(header: Header) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from rerankd.domain import TokenIds
+from rerankd.families.header import Header
 from rerankd.families.prompt_format import Normalization
 from rerankd.prompts.vocabulary import Vocabulary
 
@@ -30,6 +31,12 @@ class NormalizedVocabulary:
         return self._vocabulary.tokenize(
             text if special or text.isascii() else self._apply(text), special=special
         )
+
+
+def ignores_accents(header: Header) -> bool:
+    """Return whether a WordPiece vocabulary reads letters without accents, as most do."""
+    lowercase = header.metadata.get("tokenizer.ggml.normalizer.lowercase", True)
+    return bool(header.metadata.get("tokenizer.ggml.normalizer.strip_accents", lowercase))
 
 
 def composed(text: str) -> str:

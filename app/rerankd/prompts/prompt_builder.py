@@ -56,7 +56,8 @@ class PromptBuilder:
         self._trial = trial or layout
         self._pair_tokens = pair_tokens
         self._room = pair_tokens - len(layout.document_prefix) - len(layout.suffix)
-        self._share = min(int(pair_tokens * layout.query_share), self._room)
+        self._fixed = layout.fixed_query_tokens
+        self._share = min(self._fixed or int(pair_tokens * layout.query_share), self._room)
         self._least = len(layout.document("")) + 1
         """Tokens of a document of which something can be read."""
 
@@ -111,7 +112,7 @@ class PromptBuilder:
         longest = min(max((len(one.ids) for one in texts), default=0), _most_whole(truncation))
         fitted = self._fit_query(query, instruction, longest, truncation)
         rows = PairRows(self._layout, fitted, token_limit)
-        most = self._room - fitted.tokens
+        most = self._room - (self._fixed or fitted.tokens)
         whole = min(most, _most_whole(truncation))
         fitter = DocumentFitter(truncation, most, _checked(self._trial.document, check), rows)
         for index, (text, read) in enumerate(zip(documents, texts, strict=True)):
@@ -195,11 +196,11 @@ class PromptBuilder:
         kept, query_cut = self._limited(query, truncation)
         fitted = self._fitted(kept, instruction, cut=query_cut)
         if truncation.overflow == "error":
-            if fitted.tokens > self._room:
+            if fitted.tokens > (self._fixed or self._room):
                 raise self._too_long("query", "the query (with its instruction)")
             return fitted
         # The query gives way only to documents that need it.
-        room = max(self._share, int(self._room - longest))
+        room = self._fixed or max(self._share, int(self._room - longest))
         if fitted.tokens > room:
             tokenize = partial(self._trial.query, instruction=instruction)
             tokens = len(self._layout.query(kept, instruction))

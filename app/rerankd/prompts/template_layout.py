@@ -26,6 +26,7 @@ class TemplateLayout:
     """
 
     shares_prefix = True
+    fixed_query_tokens = 0
     document_prefix = NO_TOKENS
 
     def __init__(

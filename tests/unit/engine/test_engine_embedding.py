@@ -64,8 +64,11 @@ def test_scores_are_the_calibrated_cosines_of_a_reference(
         similarity = engine.backends[0]._similarity  # type: ignore[attr-defined]
         assert isinstance(similarity, Cosine)
         cosines = [float(vector(prompt.prefix) @ vector(row)) for row in prompt.rows]
-        expected = [similarity._scale * cosine + similarity._bias for cosine in cosines]
-        tolerance = similarity._scale * ROUNDING
+        expected = [
+            similarity.calibration.scale * cosine + similarity.calibration.bias
+            for cosine in cosines
+        ]
+        tolerance = similarity.calibration.scale * ROUNDING
         assert expected == pytest.approx(logits, abs=tolerance)
 
 
@@ -115,7 +118,10 @@ def test_a_known_document_costs_no_decode(tmp_path: Path) -> None:
         decoded: list[int] = []
         context = engine.backends[0]._context  # type: ignore[attr-defined]
         decode = context.decode
-        context.decode = lambda tokens, *rest: (decoded.append(len(tokens)), decode(tokens, *rest))
+        context.decode = lambda tokens, *rest, **more: (
+            decoded.append(len(tokens)),
+            decode(tokens, *rest, **more),
+        )
         engine.backends[0].run([again])
         assert decoded == [len(again.prefix) + len(again.rows[-1])]
 

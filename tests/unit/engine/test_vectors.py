@@ -72,7 +72,7 @@ def test_a_calibrated_model_gives_answers_high_and_others_low_logits(
     np.fill_diagonal(cosines, answer)
     cosines += np.array(noise[:36], dtype=np.float32).reshape(6, 6)
     measure = Cosine(MEAN)
-    measure.calibrate(cosines)
+    measure.calibration.fit(cosines)
     unit = np.zeros(2, dtype=np.float32)
     unit[0] = 1.0
 
@@ -88,7 +88,7 @@ def test_a_calibrated_model_gives_answers_high_and_others_low_logits(
 def test_a_model_that_tells_nothing_apart_keeps_its_order() -> None:
     """Its scale is positive and finite all the same."""
     measure = Cosine(MEAN)
-    measure.calibrate(np.full((6, 6), 0.9, dtype=np.float32))
+    measure.calibration.fit(np.full((6, 6), 0.9, dtype=np.float32))
     vectors = [normalized(np.array(one, dtype=np.float32)).tobytes() for one in ((1, 0), (1, 1))]
     low, high = measure.logits(ids(), vectors[1], [(ids(), vectors[0]), (ids(), vectors[1])])
     assert -math.inf < low < high < math.inf

@@ -26,7 +26,8 @@ SHARED |= {"own_head", "score", "templates", "unserved"}
 def test_names_are_the_public_ones() -> None:
     """Manifests, /v1/models and `rerankd inspect` name families by these."""
     names = ["xlm-roberta", "bert", "modern-bert", "jina-bert-v2", "neo-bert"]
-    names += ["late-interaction", "qwen3", "qwen3-vl", "zerank", "mxbai-rerank-v2", "bge-gemma"]
+    names += ["late-interaction", "colbert", "qwen3", "qwen3-vl", "zerank"]
+    names += ["mxbai-rerank-v2", "bge-gemma"]
     names += ["ctxl-rerank-v2", "prism", "causal", "instruct", "embedding"]
     assert names == [one.name for one in FAMILIES]
     assert all(family_named(one.name) is one for one in FAMILIES)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rerankd.domain import Prompt, StepLimits, TokenIds
 from rerankd.engine.backends.vectors import Similarity
@@ -58,9 +59,20 @@ class EmbeddingBackend:
     """Scores documents by their vectors and the query's."""
 
     def __init__(
-        self, context: LlamaContext, limits: StepLimits, similarity: Similarity, store: VectorStore
+        self,
+        context: LlamaContext,
+        limits: StepLimits,
+        similarity: Similarity,
+        store: VectorStore,
+        *,
+        hides_alone: bool = False,
     ) -> None:
-        """`context` gives hidden states; `store` may be shared with other backends."""
+        """`context` gives hidden states; `store` may be shared with other backends.
+
+        With `hides_alone`, a text with tokens that no token attends to has a decode of its own, as
+        networks with a KV cache need it.
+        """
+        self._hides_alone = hides_alone
         self._context = context
         self._limits = limits
         self._similarity = similarity
@@ -70,6 +82,11 @@ class EmbeddingBackend:
     @property
     def limits(self) -> StepLimits:
         return self._limits
+
+    @property
+    def similarity(self) -> Similarity:
+        """What compares texts."""
+        return self._similarity
 
     def run(self, step: Sequence[Prompt]) -> list[list[float]]:
         """Return one logit a row. See `domain.Backend.run`."""
@@ -103,6 +120,9 @@ class EmbeddingBackend:
         part: dict[bytes, TokenIds] = {}
         tokens = 0
         for key, ids in texts.items():
+            if self._hides_alone and self._similarity.hidden(ids):
+                yield {key: ids}
+                continue
             full = tokens + len(ids) > self._context.batch or len(part) == self._limits.step_rows
             if part and full:
                 yield part
@@ -125,6 +145,7 @@ class EmbeddingBackend:
             np.concatenate([np.arange(length, dtype=np.int32) for length in lengths]),
             np.repeat(np.arange(len(rows), dtype=np.int32), lengths),
             np.ones(total, dtype=np.int8),
+            hidden=self._hidden(rows),
         )
         states = self._context.hidden_states(total)
         if not np.isfinite(states).all():  # kept, it would spoil the text for every query to come
@@ -136,3 +157,12 @@ class EmbeddingBackend:
             key: self._similarity.vectors(ids, states[end - len(ids) : end])
             for (key, ids), end in zip(texts.items(), ends, strict=True)
         }
+
+    def _hidden(self, rows: Sequence[TokenIds]) -> NDArray[np.bool_] | None:
+        """Return which tokens of a decode no token attends to, None where all are seen."""
+        counts = [self._similarity.hidden(row) for row in rows]
+        if not any(counts):
+            return None
+        return np.concatenate(
+            [np.arange(len(row)) >= len(row) - n for row, n in zip(rows, counts, strict=True)]
+        )

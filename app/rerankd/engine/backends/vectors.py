@@ -43,6 +43,10 @@ ANSWERED, UNRELATED = math.log(0.9 / 0.1), math.log(0.02 / 0.98)
 class Similarity(Protocol):
     """What makes vectors of texts and compares them. Called from many threads."""
 
+    def hidden(self, ids: TokenIds) -> int:
+        """Return how many of a text's last tokens no token attends to."""
+        ...
+
     def vectors(self, ids: TokenIds, states: Floats) -> bytes:
         """Return a text's vectors from its `[tokens, width]` hidden states."""
         ...
@@ -60,13 +64,41 @@ def normalized(vectors: Floats) -> Floats:
     return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
+class Calibration:
+    """The scale on which cosines become logits."""
+
+    def __init__(self, scale: float = 1.0, bias: float = 0.0) -> None:
+        self.scale, self.bias = scale, bias
+
+    def logit(self, cosine: float) -> float:
+        """Return a cosine's logit."""
+        return cosine * self.scale + self.bias
+
+    def fit(self, cosines: Floats) -> None:
+        """Choose scale and bias by the `[queries, documents]` cosines of RELATED.
+
+        Answers stand on the diagonal; everything else is on something else. Cosines of some
+        models lie between 0.7 and 0.9 whatever the texts, those of others between 0 and 0.8.
+        """
+        answer = float(np.median(np.diagonal(cosines)))
+        other = float(np.median(cosines[~np.eye(len(cosines), dtype=bool)]))
+        # A model that can't distinguish them keeps the order, on an arbitrary scale.
+        self.scale = (ANSWERED - UNRELATED) / max(answer - other, 0.01)
+        self.bias = ANSWERED - self.scale * answer
+
+
 class Cosine:
     """One vector a text, compared by its cosine, which `scale` and `bias` make a logit."""
 
     def __init__(self, pooling: int, *, scale: float = 1.0, bias: float = 0.0) -> None:
         """`pooling` is llama.cpp's number."""
         self._pooling = pooling
-        self._scale, self._bias = scale, bias
+        self.calibration = Calibration(scale, bias)
+
+    def hidden(self, ids: TokenIds) -> int:
+        """See Similarity."""
+        del ids
+        return 0
 
     def vectors(self, ids: TokenIds, states: Floats) -> bytes:
         """See Similarity."""
@@ -86,21 +118,7 @@ class Cosine:
         del query
         query_vector = np.frombuffer(vectors, np.float32)
         document_vectors = np.stack([np.frombuffer(one, np.float32) for _, one in documents])
-        return [
-            float(cosine) * self._scale + self._bias for cosine in document_vectors @ query_vector
-        ]
-
-    def calibrate(self, cosines: Floats) -> None:
-        """Choose scale and bias by the `[queries, documents]` cosines of RELATED.
-
-        Answers stand on the diagonal; everything else is on something else. Cosines of some
-        models lie between 0.7 and 0.9 whatever the texts, those of others between 0 and 0.8.
-        """
-        answer = float(np.median(np.diagonal(cosines)))
-        other = float(np.median(cosines[~np.eye(len(cosines), dtype=bool)]))
-        # A model that can't distinguish them keeps the order, on an arbitrary scale.
-        self._scale = (ANSWERED - UNRELATED) / max(answer - other, 0.01)
-        self._bias = ANSWERED - self._scale * answer
+        return [self.calibration.logit(float(cosine)) for cosine in document_vectors @ query_vector]
 
 
 class LateWeights(Struct, frozen=True, kw_only=True):
@@ -141,6 +159,11 @@ class LateInteraction:
         self._projection = projection.reshape(TOKEN_DIM, width)
         self._special = np.array(sorted(special), dtype=np.int32)
         self._width = width
+
+    def hidden(self, ids: TokenIds) -> int:
+        """See Similarity."""
+        del ids
+        return 0
 
     def vectors(self, ids: TokenIds, states: Floats) -> bytes:
         """See Similarity: the mean as F16, then TOKEN_DIM signed bytes for each token of text."""

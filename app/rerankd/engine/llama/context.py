@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rerankd.domain import TokenIds
 from rerankd.engine.llama import llama_log
 from rerankd.engine.llama.binding import LlamaModel, supports_gpu
+from rerankd.engine.llama.hidden_keys import HiddenKeys
 from rerankd.errors import EngineFailure
 
 FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
@@ -39,6 +40,8 @@ class ContextOptions(Struct, frozen=True, kw_only=True):
     """Most tokens that give output in one decode, 0 for all."""
     hidden_states: bool = False
     """Whether tokens give their hidden states instead of the vocabulary's logits."""
+    hides_keys: bool = False
+    """Whether decodes may have tokens that no token attends to."""
 
 
 class LlamaContext:
@@ -48,24 +51,29 @@ class LlamaContext:
         """Make a context. Raises EngineFailure where llama.cpp can't."""
         self._model = model
         self._options = options
-        self._handle = lib.llama_init_from_model(model.handle, _context_params(options))
+        self._hidden_keys = HiddenKeys() if options.hides_keys else None
+        params = _context_params(options, self._hidden_keys)
+        self._handle = lib.llama_init_from_model(model.handle, params)
         if not self._handle:
             raise EngineFailure(f"llama.cpp can't make a context: {llama_log.last_words()}")
         self._memory = lib.llama_get_memory(self._handle)
         self._batch = _Batch(options.batch)
         self.batch = options.batch
 
-    def decode(
+    def decode(  # noqa: PLR0913 - the columns of a batch
         self,
         tokens: TokenIds,
         positions: TokenIds,
         sequences: TokenIds,
         outputs: NDArray[np.int8],
         inputs: NDArray[np.float32] | None = None,
+        hidden: NDArray[np.bool_] | None = None,
     ) -> None:
         """Decode one batch; all arrays have one entry a token.
 
-        `inputs`, where given, are fed in place of the tokens' own embeddings.
+        `inputs`, where given, are fed in place of the tokens' own embeddings. No token attends to
+        those marked in `hidden`, which takes a context with `hides_keys` and without a KV cache,
+        or with an empty one and a single sequence.
         Raises EngineFailure before the call when a length or value is out of bounds, and
         after it when llama.cpp reports a failure.
         """
@@ -73,9 +81,13 @@ class LlamaContext:
         if inputs is not None and inputs.shape != (len(tokens), self._model.width):
             raise EngineFailure("the input embeddings do not match the tokens in number or width")
         batch = self._batch.fill(inputs, tokens, positions, sequences, outputs)
+        if self._hidden_keys:
+            self._hidden_keys.begin(hidden)
         status = lib.llama_decode(self._handle, batch)
         if status != 0:
             raise EngineFailure(f"llama.cpp failed to decode (status {status})")
+        if self._hidden_keys:
+            self._hidden_keys.end()
 
     def _check(self, tokens: TokenIds, positions: TokenIds, sequences: TokenIds) -> None:
         if not 0 < len(tokens) <= self._options.batch:
@@ -170,8 +182,10 @@ def _address(pointer: Any) -> int:
     return ctypes.cast(pointer, ctypes.c_void_p).value or 0
 
 
-def _context_params(options: ContextOptions) -> Any:
+def _context_params(options: ContextOptions, hidden_keys: HiddenKeys | None) -> Any:
     params = lib.llama_context_default_params()
+    if hidden_keys:
+        params.cb_eval = hidden_keys.callback
     params.n_ctx = options.cells
     params.n_batch = params.n_ubatch = options.batch
     params.n_seq_max = options.sequences

@@ -48,6 +48,14 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "ggml_backend_dev_get": (ctypes.c_void_p, ctypes.c_size_t),
     "ggml_backend_dev_backend_reg": (ctypes.c_void_p, ctypes.c_void_p),
     "ggml_backend_dev_get_props": (None, ctypes.c_void_p, ctypes.POINTER(_Properties)),
+    "ggml_op_name": (ctypes.c_char_p, ctypes.c_int),
+    "ggml_nbytes": (ctypes.c_size_t, ctypes.c_void_p),
+    "ggml_backend_tensor_get": (
+        *(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t),
+    ),
+    "ggml_backend_tensor_set": (
+        *(None, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_size_t),
+    ),
 }
 """The result's type, then the arguments'."""
 
@@ -93,6 +101,27 @@ def survey() -> Survey:
         backends=tuple(dict.fromkeys((*registered, *_compiled(_library_folder())))),
         features=_text(lib.llama_print_system_info()).strip(" |"),
     )
+
+
+@cache
+def operation_name(number: int) -> str:
+    """Return what ggml calls an operation, by its number."""
+    return _text(_function("ggml_op_name")(number))
+
+
+def tensor_bytes(address: int) -> bytes:
+    """Return a tensor's numbers, wherever they lie."""
+    size = int(_function("ggml_nbytes")(address))
+    found = ctypes.create_string_buffer(size)
+    _function("ggml_backend_tensor_get")(address, found, 0, size)
+    return found.raw
+
+
+def write_tensor(address: int, numbers: bytes) -> None:
+    """Replace a tensor's numbers."""
+    if len(numbers) != int(_function("ggml_nbytes")(address)):
+        raise EngineFailure("as many bytes as the tensor has must be written")
+    _function("ggml_backend_tensor_set")(address, numbers, 0, len(numbers))
 
 
 def _count(kind: str) -> int:

@@ -16,7 +16,7 @@ from rerankd.families.memory import (
     model_memory,
 )
 from rerankd.families.registry import family_of_architecture
-from rerankd.families.score import CosineScore, LateScore
+from rerankd.families.score import CosineScore, LateScore, MaxSimScore
 from rerankd.settings import Settings
 from rerankd.sources.gguf import Verdict, family_of
 
@@ -71,7 +71,7 @@ def memory_of(
     if keeps_outputs and not contexts.output:
         outputs = sizes.workers * sizes.batch * header.vocabulary * 4
         contexts = structs.replace(contexts, output=outputs)
-    compares = isinstance(family_of(header, verdict).score, CosineScore | LateScore)
+    compares = isinstance(family_of(header, verdict).score, CosineScore | LateScore | MaxSimScore)
     return model_memory(
         header.file_bytes,
         header.largest("block_count"),

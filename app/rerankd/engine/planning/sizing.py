@@ -6,8 +6,10 @@ from msgspec import Struct, structs
 
 from rerankd.domain import StepLimits
 from rerankd.errors import SettingsError
-from rerankd.families.family import StepSizes
+from rerankd.families.family import Family, StepSizes
 from rerankd.families.header import Header
+from rerankd.families.score import MaxSimScore
+from rerankd.prompts.colbert_layout import recipe_of
 from rerankd.settings import Settings
 from rerankd.sources.gguf import Verdict, family_of
 
@@ -41,10 +43,16 @@ def plan_sizes(
             param="context",
         )
     family = family_of(header, verdict)
-    usual = structs.replace(family.steps, pair=min(trained, family.steps.pair))
+    usual = structs.replace(family.steps, pair=min(trained, _usual_pair(family, header)))
     if family.causal:
         return _plan_causal(usual, settings, cores)
     return _plan_encoder(usual, header, settings, cores, on_gpu=on_gpu)
+
+
+def _usual_pair(family: Family, header: Header) -> int:
+    if isinstance(family.score, MaxSimScore):
+        return recipe_of(header).pair_tokens
+    return family.steps.pair
 
 
 def _plan_encoder(

@@ -23,9 +23,11 @@ from rerankd.families.score import (
     CosineScore,
     HeadScore,
     LateScore,
+    MaxSimScore,
 )
 from rerankd.families.unserved import UnservedModel
 from rerankd.sources.gguf.answers import judge_answers, unidentified
+from rerankd.sources.gguf.colbert import judge_colbert
 from rerankd.sources.gguf.outcome import Verdict, foreign, headless
 
 SECOND_TYPE = "its second token type"
@@ -78,6 +80,8 @@ def _judge_as(
         return _judge_head(family, score, header, bare_head) if _has_head(header) else None
     if isinstance(score, AnswerScore):
         return judge_answers(family, score, header, identity)
+    if isinstance(score, MaxSimScore):
+        return judge_colbert(family, header, identity)
     if _has_head(header):
         return None
     if isinstance(score, LateScore):

@@ -24,7 +24,7 @@ CHECKPOINT_PATTERN = re.compile(
 CONFIG = "config.json"
 CHECKPOINT_FILES = re.compile(
     r"(?:config|tokenizer|tokenizer_config|special_tokens_map|modules|sentence_bert_config"
-    r"|config_sentence_transformers)\.json|vocab\.txt|README\.md"
+    r"|config_sentence_transformers)\.json|artifact\.metadata|vocab\.txt|README\.md"
     r"|model\.safetensors(?:\.index\.json)?|model-\d+-of-\d+\.safetensors"
     r"|\d+_\w+/(?:config\.json|model\.safetensors)"
 )
