@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import aclosing, contextmanager, nullcontext
+from contextlib import aclosing, contextmanager
 from typing import Any, TypeVar
 
 from rerankd.auth.keys import Caller
@@ -277,7 +277,10 @@ class Service:
 @contextmanager
 def _rate_limited(limiter: RateLimiter | None) -> Iterator[None]:
     """Hold one of the places for a caller's requests. Raises RateLimited when none is free."""
-    with limiter.running() if limiter else nullcontext():
+    if limiter is None:
+        yield
+        return
+    with limiter.running():
         yield
 
 
@@ -293,6 +296,5 @@ async def _all_of(work: Iterable[Coroutine[Any, Any, Item]]) -> list[Item]:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one) for one in work]
     except* RerankdError as failed:
-        tasks = []  # they hold errors, whose tracebacks hold this frame
         raise failed.exceptions[0] from None
     return [task.result() for task in tasks]

@@ -36,10 +36,6 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "a large body": {"content": b'{"query":' + b"[" * 2 * LARGE_BODY},
     "a wrong coding": {"content": b"x" * 99, "headers": {"Content-Encoding": "gzip"}},
     "a body above the limit": {"content": b" " * 1_100_000},
-    "several queries": {
-        "path": "/v1/score",
-        "json": {"text_1": ["q", "r"], "text_2": ["a", "poison"]},
-    },
 }
 
 
