@@ -94,9 +94,9 @@ def bert_states(
 def _bert_attention(weights: Weights, block: str, hidden: Array) -> Array:
     heads = weights.key("attention.head_count")
     query, key, value = (
-        _split(weights.linear(f"{block}.attn_{name}", hidden), heads) for name in "qkv"
+        split_heads(weights.linear(f"{block}.attn_{name}", hidden), heads) for name in "qkv"
     )
-    return _joined(_softmax(_similar(query, key)) @ value)
+    return joined(softmax(similar(query, key)) @ value)
 
 
 def jina_states(weights: Weights, ids: Sequence[int] | NDArray[np.int32]) -> Array:
@@ -109,10 +109,10 @@ def jina_states(weights: Weights, ids: Sequence[int] | NDArray[np.int32]) -> Arr
     for layer in range(weights.key("block_count")):
         block = f"blk.{layer}"
         query, key, value = (
-            _split(weights.linear(f"{block}.attn_{name}", hidden), heads) for name in "qkv"
+            split_heads(weights.linear(f"{block}.attn_{name}", hidden), heads) for name in "qkv"
         )
-        shares = _softmax(_similar(query, key) - slopes[:, None, None] * apart)
-        mixed = weights.linear(f"{block}.attn_output", _joined(shares @ value))
+        shares = softmax(similar(query, key) - slopes[:, None, None] * apart)
+        mixed = weights.linear(f"{block}.attn_output", joined(shares @ value))
         hidden = _layer_norm(weights, f"{block}.attn_output_norm", hidden + mixed)
         gate, up = np.split(weights.linear(f"{block}.ffn_up", hidden), 2, axis=-1)
         fed = weights.linear(f"{block}.ffn_down", _gelu(gate) * up)
@@ -143,29 +143,29 @@ def _qwen3_last(weights: Weights, ids: Sequence[int] | NDArray[np.int32]) -> Arr
     hidden = weights["token_embd.weight"][ids]
     for layer in range(weights.key("block_count")):
         block = f"blk.{layer}"
-        normed = _rms_norm(weights, f"{block}.attn_norm", hidden)
+        normed = rms_norm(weights, f"{block}.attn_norm", hidden)
         mixed = _qwen3_attention(weights, block, normed)
         hidden = hidden + weights.linear(f"{block}.attn_output", mixed)
-        normed = _rms_norm(weights, f"{block}.ffn_norm", hidden)
+        normed = rms_norm(weights, f"{block}.ffn_norm", hidden)
         gate = weights.linear(f"{block}.ffn_gate", normed)
         fed = gate / (1.0 + np.exp(-gate)) * weights.linear(f"{block}.ffn_up", normed)
         hidden = hidden + weights.linear(f"{block}.ffn_down", fed)
-    return _rms_norm(weights, "output_norm", hidden[-1])
+    return rms_norm(weights, "output_norm", hidden[-1])
 
 
 def _qwen3_attention(weights: Weights, block: str, normed: Array) -> Array:
     heads, kv_heads = weights.key("attention.head_count"), weights.key("attention.head_count_kv")
-    query = _split(weights.linear(f"{block}.attn_q", normed), heads)
-    key = _split(weights.linear(f"{block}.attn_k", normed), kv_heads)
-    value = _split(weights.linear(f"{block}.attn_v", normed), kv_heads)
-    query = _turned(weights, _rms_norm(weights, f"{block}.attn_q_norm", query))
-    key = _turned(weights, _rms_norm(weights, f"{block}.attn_k_norm", key))
+    query = split_heads(weights.linear(f"{block}.attn_q", normed), heads)
+    key = split_heads(weights.linear(f"{block}.attn_k", normed), kv_heads)
+    value = split_heads(weights.linear(f"{block}.attn_v", normed), kv_heads)
+    query = turned(weights, rms_norm(weights, f"{block}.attn_q_norm", query))
+    key = turned(weights, rms_norm(weights, f"{block}.attn_k_norm", key))
     key, value = (np.repeat(one, heads // kv_heads, axis=0) for one in (key, value))
     unseen = np.triu(np.full((len(normed), len(normed)), -np.inf), k=1)
-    return _joined(_softmax(_similar(query, key) + unseen) @ value)
+    return joined(softmax(similar(query, key) + unseen) @ value)
 
 
-def _turned(weights: Weights, values: Array) -> Array:
+def turned(weights: Weights, values: Array) -> Array:
     """Rotate each head's first half against its second by its position's angles."""
     half = values.shape[-1] // 2
     speeds = weights.key("rope.freq_base") ** (-np.arange(half) / half)
@@ -175,20 +175,20 @@ def _turned(weights: Weights, values: Array) -> Array:
     return np.concatenate((left * cos - right * sin, left * sin + right * cos), axis=-1)
 
 
-def _split(values: Array, heads: int) -> Array:
+def split_heads(values: Array, heads: int) -> Array:
     return values.reshape(len(values), heads, -1).transpose(1, 0, 2)
 
 
-def _joined(values: Array) -> Array:
+def joined(values: Array) -> Array:
     return values.transpose(1, 0, 2).reshape(values.shape[1], -1)
 
 
-def _similar(query: Array, key: Array) -> Array:
-    similar: Array = query @ key.transpose(0, 2, 1) / np.sqrt(query.shape[-1])
-    return similar
+def similar(query: Array, key: Array) -> Array:
+    found: Array = query @ key.transpose(0, 2, 1) / np.sqrt(query.shape[-1])
+    return found
 
 
-def _softmax(values: Array) -> Array:
+def softmax(values: Array) -> Array:
     grown = np.exp(values - values.max(axis=-1, keepdims=True))
     shares: Array = grown / grown.sum(axis=-1, keepdims=True)
     return shares
@@ -201,7 +201,7 @@ def _layer_norm(weights: Weights, name: str, values: Array) -> Array:
     return normed
 
 
-def _rms_norm(weights: Weights, name: str, values: Array) -> Array:
+def rms_norm(weights: Weights, name: str, values: Array) -> Array:
     scale = np.sqrt((values**2).mean(axis=-1, keepdims=True) + weights.key(RMS_NORM_EPS))
     normed: Array = values / scale * weights[f"{name}.weight"]
     return normed

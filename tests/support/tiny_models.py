@@ -93,7 +93,7 @@ CROSSING = (
 )
 
 
-class _Random:
+class Random:
     """Random weights from one seed."""
 
     def __init__(self, seed: int) -> None:
@@ -130,7 +130,7 @@ def write_bert(
     `pooling` as its file says or with what a `late` interaction takes. `charsmap` is the table by
     which unigram vocabularies normalise characters.
     """
-    random = _Random(seed)
+    random = Random(seed)
     writer = GGUFWriter(path, "bert")
     writer.add_name("tiny bert")
     if pooling is not None:
@@ -155,13 +155,13 @@ def write_bert(
     if head:
         shape.add(writer, "cls.output.weight", random.matrix(1, shape.width, gain=6.0))
         writer.add_tensor("cls.output.bias", random.vector(1))
-    return _written(writer, path)
+    return written(writer, path)
 
 
 LATE = {"cosine": 0.5, "match": 0.375, "lexical": 0.125, "scale": 10.0, "bias": -3.0}
 
 
-def _add_late(writer: GGUFWriter, random: _Random, vocabulary: int, shape: Shape) -> None:
+def _add_late(writer: GGUFWriter, random: Random, vocabulary: int, shape: Shape) -> None:
     """Add what models/train writes: the head's numbers, IDF values, centre and projection."""
     writer.add_uint32("rerankd.late.version", 1)
     for name, value in LATE.items():
@@ -177,7 +177,7 @@ def _add_late(writer: GGUFWriter, random: _Random, vocabulary: int, shape: Shape
 
 def _add_bert_tensors(
     writer: GGUFWriter,
-    random: _Random,
+    random: Random,
     tables: tuple[int, int, int],
     embedding: GGMLQuantizationType,
     shape: Shape,
@@ -201,7 +201,7 @@ def _add_bert_tensors(
 
 def _add_linear(
     writer: GGUFWriter,
-    random: _Random,
+    random: Random,
     name: str,
     size: tuple[int, int],
     shape: Shape,
@@ -211,14 +211,14 @@ def _add_linear(
     writer.add_tensor(f"{name}.bias", random.vector(size[0]))
 
 
-def _add_norm(writer: GGUFWriter, random: _Random, name: str, width: int) -> None:
+def _add_norm(writer: GGUFWriter, random: Random, name: str, width: int) -> None:
     writer.add_tensor(f"{name}.weight", random.vector(width, centre=1.0))
     writer.add_tensor(f"{name}.bias", random.vector(width))
 
 
 def write_modern_bert(path: Path, *, pooling: int | None = None, seed: int = 3) -> Path:
     """Write a ModernBERT-shaped cross-encoder; its classifier's pooling is a key it may lack."""
-    random = _Random(seed)
+    random = Random(seed)
     writer = GGUFWriter(path, "modern-bert")
     writer.add_name("tiny modern-bert")
     writer.add_context_length(BERT_CONTEXT)
@@ -248,7 +248,7 @@ def write_modern_bert(path: Path, *, pooling: int | None = None, seed: int = 3) 
         writer.add_tensor(f"{name}.weight", random.vector(WIDTH, centre=1.0))
     writer.add_tensor("cls.weight", random.matrix(WIDTH, WIDTH))
     writer.add_tensor("cls.output.weight", random.matrix(1, WIDTH, gain=6.0))
-    return _written(writer, path)
+    return written(writer, path)
 
 
 def _add_wordpiece(writer: GGUFWriter) -> int:
@@ -306,7 +306,7 @@ def write_qwen3(
     as in conversions that took the reranker for a chat model. Without `answers` yes and no
     are two tokens each; it may also be other words that are a token each.
     """
-    random = _Random(seed)
+    random = Random(seed)
     writer = GGUFWriter(path, architecture)
     writer.add_name(name)
     writer.add_context_length(context)
@@ -338,10 +338,10 @@ def write_qwen3(
         writer.add_chat_template([{"name": "rerank", "template": RERANK_TEMPLATE}])
     if chat:
         writer.add_chat_template(chat)
-    return _written(writer, path)
+    return written(writer, path)
 
 
-def _add_qwen3_layers(writer: GGUFWriter, random: _Random, shape: Shape, architecture: str) -> None:
+def _add_qwen3_layers(writer: GGUFWriter, random: Random, shape: Shape, architecture: str) -> None:
     width, feed, head_width = shape.width, shape.feed, shape.head_width
     queries, keys = shape.heads * head_width, shape.kv_heads * head_width
     for layer in range(LAYERS):
@@ -369,7 +369,7 @@ def _add_qwen3_layers(writer: GGUFWriter, random: _Random, shape: Shape, archite
 
 def write_qwen35(path: Path, *, name: str, answers: tuple[str, ...] = ("yes", "no")) -> Path:
     """Write a Qwen3.5-shaped model: every other layer keeps a state instead of keys and values."""
-    random, writer = _Random(5), GGUFWriter(path, "qwen35")
+    random, writer = Random(5), GGUFWriter(path, "qwen35")
     heads, state = 2, 16  # of the linear layers
     inner, mixed = heads * state, 3 * heads * state
     writer.add_name(name)
@@ -418,7 +418,7 @@ def write_qwen35(path: Path, *, name: str, answers: tuple[str, ...] = ("yes", "n
             writer.add_tensor(f"blk.{layer}.ssm_dt.bias", random.vector(heads))
             writer.add_tensor(f"blk.{layer}.ssm_a", -np.abs(random.vector(heads, centre=1.0)))
     writer.add_tensor("output_norm.weight", random.vector(WIDTH, centre=1.0))
-    return _written(writer, path)
+    return written(writer, path)
 
 
 def write_gemma(
@@ -433,7 +433,7 @@ def write_gemma(
 
     `adds_blank`: before a text, as Llama 2's and Phi 3's do.
     """
-    random, writer = _Random(4), GGUFWriter(path, "gemma")
+    random, writer = Random(4), GGUFWriter(path, "gemma")
     writer.add_name(name)
     writer.add_context_length(QWEN3_CONTEXT)
     writer.add_embedding_length(WIDTH)
@@ -464,12 +464,12 @@ def write_gemma(
     writer.add_add_space_prefix(adds_blank)
     writer.add_tensor("token_embd.weight", random.matrix(len(pieces), WIDTH, gain=4.0))
     _add_qwen3_layers(writer, random, TINY, "gemma")
-    return _written(writer, path)
+    return written(writer, path)
 
 
 def _add_byte_pairs(writer: GGUFWriter, answers: list[str]) -> list[str]:
     """Add a byte-level vocabulary in which answers and many of the template's words are tokens."""
-    letters = _byte_letters()
+    letters = byte_letters()
     words = [*answers, " panda", *CROSSING, *re.findall(r" [A-Za-z]+", RERANK_TEMPLATE)]
     merges: dict[str, None] = {}
     tokens = dict.fromkeys(letters)
@@ -492,7 +492,7 @@ def _add_byte_pairs(writer: GGUFWriter, answers: list[str]) -> list[str]:
     return listed
 
 
-def _byte_letters() -> list[str]:
+def byte_letters() -> list[str]:
     """Return the printable letter that stands for each byte in a byte-level vocabulary."""
     shown = {*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     hidden = [byte for byte in range(256) if byte not in shown]
@@ -509,7 +509,7 @@ def _add_tokens(
     writer.add_token_types(kinds)
 
 
-def _written(writer: GGUFWriter, path: Path) -> Path:
+def written(writer: GGUFWriter, path: Path) -> Path:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
