@@ -102,6 +102,7 @@ def test_words_and_filters_narrow_the_list() -> None:
         "bge-reranker-large",
     ]
     assert [row["id"] for row in rows("--license", "mit")] == [
+        "colbertv2",
         "bge-reranker-base",
         "bge-reranker-large",
     ]

@@ -237,6 +237,8 @@ def test_the_recommended_models_are_here() -> None:
         *(f"ms-marco-minilm-l{layers}-v2" for layers in (2, 4, 6, 12)),
         *(f"ettin-reranker-{size}-v1" for size in ("17m", "32m", "68m", "150m", "400m", "1b")),
         "ms-marco-tinybert-l2-v2",
+        *("lfm2.5-colbert-350m", "answerai-colbert-small-v1", "gte-moderncolbert-v1"),
+        *("lateon", "colbertv2"),
     }
     assert expected == {one.id for one in OURS}
     for variant in named("bge-reranker-v2-m3").variants:
@@ -505,7 +507,7 @@ def test_entries_are_ordered_by_memory() -> None:
             {f"bge-reranker-{one}" for one in ("v2-m3", "v2-gemma", "base", "large")},
         ),
         ({"search": "no-such-word"}, set()),
-        ({"license": "mit"}, {"bge-reranker-base", "bge-reranker-large"}),
+        ({"license": "mit"}, {"bge-reranker-base", "bge-reranker-large", "colbertv2"}),
         ({"license": "mi"}, set()),
         ({"language": "EN", "max_memory": 32_000_000}, SMALL),
         ({"search": "bce", "language": "ko"}, {"bce-reranker-base-v1"}),
