@@ -30,6 +30,7 @@ RerankdError
 ├── EngineFailure                llama.cpp failed on this request
 ├── ModelFileError               the model can't be served from this file
 │   └── LoadCheckFailed          it crashed, hung or scored nonsense in a child process
+│       └── UnprovenModel        it doesn't put relevant texts first
 ├── DownloadError                the Hub didn't hand over the file
 ├── ServerRefused                a server that a command asked said no, or nothing
 ├── ClosedReranker               closed, or made before the process forked
@@ -227,6 +228,12 @@ class LoadCheckFailed(ModelFileError):
     """The file crashed, hung or scored nonsense in the load check."""
 
     code = "load_check_failed"
+
+
+class UnprovenModel(LoadCheckFailed):
+    """The file doesn't put clearly relevant texts first, and `accept_unproven` is off."""
+
+    code = "unproven_model"
 
 
 class ServerRefused(RerankdError):

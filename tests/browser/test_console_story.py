@@ -71,7 +71,11 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubStandin]
 def keyless(tmp_path: Path, hub: HubStandin) -> Iterator[str]:
     """Yield the address of a server that has no keys yet and a catalog with that model."""
     assert hub
-    settings = Settings(state_dir=str(tmp_path / "state"), catalog_dir=str(tmp_path / "catalog"))
+    settings = Settings(
+        state_dir=str(tmp_path / "state"),
+        catalog_dir=str(tmp_path / "catalog"),
+        accept_unproven=True,
+    )
     with server_of(build(settings, keep=True)) as found:
         yield found
 

@@ -39,6 +39,7 @@ CODES = {
     "EngineFailure": "engine_failure",
     "ModelFileError": "model_file",
     "LoadCheckFailed": "load_check_failed",
+    "UnprovenModel": "unproven_model",
     "DownloadError": "download_failed",
     "ServerRefused": "server_refused",
     "ClosedReranker": "closed",

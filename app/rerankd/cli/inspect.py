@@ -42,7 +42,7 @@ class Inspection(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 @click.command("inspect")
 @click.argument("model", shell_complete=complete_model)
-@click.option("--load", is_flag=True, help="also load it and score a known pair")
+@click.option("--load", is_flag=True, help="also load it and judge how it ranks known texts")
 @click.option("--json", "as_json", is_flag=True, help="print JSON even in a terminal")
 @options.with_settings(options.MODEL_OPTIONS - {"model", "model_id"})
 def inspect_command(
@@ -63,6 +63,8 @@ def inspect_command(
     found = inspection_of(header, verdict, check)
     print_inspection(found, as_json=as_json)
     gguf_file.require_reranker(header, verdict, accept_degraded=settings.accept_degraded)
+    if check is not None:
+        load_check.require_proven(resolved.path, check, settings)
 
 
 def _check_by_loading(

@@ -51,6 +51,11 @@ def with_server(command: ClickCommand) -> ClickCommand:
     metavar="FAMILY",
     help="which reranker the file is, where its metadata doesn't say: a family or a catalog id",
 )
+@click.option(
+    "--accept-unproven",
+    is_flag=True,
+    help="serve it even if the load check finds that it doesn't put relevant texts first",
+)
 @click.option("--pin", is_flag=True, help="never unload it when idle or to free memory")
 @click.option(
     "--option", "options", multiple=True, metavar="NAME=VALUE", help="a setting for this deployment"
@@ -61,6 +66,7 @@ def deploy_command(  # noqa: PLR0913 - one parameter an option
     model: str,
     deployment_id: str | None,
     as_family: str,
+    accept_unproven: bool,
     pin: bool,
     options: tuple[str, ...],
     wait: bool,
@@ -68,7 +74,10 @@ def deploy_command(  # noqa: PLR0913 - one parameter an option
     api_key: str | None,
 ) -> None:
     """Add MODEL to a running server: a catalog id, a path there, or hf:owner/repo:file.gguf."""
-    body = {"model": model, "id": deployment_id, "pinned": pin, "options": _parse_options(options)}
+    own: dict[str, str | bool] = {**_parse_options(options)}
+    if accept_unproven:
+        own["accept_unproven"] = True
+    body = {"model": model, "id": deployment_id, "pinned": pin, "options": own}
     if as_family:
         body["as"] = as_family
     with server_client(url, api_key) as client:

@@ -1,8 +1,9 @@
 """The first load of a file on a machine, in a child process that may crash or hang.
 
 The child runs `run_child`: it reads a LoadCheckRequest from stdin, loads the file, scores a known
-pair alone and in a batch, reads `hard_texts`, and writes a LoadCheckReply to stdout. A file without
-a working head gives scores that are not finite, or that depend on the rest of the batch.
+pair alone and in a batch, reads `hard_texts`, judges how the file ranks texts whose order is known,
+and writes a LoadCheckReply to stdout. A file without a working head gives scores that are not
+finite, or that depend on the rest of the batch, or an order that is no better than chance.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from msgspec import Struct
 
 from rerankd.children import command_of_child
 from rerankd.deployments.hard_texts import try_hard_texts
+from rerankd.deployments.judgement import judge_ranking
 from rerankd.deployments.runtime import Target, examine
 from rerankd.domain import Backend, Prompt
 from rerankd.engine import open_engine
-from rerankd.errors import LoadCheckFailed, RerankdError
+from rerankd.errors import LoadCheckFailed, RerankdError, UnprovenModel
 from rerankd.prompts import PromptBuilder, layout_for
 from rerankd.settings import Settings
 from rerankd.sources import resolve as sources
@@ -41,7 +43,7 @@ TOLERANCE = 0.5
 RELATIVE_TOLERANCE = 0.05
 """The same as a share of the logit, for models whose logits are large."""
 LONGEST_REASON = 400
-CHECKS = 2
+CHECKS = 3
 """Counts up when the check tries more, so that files that passed fewer are checked again."""
 
 STAGE = "load check: "
@@ -59,20 +61,20 @@ class LoadCheckResult(Struct, frozen=True):
     alone: float
     packed: float
     irrelevant: float
-
-    @property
-    def separates(self) -> bool:
-        """Whether the relevant pair beat the irrelevant one."""
-        return self.packed > self.irrelevant
+    proven: bool = False
+    """Whether clearly relevant texts came before clearly irrelevant ones."""
+    judgement: str = ""
+    """What was seen of that, in one line."""
 
 
 def check_load(
     target: Target, settings: Settings, on_stage: Callable[[str], None] = lambda _stage: None
 ) -> LoadCheckResult:
-    """Load a file in this process, score the known pair and read texts of all kinds.
+    """Load a file in this process, score the known pair, read texts of all kinds and judge it.
 
     A bad file may end the process: see `check_in_child`. Raises LoadCheckFailed when the scores
-    can't be right or a text can't be read, and what `open_engine` raises.
+    can't be right or a text can't be read, and what `open_engine` raises. A file that ranks badly
+    raises nothing here: see `require_proven`.
     """
     require_sound_charsmap(target.header)
     family = family_of(target.header, target.verdict)
@@ -82,9 +84,28 @@ def check_load(
         prompts = PromptBuilder(layout, engine.sizes.limits.pair_tokens)
         result = score_known_pair(engine.backends[0], prompts)
         try_hard_texts(engine.tokenizer, prompts, engine.backends[0], on_stage)
-        return result
+        on_stage("texts whose order is known")
+        found = judge_ranking(engine.backends[0], prompts, languages_of(target))
+        return msgspec.structs.replace(result, proven=found.proven, judgement=found.summary)
     finally:
         engine.close()
+
+
+def languages_of(target: Target) -> tuple[str, ...]:
+    """Return the languages of a model, from its manifest or its file; none where neither says."""
+    if target.manifest is not None:
+        return target.manifest.languages
+    stated = target.header.metadata.get("general.languages")
+    return tuple(map(str, stated)) if isinstance(stated, list) else ()
+
+
+def require_proven(path: Path, result: LoadCheckResult, settings: Settings) -> None:
+    """Raise UnprovenModel, with what was seen, for a file that ranks badly and wasn't accepted."""
+    if not result.proven and not settings.accept_unproven:
+        raise UnprovenModel(
+            f"{path}: {result.judgement}; use another file, or serve it all the same with"
+            " --accept-unproven (accept_unproven)"
+        )
 
 
 def score_known_pair(backend: Backend, prompts: PromptBuilder) -> LoadCheckResult:

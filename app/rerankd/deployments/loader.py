@@ -7,6 +7,8 @@ import logging
 import threading
 from importlib.metadata import version
 
+import msgspec
+
 from rerankd import settings
 from rerankd.deployments import load_check
 from rerankd.deployments.runtime import (
@@ -34,6 +36,8 @@ from rerankd.threads import WorkerPool
 
 logger = logging.getLogger(__name__)
 
+UNPROVEN_SUFFIX = "/unproven"
+"""Ends what is remembered of a check that found a file unproven."""
 DOWNLOADS_AT_ONCE = 8
 """Downloads that run together; further ones wait for their turn."""
 
@@ -87,17 +91,28 @@ class FileLoader:
         """Judge the file, and load-check it unless this machine has done so before."""
         own = settings.override(self._base, spec.options)
         target = await self._examining.run(self._examined, spec, resolved, own)
-        if not await self._is_trusted(resolved, check_of(target)):
-            await load_check.check_in_child(resolved.path, own, resolved.known_as)
-            await self._remember_check(resolved, check_of(target))
+        target = await self._checked(resolved, target, own)
         target = await self._converting.run(self._converted, spec, target)
         needed = memory_needed(target.header, target.verdict, target.settings)
         return target, needed.total
 
-    async def _is_trusted(self, resolved: ResolvedModel, check: str) -> bool:
-        """Return whether a file is the embedded one or passed its load check here before."""
-        if sources.is_embedded(resolved):
-            return True
+    async def _checked(self, resolved: ResolvedModel, target: Target, own: Settings) -> Target:
+        """Return a target that passed its load check, now or on this machine before."""
+        check = check_of(target)
+        if sources.is_embedded(resolved) or await self._is_known(resolved, check):
+            return target
+        unproven = check + UNPROVEN_SUFFIX
+        if not (own.accept_unproven and await self._is_known(resolved, unproven)):
+            result = await load_check.check_in_child(resolved.path, own, resolved.known_as)
+            load_check.require_proven(resolved.path, result, own)
+            await self._remember_check(resolved, check if result.proven else unproven)
+            if result.proven:
+                return target
+            logger.warning("%s is served unproven: %s", target.id, result.judgement)
+        return msgspec.structs.replace(target, unproven=True)
+
+    async def _is_known(self, resolved: ResolvedModel, check: str) -> bool:
+        """Return whether a file had this outcome of its load check here before."""
         try:
             return self._store is not None and await self._remembering.run(
                 self._store.is_checked, resolved.path, check

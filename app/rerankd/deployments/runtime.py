@@ -62,6 +62,8 @@ class Target(Struct, frozen=True):
     manifest: Manifest | None
     settings: Settings = Settings()
     """This model's settings: the server's, its deployment's own, and what tuning found."""
+    unproven: bool = False
+    """Whether it failed to put relevant texts first in the load check, and was accepted so."""
 
 
 class OpenEngine(Protocol):

@@ -58,6 +58,7 @@ STATUSES: dict[type[errors.RerankdError], int] = {
     errors.EngineFailure: 500,
     errors.ModelFileError: 422,
     errors.LoadCheckFailed: 422,
+    errors.UnprovenModel: 422,
     errors.DownloadError: 502,
     errors.ServerRefused: 502,
     errors.ClosedReranker: 500,

@@ -21,6 +21,8 @@ from rerankd.scheduling.tickets import ScoredRows
 
 LOOKUP_SECONDS = 0.1
 """How long known scores may be looked up although the deadline has passed."""
+UNPROVEN = "unproven model: in its load check, it failed to put relevant texts first"
+"""The warning in every answer of a model that `accept_unproven` let pass."""
 NOTHING_TO_SCORE = ScoredRows((), 0.0, 0.0)
 
 
@@ -164,6 +166,8 @@ def _warnings_about(
         found.append("the query was truncated, because it left no room for documents")
     if not runtime.target.verdict.exact:
         found.append(f"approximate scores: {runtime.target.verdict.reason}")
+    if runtime.target.unproven:
+        found.append(UNPROVEN)
     return tuple(found)
 
 

@@ -128,6 +128,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Help("serve files whose scores are only approximate"),
         Mark.PER_MODEL | Mark.CHANGES_SCORES,
     ] = False
+    accept_unproven: Annotated[
+        bool,
+        Help("serve files that fail to put relevant texts first in the load check"),
+        Mark.PER_MODEL,
+    ] = False
     accept_license: Annotated[
         bool, Help("serve models whose licence forbids commercial use"), Mark.CHOOSES_MODEL
     ] = False

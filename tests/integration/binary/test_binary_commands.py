@@ -83,7 +83,9 @@ def test_rank_gives_what_an_installation_gives(binary: Binary) -> None:
 def test_a_new_file_is_tried_in_a_child_and_served(binary: Binary, tiny: Path) -> None:
     """The load check starts the binary again; deploy, ps and stop speak with the server."""
     with binary.serving() as server:
-        (deployed,) = binary.lines("deploy", tiny, "--id", "tiny", "--url", server.url)
+        (deployed,) = binary.lines(
+            "deploy", tiny, "--id=tiny", "--accept-unproven", "--url", server.url
+        )
         assert deployed["state"] == "ready"
         by_name = server.url.replace("127.0.0.1", "localhost")
         names = [one["id"] for one in binary.lines("ps", "--url", by_name)]
@@ -103,7 +105,7 @@ def test_a_file_that_is_cut_off_is_refused_in_one_line(binary: Binary, tiny: Pat
 
 
 def test_inspect_loads_and_devices_lists_the_cpu(binary: Binary, tiny: Path) -> None:
-    found = json.loads(binary.output("inspect", "--load", "--json", tiny))
+    found = json.loads(binary.output("inspect", "--load", "--json", "--accept-unproven", tiny))
     assert found["check"]["alone"] == pytest.approx(found["check"]["packed"], abs=0.5)
     build, *devices = binary.lines("devices")
     assert build["backends"] == ["CPU"]

@@ -22,6 +22,10 @@ from support.tiny_models import write_qwen3
 DOCUMENTS = ["yes no", "no", "panda"]
 
 
+UNPROVEN = ("--accept-unproven",)
+"""For deployments of random weights, which rank nothing."""
+
+
 def command(client: httpx.Client, *arguments: str) -> Result:
     """Run a command against a server."""
     return CliRunner().invoke(cli.main, [*arguments, "--url", str(client.base_url)])
@@ -45,7 +49,9 @@ def test_the_whole_story_over_a_restart(tiny: Path, tmp_path: Path) -> None:
     """Deploy, rank, be killed, start again, rank the same, stop, stay stopped."""
     state = str(tmp_path / "state")
     with serving(RERANKD_STATE_DIR=state) as (running, client):
-        deployed = command(client, "deploy", str(tiny), "--id", "tiny", "--option", "context=128")
+        deployed = command(
+            client, "deploy", str(tiny), "--id", "tiny", "--option", "context=128", *UNPROVEN
+        )
         assert deployed.exit_code == 0, deployed.output
         assert json.loads(deployed.stdout)["facts"]["context"] == 128
         first = rerank(client, model="tiny", query="panda", documents=DOCUMENTS).json()["results"]
@@ -80,12 +86,15 @@ def test_a_model_from_the_hub_over_cuts_kills_and_restarts(tiny: Path, tmp_path:
             "HF_ENDPOINT": address,
         }
         with serving(**environment) as (running, client):
-            deployed = command(client, "deploy", reference, "--id", "tiny")
+            deployed = command(client, "deploy", reference, "--id", "tiny", *UNPROVEN)
             assert deployed.exit_code == 0, deployed.output
             first = rerank(client, model="tiny", query="panda", documents=DOCUMENTS).json()
             sent = hub.sent
             assert command(client, "stop", "tiny").exit_code == 0
-            client.post("/v1/deployments", json={"model": reference, "id": "tiny"})
+            client.post(
+                "/v1/deployments",
+                json={"model": reference, "id": "tiny", "options": {"accept_unproven": True}},
+            )
             running.until("tiny (verifying|loading)")
             running.process.send_signal(signal.SIGKILL)
             running.process.wait(PATIENCE)
@@ -106,6 +115,7 @@ def test_a_state_folder_that_takes_nothing_stops_no_model(tiny: Path) -> None:
         RERANKD_STATE_DIR="/dev/null/none",
         RERANKD_MODEL_ID="rerank-mini-en",
         RERANKD_MODEL=str(tiny),
+        RERANKD_ACCEPT_UNPROVEN="true",
     ) as (running, client):
         answer = rerank(client, query="panda", documents=DOCUMENTS)
         refused = command(client, "deploy", str(tiny), "--id", "more")

@@ -41,14 +41,14 @@ def in_child(path: Path, **settings: float) -> load_check.LoadCheckResult:
 
 
 def test_good_files_pass_in_a_child(tmp_path: Path) -> None:
-    """The child's scores come back: the embedded model separates, a random one need not."""
+    """The child's scores come back: the embedded model is proven, a random one need not be."""
     causal = tmp_path / "tiny-qwen3-reranker.gguf"
     write_qwen3(causal, head="own")
 
     embedded = in_child(EMBEDDED)
     random = in_child(causal)
 
-    assert embedded.separates
+    assert embedded.proven
     assert math.isclose(embedded.alone, embedded.packed, abs_tol=load_check.TOLERANCE)
     assert math.isfinite(random.packed)
 
@@ -121,7 +121,7 @@ def test_a_child_runs_no_code_of_the_working_directory(
     if pythonpath:
         monkeypatch.setenv("PYTHONPATH", pythonpath)
 
-    assert in_child(EMBEDDED).separates
+    assert in_child(EMBEDDED).proven
 
 
 def test_a_relative_path_is_the_child_s_too(
@@ -142,7 +142,7 @@ def test_the_single_binary_is_its_own_child(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(load_check, "child_command", lambda: (program, start, *arguments))
 
     assert program == sys.executable
-    assert in_child(EMBEDDED).separates
+    assert in_child(EMBEDDED).proven
 
 
 def _prompter() -> PromptBuilder:
@@ -175,7 +175,7 @@ def test_steady_scores_pass() -> None:
     passed = load_check.score_known_pair(FakeBackend(score=by_length, limits=LIMITS), _prompter())
 
     assert passed.alone == passed.packed
-    assert passed.separates
+    assert passed.packed > passed.irrelevant
 
 
 def test_inspect_prints_the_verdict_and_fails_for_others(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_a_child_judges_as_the_manifest_does(tmp_path: Path) -> None:
     """A file that only its manifest vouches for is tried as it will be served."""
     path = write_bert(tmp_path / "bare.gguf", pooler=False)
     (tmp_path / "bare.toml").write_text(BARE.format(size=path.stat().st_size))
-    settings = Settings(catalog_dir=str(tmp_path))
+    settings = Settings(catalog_dir=str(tmp_path), accept_unproven=True)
     spec = Spec(id="bare", source="bare")
     resolved = sources.resolve_model(spec.source, settings)
 

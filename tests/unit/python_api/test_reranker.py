@@ -401,6 +401,6 @@ def test_errors_can_be_caught_together(reranker: Reranker) -> None:
 
 def test_a_local_file_is_served(tiny_bert: Path) -> None:
     """By its path, tried in a child process first."""
-    with Reranker(str(tiny_bert), workers=1) as found:
+    with Reranker(str(tiny_bert), workers=1, accept_unproven=True) as found:
         assert len(found.rank(QUERY, TEXTS)) == 3
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
