@@ -10,6 +10,8 @@ import pytest
 from rerankd.domain import Prompt
 from rerankd.engine.backends.embedding import EmbeddingBackend
 from rerankd.engine.backends.max_sim import MaxSim
+from rerankd.engine.llama.hidden_keys import HiddenKeys
+from rerankd.errors import EngineFailure
 from rerankd.prompts import PromptBuilder, layout_for
 from rerankd.sources import gguf as gguf_file
 
@@ -77,3 +79,13 @@ def test_a_colbert_is_known_by_its_name_alone(tmp_path: Path) -> None:
     verdict = gguf_file.judge(gguf_file.read(path))
 
     assert verdict.family is None or verdict.family.name != "colbert"
+
+
+def test_a_decode_whose_masks_are_not_found_fails() -> None:
+    """Vectors that other tokens leaked into are never taken for right ones."""
+    keys = HiddenKeys()
+    keys.begin(None)
+    keys.end()
+    keys.begin(np.array([False, True]))
+    with pytest.raises(EngineFailure, match="not found"):
+        keys.end()
