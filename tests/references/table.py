@@ -14,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
+from support.causal_checkpoints import KINDS, records, write
+from support.causal_references import comparisons as scored
 from support.checkpoints import CHECKPOINTS, REFERENCES
 from support.colbert_checkpoints import COLBERTS
 from support.colbert_references import colbert_comparisons, converted_colbert
 from support.places import ROOT
-from support.references import comparisons, converted
+from support.references import Comparison, comparisons, converted
 
 PAGE = ROOT / "docs" / "models.md"
 BEGIN, END = "<!-- differences: begin -->", "<!-- differences: end -->"
@@ -39,17 +41,8 @@ def encoders() -> Iterator[Row]:
             path = converted(name, Path(folder))
             exact = list(comparisons(name, path, flash_attn="off"))
             served = list(comparisons(name, path))
-        expected = np.concatenate([one.expected for one in exact])
-        yield (
-            f"`{FAMILIES.get(name.partition(',')[0], 'modern-bert')}`",
-            name,
-            by[name]["by"],
-            str(len(expected)),
-            f"{expected.min():.1f}, {expected.max():.1f}",
-            _largest([one.actual - one.expected for one in exact]),
-            _largest([one.actual - one.expected for one in served]),
-            _order([(one.expected, one.actual) for one in exact]),
-        )
+        family = FAMILIES.get(name.partition(",")[0], "modern-bert")
+        yield _row(family, name, by[name]["by"], exact, served)
 
 
 def colberts() -> Iterator[Row]:
@@ -60,20 +53,37 @@ def colberts() -> Iterator[Row]:
             path = converted_colbert(name, Path(folder))
             exact = list(colbert_comparisons(name, path, flash_attn="off"))
             served = list(colbert_comparisons(name, path))
-        expected = np.concatenate([one.expected for one in exact])
-        yield (
-            "`colbert`",
-            name,
-            by[name]["by"],
-            str(len(expected)),
-            f"{expected.min():.1f}, {expected.max():.1f}",
-            _largest([one.actual - one.expected for one in exact]),
-            _largest([one.actual - one.expected for one in served]),
-            _order([(one.expected, one.actual) for one in exact]),
-        )
+        yield _row("colbert", name, by[name]["by"], exact, served)
 
 
-ROWS: tuple[Callable[[], Iterator[Row]], ...] = (encoders, colberts)
+def causal() -> Iterator[Row]:
+    """Yield a row for each model that tests/references/causal.py scored."""
+    for name, kind in KINDS.items():
+        record = records()[name]
+        with tempfile.TemporaryDirectory() as folder:
+            path = write(name, Path(folder) / f"{name}.gguf")
+            exact, served = (
+                [one for one, _ in scored(name, record["requests"], path, **settings)]
+                for settings in ({"flash_attn": "off"}, {"kv_type": "f16"})
+            )
+        yield _row(kind.family, name, record["by"], exact, served)
+
+
+ROWS: tuple[Callable[[], Iterator[Row]], ...] = (encoders, colberts, causal)
+
+
+def _row(family: str, name: str, by: str, exact: list[Comparison], served: list[Comparison]) -> Row:
+    expected = np.concatenate([one.expected for one in exact])
+    return (
+        f"`{family}`",
+        name,
+        by,
+        str(len(expected)),
+        f"{expected.min():.1f}, {expected.max():.1f}",
+        _largest([one.actual - one.expected for one in exact]),
+        _largest([one.actual - one.expected for one in served]),
+        _order([(one.expected, one.actual) for one in exact]),
+    )
 
 
 def _largest(differences: list[np.ndarray]) -> str:  # type: ignore[type-arg]
