@@ -21,7 +21,7 @@ from rerankd.cli.remote import statuses
 from rerankd.errors import ModelNotFound
 from rerankd.sources import catalog
 from rerankd.sources import resolve as sources
-from rerankd.sources.catalog import Entry, Installed, Manifest, Quality, Query, VariantEntry
+from rerankd.sources.catalog import ChosenType, Entry, Installed, Quality, Query, VariantEntry
 
 LIST = "list"
 DECIMAL_BYTES = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
@@ -118,21 +118,21 @@ def show_model_command(model: str, config_file: Path | None, **flags: Any) -> No
     Prints text in a terminal and one JSON object into a pipe.
     """
     settings = options.load(config_file, flags).settings
-    manifest = catalog.find(model, catalog.own_folder(settings.catalog_dir))
-    if manifest is None:
+    chosen = sources.find_type(model, settings)
+    if chosen is None:
         raise ModelNotFound(
             f"no model {model!r} in the catalog; `rerankd models` lists them", param="model"
         )
-    found = details_of(manifest, machine.available_memory(), sources.is_installed)
+    found = details_of(chosen, machine.available_memory(), sources.is_installed)
     output.print_results([found], lambda console: show_details(found, console))
 
 
-def details_of(manifest: Manifest, available: int | None, installed: Installed) -> Details:
+def details_of(model: ChosenType, available: int | None, installed: Installed) -> Details:
     """Return everything about a model, on a machine with `available` bytes of memory."""
-    entry = catalog.entry_of(manifest, available, installed)
+    entry = catalog.entry_of(model, available, installed)
     return Details(
         **msgspec.structs.asdict(entry),
-        overrides=manifest.overrides,
+        overrides=model.manifest.overrides,
         serve=serve_commands(entry),
     )
 
@@ -207,6 +207,7 @@ def _detail_rows(found: Details) -> tuple[tuple[str, str], ...]:
         ("context", f"{found.context.recommended:,} of {found.context.trained:,} tokens"),
         ("family", found.family),
         ("scores", found.score),
+        ("default", found.default_reason),
         ("overrides", ", ".join(f"{key}={value}" for key, value in found.overrides.items())),
         ("unverified", unsure),
     )

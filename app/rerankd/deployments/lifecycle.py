@@ -92,7 +92,8 @@ class Lifecycle:
         resolved = await self._loader.download(spec, lambda now: self._report(deployment, now))
         if resolved.manifest:
             deployment.take_names(resolved.manifest)
-        self._enter(deployment, "verifying", "checking the file")
+        why = f"; {resolved.chosen}" if resolved.chosen else ""
+        self._enter(deployment, "verifying", f"checking the file{why}")
         target, deployment.memory_bytes = await self._loader.verify(spec, resolved)
         self._enter(deployment, "loading", "loading the weights")
         await self._make_room(deployment)

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from rerankd import machine
 from rerankd.errors import ModelFileError, SettingsError
 from rerankd.families import registry
 from rerankd.families.family import Family
 from rerankd.settings import Settings
 from rerankd.sources import catalog, gguf
-from rerankd.sources.catalog import Manifest, Variant
+from rerankd.sources.catalog import ChosenType, Manifest, Variant
 from rerankd.sources.chat.prompt import judging_by_chat
 from rerankd.sources.gguf import Header, Verdict
 from rerankd.sources.hub.meter import DownloadProgress, FileProgress
@@ -36,6 +37,8 @@ class ResolvedModel(Struct, frozen=True):
     manifest: Manifest | None
     asserted: bool = False
     """Whether the manifest is the user's word (`--as`), not found by name or bytes."""
+    chosen: str = ""
+    """Why this type of the model was taken, where nobody named one."""
 
     @property
     def known_as(self) -> str | None:
@@ -54,12 +57,13 @@ def resolve_model(
     Raises DownloadError, ModelFileError, ModelNotFound (a variant) or SettingsError (a licence)
     with one line that says why it can't be had.
     """
-    manifest = find_manifest(source, settings)
-    if manifest is not None:
+    found_by_name = find_type(source, settings)
+    if found_by_name is not None:
+        manifest = found_by_name.manifest
         catalog.require_license(manifest, settings.accept_license)
         files = remote_files(manifest.weights)
         path = _download(files, on_progress, stop) if files else local_weights(manifest)
-        return _as_asserted(ResolvedModel(path, manifest), settings)
+        return _as_asserted(ResolvedModel(path, manifest, chosen=found_by_name.reason), settings)
     if source.startswith(HUB_PREFIX):
         path = _download(parse_reference(source), on_progress, stop)
     else:
@@ -119,8 +123,22 @@ def _as_asserted(found: ResolvedModel, settings: Settings) -> ResolvedModel:
 
 
 def find_manifest(source: str, settings: Settings) -> Manifest | None:
-    """Return the manifest that a name of the catalog means, with the variant chosen."""
-    return catalog.find(source, _own_manifests(settings))
+    """Return the manifest that a name of the catalog means, with the variant chosen.
+
+    That is the one of `id:VARIANT`, else the better one that this machine holds.
+    """
+    found = find_type(source, settings)
+    return found.manifest if found else None
+
+
+def find_type(source: str, settings: Settings) -> ChosenType | None:
+    """Return what `find_manifest` does, with the reason for the variant."""
+    manifest = catalog.find(source, _own_manifests(settings))
+    if manifest is None:
+        return None
+    if source.casefold() not in map(str.casefold, manifest.names):
+        return ChosenType(manifest)
+    return catalog.fitting_type(manifest, machine.available_memory(), is_installed)
 
 
 def remote_files(variant: Variant) -> tuple[RemoteFile, ...]:

@@ -90,7 +90,7 @@ def test_a_pipe_gets_a_line_a_model() -> None:
     assert (bge["title"], bge["license"], bge["languages"]) == (
         *("BGE Reranker v2 M3", "Apache-2.0", ["mul"]),
     )
-    assert (bge["bytes"], bge["fits"], bge["installed"]) == (438_376_864, True, False)
+    assert (bge["bytes"], bge["fits"], bge["installed"]) == (635_676_416, True, False)
     assert bge["memory_bytes"] > bge["bytes"]
     assert bge["quality"][0]["value"] == 0.5526
 
@@ -129,7 +129,7 @@ def test_a_person_gets_a_table() -> None:
     """The table has sizes, memory, licence, languages and what is published, and marks licences."""
     found = catalog.entries(catalog.manifests(), Query(), 2 * 10**9, everything_here)
     text = printed(models_table(found))
-    for expected in ("bge-reranker-v2-m3", "438.4 MB", "zh en ja ko", "0.5526 nDCG@10"):
+    for expected in ("bge-reranker-v2-m3", "635.7 MB", "zh en ja ko", "0.5526 nDCG@10"):
         assert expected in text
     assert "CC-BY-NC-4.0 (accept)" in text
     assert text.count("(accept)") == 4
@@ -157,7 +157,7 @@ def test_texts_are_not_markup(own: str) -> None:
     manifest = catalog.find("own", Path(own))
     assert manifest
     console = Console(file=io.StringIO(), width=120)
-    show_details(details_of(manifest, 2 * 10**9, catalog.is_beside), console)
+    show_details(details_of(catalog.ChosenType(manifest), 2 * 10**9, catalog.is_beside), console)
     assert "[bold]Mine[/bold]" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -228,7 +228,7 @@ def shown(model: str) -> str:
     found = catalog.find(model)
     assert found is not None
     console = Console(file=io.StringIO(), width=160)
-    show_details(details_of(found, 2 * 10**9, catalog.is_beside), console)
+    show_details(details_of(catalog.ChosenType(found), 2 * 10**9, catalog.is_beside), console)
     return str(console.file.getvalue())  # type: ignore[attr-defined]
 
 
@@ -262,11 +262,15 @@ def test_what_is_here_needs_no_download() -> None:
     embedded, remote = (catalog.find(name) for name in (catalog.DEFAULT, "bge-reranker-base"))
     assert embedded is not None
     assert remote is not None
-    assert serve_commands(catalog.entry_of(embedded, None, catalog.is_beside)) == (
+
+    def entry_of(one: catalog.Manifest, *more: Any) -> catalog.Entry:
+        return catalog.entry_of(catalog.ChosenType(one), *more)
+
+    assert serve_commands(entry_of(embedded, None, catalog.is_beside)) == (
         "rerankd serve --model rerank-mini-en:Q8_0",
     )
-    assert len(serve_commands(catalog.entry_of(remote, None, catalog.is_beside))) == 2
-    assert len(serve_commands(catalog.entry_of(remote, None, everything_here))) == 1
+    assert len(serve_commands(entry_of(remote, None, catalog.is_beside))) == 2
+    assert len(serve_commands(entry_of(remote, None, everything_here))) == 1
 
 
 def test_the_command_asks_what_it_is_wired_to(monkeypatch: pytest.MonkeyPatch) -> None:

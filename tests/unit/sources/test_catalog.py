@@ -515,7 +515,7 @@ def test_entries_are_ordered_by_memory() -> None:
         ({"search": "lamar", "language": "fr"}, {"lamar-600m"}),
         (
             {"fits": False, "available": 5 * 10**9},
-            {"qwen3-reranker-8b", "zerank-1", "zerank-2"},
+            {"qwen3-reranker-8b", "zerank-1"},
         ),
         ({"fits": True, "available": 0}, set()),
         ({"fits": False, "available": None}, set()),

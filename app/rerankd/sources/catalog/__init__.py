@@ -3,10 +3,10 @@
 A manifest is data for people and for the rooms above; nothing here opens weights or the network.
 """
 
+from rerankd.sources.catalog.fitting_type import ChosenType, Installed, fitting_type
 from rerankd.sources.catalog.license import needs_acceptance, require_license
 from rerankd.sources.catalog.listing import (
     Entry,
-    Installed,
     Query,
     VariantEntry,
     entries,
@@ -37,6 +37,7 @@ from rerankd.sources.catalog.memory import fits, memory_bytes, model_parts
 
 __all__ = [
     "DEFAULT",
+    "ChosenType",
     "Context",
     "Entry",
     "Installed",
@@ -52,6 +53,7 @@ __all__ = [
     "file_digest",
     "find",
     "fits",
+    "fitting_type",
     "folder",
     "identify",
     "is_beside",

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from collections.abc import Iterable
 
 from msgspec import Struct
 
+from rerankd.sources.catalog.fitting_type import ChosenType, Installed, fitting_type
 from rerankd.sources.catalog.license import needs_acceptance
 from rerankd.sources.catalog.manifest import Context, Manifest, Quality, Variant
 from rerankd.sources.catalog.memory import fits, memory_bytes
 
 MANY_LANGUAGES = "mul"
-
-Installed: TypeAlias = Callable[[Manifest, Variant], bool]
-"""Says whether a variant's file is on this machine, without asking the network."""
 
 
 class VariantEntry(Struct, frozen=True, kw_only=True):
@@ -63,6 +60,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
     unverified: tuple[str, ...]
     variants: tuple[VariantEntry, ...]
+    default_reason: str = ""
+    """Why the default variant is this one, where the machine's memory decides."""
     state: str | None = None
     """Its deployment's state, if a server was asked and has one."""
 
@@ -84,8 +83,9 @@ def is_beside(manifest: Manifest, variant: Variant) -> bool:
     return variant.repo is None and (manifest.folder / variant.file).is_file()
 
 
-def entry_of(manifest: Manifest, available: int | None, installed: Installed) -> Entry:
+def entry_of(model: ChosenType, available: int | None, installed: Installed) -> Entry:
     """Return a model's entry for a machine with `available` bytes of memory, None if unknown."""
+    manifest = model.manifest
     variants = tuple(
         _variant_entry(manifest, variant, available, installed) for variant in manifest.variants
     )
@@ -94,6 +94,7 @@ def entry_of(manifest: Manifest, available: int | None, installed: Installed) ->
         **{name: getattr(manifest, name) for name in _SHARED},
         needs_acceptance=needs_acceptance(manifest),
         default=chosen.name,
+        default_reason=model.reason,
         bytes=chosen.bytes,
         memory_bytes=chosen.memory_bytes,
         fits=chosen.fits,
@@ -132,7 +133,10 @@ def entries(
     manifests: Iterable[Manifest], query: Query, available: int | None, installed: Installed
 ) -> tuple[Entry, ...]:
     """Return the entries that match, those that take least memory first."""
-    found = (entry_of(manifest, available, installed) for manifest in manifests)
+    found = (
+        entry_of(fitting_type(manifest, available, installed), available, installed)
+        for manifest in manifests
+    )
     return tuple(
         sorted(
             (entry for entry in found if matches(entry, query)),
