@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from rerankd.cli import options, output
+from rerankd.cli.quant_loss import print_quant_loss, require_alone
 from rerankd.errors import InvalidRequest
 from rerankd.measuring.client import RerankServer
 from rerankd.measuring.evaluation import rankers, report
@@ -107,6 +108,12 @@ class ModelNames(click.ParamType[tuple[str, ...]]):
 @click.option(
     "--seed", default=1, show_default=True, type=click.IntRange(0), help="seed of the resampling"
 )
+@click.option(
+    "--quant-loss", metavar="MODEL", help="measure instead what MODEL loses against a larger type"
+)
+@click.option(
+    "--against", metavar="MODEL", help="that larger type; default: the next one in the catalog"
+)
 @click.option("--json", "as_json", is_flag=True, help="print JSON even in a terminal")
 @click.option("--csv", "as_csv", is_flag=True, help="print CSV, one line per model")
 @click.option(
@@ -127,6 +134,8 @@ def eval_command(  # noqa: PLR0913 - one parameter an option
     depth: int,
     recall_at: int,
     seed: int,
+    quant_loss: str | None,
+    against: str | None,
     as_json: bool,
     as_csv: bool,
     html: Path | None,
@@ -144,12 +153,18 @@ def eval_command(  # noqa: PLR0913 - one parameter an option
     if html is not None and not html.parent.is_dir():
         raise click.UsageError(f"--html: no folder {html.parent}")
     settings = options.load(config_file, flags).settings
+    files = _trec_files_of(queries, documents, qrels, run)
+    if quant_loss:
+        require_alone(models, urls, bool(html or as_csv))
+        judged = _judged_data(data, files, depth)
+        print_quant_loss(judged, quant_loss, against, settings, seed=seed, as_json=as_json)
+        return
     measures = Measures(recall_at)
     if urls:
         contenders = _server_contenders(urls, models, pids, api_key)
     else:
         contenders = _local_contenders(models or (settings.model,), settings)
-    judged = _judged_data(data, _trec_files_of(queries, documents, qrels, run), depth)
+    judged = _judged_data(data, files, depth)
     task = Task(
         data=judged, measures=measures, known=survey_data(judged, measures), depth=depth, seed=seed
     )
