@@ -148,15 +148,11 @@ def eval_command(  # noqa: PLR0913 - one parameter an option
     first-stage order. Prints a table in a terminal and JSON into a pipe. See docs/evaluation.md
     for the formats and how to read the figures.
     """
-    if as_json and as_csv:
-        raise click.UsageError("use either --json or --csv")
-    if html is not None and not html.parent.is_dir():
-        raise click.UsageError(f"--html: no folder {html.parent}")
+    _require_outputs(html, as_json=as_json, as_csv=as_csv)
     settings = options.load(config_file, flags).settings
-    files = _trec_files_of(queries, documents, qrels, run)
+    judged = _judged_data(data, _trec_files_of(queries, documents, qrels, run), depth)
     if quant_loss:
         require_alone(models, urls, bool(html or as_csv))
-        judged = _judged_data(data, files, depth)
         print_quant_loss(judged, quant_loss, against, settings, seed=seed, as_json=as_json)
         return
     measures = Measures(recall_at)
@@ -164,16 +160,19 @@ def eval_command(  # noqa: PLR0913 - one parameter an option
         contenders = _server_contenders(urls, models, pids, api_key)
     else:
         contenders = _local_contenders(models or (settings.model,), settings)
-    judged = _judged_data(data, files, depth)
-    task = Task(
-        data=judged, measures=measures, known=survey_data(judged, measures), depth=depth, seed=seed
-    )
+    known = survey_data(judged, measures)
+    task = Task(data=judged, measures=measures, known=known, depth=depth, seed=seed)
     found = asyncio.run(_compare_with_progress(task, contenders))
     _print_comparison(found, as_json=as_json, as_csv=as_csv)
-    if html is not None:
-        _write_page(html, report.page(found))
-    if found.failed:
-        sys.exit(1)
+    _write_page(html, found)
+    sys.exit(1 if found.failed else 0)
+
+
+def _require_outputs(html: Path | None, *, as_json: bool, as_csv: bool) -> None:
+    if as_json and as_csv:
+        raise click.UsageError("use either --json or --csv")
+    if html is not None and not html.parent.is_dir():
+        raise click.UsageError(f"--html: no folder {html.parent}")
 
 
 def _trec_files_of(
@@ -266,9 +265,11 @@ def _print_comparison(found: Comparison, *, as_json: bool, as_csv: bool) -> None
         )
 
 
-def _write_page(path: Path, page: str) -> None:
+def _write_page(path: Path | None, found: Comparison) -> None:
+    if path is None:
+        return
     try:
-        path.write_text(without_surrogates(page), "utf-8")
+        path.write_text(without_surrogates(report.page(found)), "utf-8")
     except OSError as error:
         raise InvalidRequest(f"{path}: {error.strerror}") from error
 

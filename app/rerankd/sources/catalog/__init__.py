@@ -3,7 +3,6 @@
 A manifest is data for people and for the rooms above; nothing here opens weights or the network.
 """
 
-from rerankd.sources.catalog.fitting_type import ChosenType, Installed, fitting_type
 from rerankd.sources.catalog.license import needs_acceptance, require_license
 from rerankd.sources.catalog.listing import (
     Entry,
@@ -34,6 +33,7 @@ from rerankd.sources.catalog.manifest import (
     variant_of,
 )
 from rerankd.sources.catalog.memory import fits, memory_bytes, model_parts
+from rerankd.sources.catalog.type_choice import ChosenType, Installed, fitting_type
 
 __all__ = [
     "DEFAULT",

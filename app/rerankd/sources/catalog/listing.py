@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from rerankd.sources.catalog.fitting_type import ChosenType, Installed, fitting_type
 from rerankd.sources.catalog.license import needs_acceptance
 from rerankd.sources.catalog.manifest import Context, Manifest, Quality, Variant
 from rerankd.sources.catalog.memory import fits, memory_bytes
+from rerankd.sources.catalog.type_choice import ChosenType, Installed, fitting_type
 
 MANY_LANGUAGES = "mul"
 
