@@ -72,6 +72,14 @@ def each_renders_anew() -> None:
     rendered_around.cache_clear()
 
 
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Render what is bounded by the sandbox alone without a child, which takes far longer."""
+    environment = rendering._environment()
+    monkeypatch.setattr(prompt, "render", lambda one: rendering._rendered(environment, one))
+
+
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(("template", "before", "after", "user"), GOLDENS.values(), ids=GOLDENS)
 def test_a_template_becomes_fixed_text_around_the_question(
     template: str, before: str, after: str, user: str
@@ -105,14 +113,6 @@ HOSTILE = {
     "chance": (SAID + "{{ [1, 2] | random }}", "No filter named 'random'"),
     "nonsense": (SAID + "{{ lipsum() }}", "'lipsum' is undefined"),
     "a great range": ("{{ range(10 ** 9) | list }}", "Range too big"),
-    "great memory": ("{{ 'a' * 10 ** 10 }}", "MemoryError"),
-    "doubled texts": (
-        (
-            "{% set n = namespace(x='a') %}{% for i in range(99) %}{% set n.x = n.x + n.x %}"
-            "{% endfor %}"
-        ),
-        "MemoryError",
-    ),
     "great output": (SAID + "{{ 'a' * 200000 }}", "at most 100,000"),
     "a macro without end": ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "recursion"),
     "deep brackets": ("{{ " + "(" * 9000 + "1" + ")" * 9000 + " }}", "recursion"),
@@ -126,9 +126,33 @@ HOSTILE = {
 }
 
 
+GREEDY = {
+    "great memory": ("{{ 'a' * 10 ** 10 }}", "MemoryError"),
+    "doubled texts": (
+        (
+            "{% set n = namespace(x='a') %}{% for i in range(99) %}{% set n.x = n.x + n.x %}"
+            "{% endfor %}"
+        ),
+        "MemoryError",
+    ),
+}
+
+
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(("template", "reason"), HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_template_is_refused_with_the_reason(template: str, reason: str) -> None:
-    """In one line, whatever it tries; the limits of time are below."""
+    """In one line, whatever it tries."""
+    refused(template, reason)
+
+
+@pytest.mark.parametrize(("template", "reason"), GREEDY.values(), ids=GREEDY)
+def test_a_greedy_template_fills_only_its_own_process(template: str, reason: str) -> None:
+    """The sandbox doesn't bound memory, the child does."""
+    refused(template, reason)
+
+
+def refused(template: str, reason: str) -> None:
+    """Expect a template to be refused in one line for a reason."""
     with pytest.raises(ModelFileError, match="chat template can't be used") as raised:
         rendered_around(ChatQuestion(user=USER), template)
     assert reason in raised.value.message
