@@ -158,8 +158,8 @@ def follow_status(client: httpx.Client, found: Status) -> Status:
                     break
     except httpx.HTTPError as error:
         raise ServerRefused(
-            f"the server at {client.base_url} went away while {found.id} was {found.state}; "
-            "see its log"
+            f"the server at {client.base_url} went away while {found.id} was {found.state} "
+            f"({type(error).__name__}); see its log"
         ) from error
     return found
 
