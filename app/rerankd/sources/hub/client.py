@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import threading
 from functools import cache
 from typing import Any, cast
 
@@ -12,13 +13,21 @@ from huggingface_hub.utils import _http
 
 from rerankd.settings.proxies import ProxiedTransport
 
+_applying = threading.Lock()
 
-@cache
+
 def apply_proxy_rule() -> None:
     """Let the client choose proxies as our other clients do, once.
 
     Its own way raises for entries of NO_PROXY such as [::1], and doesn't know networks there.
     """
+    with _applying:
+        _set_factory()
+
+
+@cache
+def _set_factory() -> None:
+    # A second time would close the client that another download is using.
     huggingface_hub.set_client_factory(_new_client)
 
 
