@@ -979,8 +979,8 @@ def test_a_token_that_is_not_taken_is_named(standin: HubStandin) -> None:
 def test_a_hub_that_is_not_there_is_named(point_to: PointTo, closed_port: str) -> None:
     """Without a connection and a cached file, the line says both."""
     point_to(closed_port)
-    expected = "not in the cache, and the Hub cannot be reached"
-    assert expected == refusal(REMOTE)
+    expected = "not in the cache, and the Hub cannot be reached; check the network, HF_ENDPOINT"
+    assert refusal(REMOTE) == f"{expected} and the proxy"
 
 
 def test_a_file_in_the_cache_is_served_without_the_hub(

@@ -13,6 +13,10 @@ from rerankd.errors import DownloadError, RerankdError
 RETRY_SECONDS = 60
 """When to try again where the Hub doesn't say."""
 
+UNREACHABLE = (
+    "not in the cache, and the Hub cannot be reached; check the network, HF_ENDPOINT and the proxy"
+)
+
 ERROR_LINES: tuple[tuple[type[Exception], str], ...] = (
     (errors.GatedRepoError, "access is gated; accept the terms on the Hub, then set HF_TOKEN"),
     (errors.RepositoryNotFoundError, "no such repository, or it is private"),
@@ -20,7 +24,7 @@ ERROR_LINES: tuple[tuple[type[Exception], str], ...] = (
     (errors.RemoteEntryNotFoundError, "no such file in the repository"),
     (errors.RevisionNotFoundError, "no such revision in the repository"),
     (errors.OfflineModeIsEnabled, "not in the cache, and HF_HUB_OFFLINE is set"),
-    (errors.LocalEntryNotFoundError, "not in the cache, and the Hub cannot be reached"),
+    (errors.LocalEntryNotFoundError, UNREACHABLE),
     (errors.HFValidationError, "not a valid name on the Hub"),
     (PermissionError, "cannot write to the cache; set HF_HOME to a writable folder"),
 )
@@ -36,7 +40,7 @@ STATUS_LINES = {
 NETWORK_LINES = {
     **dict.fromkeys(
         ("ConnectError", "ConnectTimeout", "ProxyError"),
-        "not in the cache, and the Hub cannot be reached",
+        UNREACHABLE,
     ),
     **{
         name: f"the connection was lost repeatedly ({name}); the next download resumes from there"
