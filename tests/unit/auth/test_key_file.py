@@ -143,10 +143,12 @@ class Slow(Store):
         super().__init__(folder)
         self.answers = threading.Event()
         self.answers.set()
+        self.begun = threading.Event()
         self.readings = 0
 
     def api_keys(self, *, expected: bool = False) -> list[Key]:
         self.readings += 1
+        self.begun.set()
         assert self.answers.wait(10)
         return super().api_keys(expected=expected)
 
@@ -162,10 +164,12 @@ def test_a_disk_that_does_not_answer_holds_nobody(
 
     async def story() -> None:
         store.answers.clear()
+        store.begun.clear()
         other, _ = put(tmp_path)
         for _ in range(20):
             await ring.refresh()
             assert ring.caller(text)
+        assert store.begun.wait(10)  # its thread may be slower than all twenty
         assert store.readings == 2
         store.answers.set()
         await ring.settle()
