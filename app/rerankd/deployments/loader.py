@@ -72,7 +72,6 @@ class FileLoader:
         Raises ModelFailed for a model that is held back because it ended the server before.
         """
         await self._remembering.run(self._trials.require_fair, spec)
-        settings.require_fits_cores(settings.override(self._base, spec.options))
         loop = asyncio.get_running_loop()
 
         def on_thread(progress: DownloadProgress) -> None:
@@ -80,9 +79,9 @@ class FileLoader:
 
         stop = threading.Event()
         try:
-            is_here = await self._finding.run(sources.is_local, spec.source, self._base)
-            pool = self._finding if is_here else self._downloading
             own = settings.override(self._base, spec.options)
+            is_here = await self._finding.run(_is_local, spec.source, own)
+            pool = self._finding if is_here else self._downloading
             return await pool.run(sources.resolve_model, spec.source, own, on_thread, stop)
         finally:
             stop.set()  # when the deployment is stopped, the thread still runs
@@ -156,6 +155,11 @@ class FileLoader:
     def _opened(self, spec: Spec, target: Target) -> Runtime:
         with self._trials.during(spec, last=True):
             return open_runtime(target, self._opener, self._observer)
+
+
+def _is_local(source: str, own: Settings) -> bool:
+    settings.require_fits_cores(own)  # it reads the control groups' files
+    return sources.is_local(source, own)
 
 
 def check_of(target: Target) -> str:

@@ -34,10 +34,14 @@ from rerankd.http.wire import MANAGEMENT_BYTES, Encoded, body_of, decode, encode
 from rerankd.service import Service
 from rerankd.settings import Settings
 from rerankd.sources.resolve import default_name
+from rerankd.store import Spec
+from rerankd.threads import WorkerPool
 
 EVENTS_ID = "events"
 """No new deployment gets this id, because its route streams events. One from an earlier version or
 from the settings can be shown and stopped all the same."""
+
+NAMING = WorkerPool("name-deployments", 2)
 
 DeploymentId = Annotated[
     str, PathParameter(description="The id of the deployment; a slash in it is written `%2F`")
@@ -78,12 +82,18 @@ async def deploy_model(
     settings = service.settings
     body = await body_of(request, settings.read_timeout)
     wire = decode(body, request.headers.get("content-type", ""), management.DeployRequest)
+    # It reads manifests, and the whole file where that may be one of the catalog's.
+    spec = await NAMING.run(_spec_of, wire, settings)
+    deployed = await service.deployments.deploy(spec)
+    return Encoded(deployed.status, status_code=202)
+
+
+def _spec_of(wire: management.DeployRequest, settings: Settings) -> Spec:
     spec = management.spec_of(wire, _own_name(wire.model, settings))
     if spec.id == EVENTS_ID:
         raise InvalidRequest(f"{EVENTS_ID!r} is reserved; choose another id", param="id")
     require_known(spec, settings)
-    deployed = await service.deployments.deploy(spec)
-    return Encoded(deployed.status, status_code=202)
+    return spec
 
 
 def _own_name(model: str, settings: Settings) -> str:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from rerankd.errors import ModelFileError, SettingsError
 from rerankd.sources.catalog.manifest import Manifest, Variant, choose, load_manifest
+from rerankd.sources.catalog.unchanged import PerFile
 
 DEFAULT = "rerank-mini-en"
 
 MOST_MANIFESTS = 1000
+KEPT_DIGESTS = 100
 APPROXIMATE = 0.03
 """How far a file's size may lie from a published, rounded one and still be that file."""
 
@@ -52,7 +54,7 @@ def _read_folder(place: Path) -> tuple[Manifest, ...]:
     seen: dict[str, str] = {}
     found = []
     for path in paths:
-        manifest = load_manifest(path)
+        manifest = _load_unchanged(path)
         for name in {name.casefold() for name in manifest.names}:
             if name in seen:
                 raise ModelFileError(f"{path.name}: {name} is already used by {seen[name]}")
@@ -105,7 +107,7 @@ def identify(path: Path, own: Path | None = None) -> Manifest | None:
         if variant.sha256 and _may_be(variant, size)
     ]
     # Sizes are compared first, so that an unlisted file is not read at all.
-    found = file_digest(path) if candidates else None
+    found = _digest_unchanged(path) if candidates else None
     return next((choose(one, part.name) for one, part in candidates if part.sha256 == found), None)
 
 
@@ -119,3 +121,9 @@ def file_digest(path: Path) -> str:
     """Return a file's SHA-256 in hex, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# Reading all manifests takes a tenth of a second of pure Python, a large file's digest many; both
+# are asked for several times in each deployment.
+_load_unchanged = PerFile(load_manifest, MOST_MANIFESTS)
+_digest_unchanged = PerFile(file_digest, KEPT_DIGESTS)
