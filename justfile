@@ -77,6 +77,10 @@ test-binary *options: (_install "dev") binary
 measure-binary: (_install "dev") binary
     PYTHONPATH=tests {{ python }} tests/integration/binary/measure.py
 
+# Build dist/llama_cpp_python-….whl: llama.cpp for all processors of this architecture (docs/install.md)
+wheels *architectures:
+    @scripts/wheels.sh {{ architectures }}
+
 # Build the container image with podman, docker or buildah (docs/container.md)
 image target="cpu" *options:
     @scripts/image.sh {{ target }} {{ options }}
@@ -98,6 +102,7 @@ lock:
     {{ compile }} "just lock" pyproject.toml --group package --output-file requirements/runtime.txt
     {{ compile }} "just lock" pyproject.toml --group package --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
     {{ compile }} "just lock" pyproject.toml --group package --group binary --extra eval --extra otel --constraints requirements/runtime.txt --constraints requirements/dev.txt --output-file requirements/binary.txt
+    {{ compile }} "just lock" --group release --constraints requirements/dev.txt --output-file requirements/release.txt
 
 # Look the locks up in PyPI's list of known vulnerabilities (docs/security.md); needs uv and the network
 audit:

@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-python3}
 venv=${venv:-$PWD/.venv}
+portable=$PWD/.venv-portable
 patches=app/rerankd/engine/patches
 
 # is_current STAMP TEXT: whether the stamp holds the text
@@ -35,6 +36,21 @@ pip_install() {
     "$1/bin/python" -m pip install --quiet --disable-pip-version-check "${@:2}"
 }
 
+# build_time: seconds since 1970 for files' times in what is built: the commit's, not this moment's
+build_time() {
+    echo "${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}"
+}
+
+# install_tools FOLDER NAME: an environment that has requirements/NAME.txt and nothing else
+install_tools() {
+    local wanted
+    wanted=$(cksum < "requirements/$2.txt")
+    if is_current "$1/installed" "$wanted"; then return; fi
+    create_venv "$1"
+    pip_install "$1" --no-deps --require-hashes -r "requirements/$2.txt"
+    echo "$wanted" > "$1/installed"
+}
+
 # install_environment FOLDER NAME ENGINE BUILD: requirements/NAME.txt with rerankd itself, editable, and
 # the llama.cpp of requirements/ENGINE.txt, compiled; BUILD tells builds apart. The packages are
 # downloaded and unpacked while the compiler runs.
@@ -48,14 +64,52 @@ install_environment() {
     trap - EXIT
 }
 
-# install_engine FOLDER LOCK BUILD: compile the lock's llama.cpp with our patches
+# install_portable: .venv-portable, whose llama.cpp is compiled for many processors; the binary and the
+# engine wheel are made from it
+install_portable() {
+    local flags=-DCMAKE_INSTALL_BINDIR=llama_cpp/lib
+    . $patches/portable.env
+    unset RERANKD_ENGINE_WHEEL
+    export RERANKD_CPU_VARIANTS=all CMAKE_ARGS=$flags
+    install_environment "$portable" binary binary "$CPU_VARIANTS $CPU_FLAGS $flags"
+}
+
+# engine_version LOCK: the version of an engine wheel: the lock's, then a checksum of our patches and of
+# the processors, so that a wheel is known by its name to be what would be compiled
+engine_version() {
+    local locked
+    locked=$(sed -n 's/^llama-cpp-python==\([^ ]*\).*/\1/p' "$1")
+    echo "$locked+rerankd.$(cat $patches/*.{patch,cmake} $patches/portable.env | cksum | cut -d' ' -f1)"
+}
+
+# install_engine FOLDER LOCK BUILD: the lock's llama.cpp with our patches: RERANKD_ENGINE_WHEEL, or a wheel
+# of the same sources in dist/ unless variables ask for a build of one's own, or compiled
 install_engine() {
-    local stamp=$1/engine.installed wanted
+    local stamp=$1/engine.installed wanted version wheel=${RERANKD_ENGINE_WHEEL:-}
+    if [ -n "$wheel" ]; then
+        [ -f "$wheel" ] || { echo "RERANKD_ENGINE_WHEEL: there is no file $wheel" >&2; exit 1; }
+        wanted="${wheel##*/} $(cksum < "$wheel")"
+        is_current "$stamp" "$wanted" || install_wheel "$1" "$wheel" "$wanted"
+        return
+    fi
     wanted=$( (grep '^llama-cpp-python==' "$2"; cat $patches/*.{patch,cmake}; echo "$3") | cksum)
     if is_current "$stamp" "$wanted"; then return; fi
+    if [ -z "${CMAKE_ARGS:-}${RERANKD_PLAIN_ENGINE:-}${RERANKD_CPU_VARIANTS:-}" ]; then
+        version=$(engine_version "$2")
+        if is_current "$stamp" "$version"; then return; fi
+        wheel=$(echo dist/llama_cpp_python-"$version"-*_"$(uname -m)".whl)
+        if [ -f "$wheel" ] && install_wheel "$1" "$wheel" "$version"; then return; fi
+    fi
     echo "compiling llama.cpp into ${1##*/} (once; some two minutes on two cores)" >&2
     $patches/install.sh "$1/bin/python" "$2"
     echo "$wanted" > "$stamp"
+}
+
+# install_wheel FOLDER WHEEL STAMP: an engine wheel; not every system runs it (docs/install.md)
+install_wheel() {
+    pip_install "$1" --no-deps --force-reinstall "$2" || return
+    echo "installed ${2##*/} in place of compiling llama.cpp" >&2
+    echo "$3" > "$1/engine.installed"
 }
 
 # install_packages FOLDER NAME: what requirements/NAME.txt lists but the engine, and rerankd itself

@@ -33,6 +33,7 @@ def place(tmp_path: Path) -> Path:
     (tmp_path / "pyproject.toml").write_text("")
     (tmp_path / "app/rerankd/engine/patches/one.patch").write_text("+1\n")
     (tmp_path / "app/rerankd/engine/patches/one.cmake").write_text("set(A 1)\n")
+    (tmp_path / "app/rerankd/engine/patches/portable.env").write_text('CPU_VARIANTS="one two"\n')
     put(tmp_path / "app/rerankd/engine/patches/install.sh", tmp_path, 0)
     return tmp_path
 
@@ -129,6 +130,103 @@ def test_an_engine_that_fails_to_compile_is_tried_again(place: Path) -> None:
     installer.write_text(working)
     assert run(place, code, PYTHON="mine").returncode == 0
     assert (place / "made/engine.installed").exists()
+
+
+def install_engine(place: Path, **variables: str) -> list[str]:
+    """Install an engine, which must succeed; return what was called for it."""
+    code = 'install_engine "$PWD/made" requirements/dev.txt plain'
+    done = run(place, code, **variables)
+    assert done.returncode == 0, done.stderr
+    return calls(place)
+
+
+def engine_wheel(place: Path) -> Path:
+    """Put a file into dist/ whose name says that it is what would be compiled."""
+    version = run(place, "engine_version requirements/dev.txt").stdout.strip()
+    machine = os.uname().machine
+    file = place / f"dist/llama_cpp_python-{version}-py3-none-manylinux_2_34_{machine}.whl"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("engine")
+    return file
+
+
+INSTALL_WHEEL = "python -m pip install --quiet --disable-pip-version-check --no-deps"
+
+
+def test_an_engine_wheel_in_dist_spares_compiling(place: Path) -> None:
+    """It is kept when the file goes, as a compiled engine would be."""
+    put(place / "made/bin/python", place, 0)
+    file = engine_wheel(place)
+
+    assert install_engine(place) == [f"{INSTALL_WHEEL} --force-reinstall {file.relative_to(place)}"]
+    assert install_engine(place) == []
+    file.unlink()
+    assert install_engine(place) == []
+
+
+@pytest.mark.parametrize("changed", ["one.patch", "one.cmake", "portable.env", "dev.txt"])
+def test_an_engine_wheel_of_other_sources_is_passed_over(place: Path, changed: str) -> None:
+    """Its name has a checksum of what it was made from."""
+    put(place / "made/bin/python", place, 0)
+    engine_wheel(place)
+    (source,) = (path for path in files_in(place, "**/*.*") if path.name == changed)
+    source.write_text(source.read_text().replace("1", "2").replace("one", "three"))
+
+    (call,) = install_engine(place)
+
+    assert call.startswith("install.sh ")
+
+
+@pytest.mark.parametrize("variable", ["CMAKE_ARGS", "RERANKD_PLAIN_ENGINE", "RERANKD_CPU_VARIANTS"])
+def test_who_wants_another_build_gets_it_in_spite_of_a_wheel(place: Path, variable: str) -> None:
+    put(place / "made/bin/python", place, 0)
+    engine_wheel(place)
+
+    (call,) = install_engine(place, **{variable: "1"})
+
+    assert call.startswith("install.sh ")
+
+
+def test_an_engine_wheel_that_does_not_fit_this_system_is_passed_over(place: Path) -> None:
+    """An older C library than its tag names, which pip finds out."""
+    put(place / "made/bin/python", place, 0)
+    python = place / "made/bin/python"
+    python.write_text(python.read_text() + "exit 1\n")
+    engine_wheel(place)
+
+    tried, compiled = install_engine(place)
+
+    assert tried.startswith(INSTALL_WHEEL)
+    assert compiled.startswith("install.sh ")
+
+
+def test_an_engine_wheel_may_be_named(place: Path) -> None:
+    """Also in place of what is compiled; installed once, and again when the file changes."""
+    put(place / "made/bin/python", place, 0)
+    file = place / "mine.whl"
+    file.write_text("1")
+    install_engine(place)
+
+    expected = [f"{INSTALL_WHEEL} --force-reinstall {file}"]
+    assert install_engine(place, RERANKD_ENGINE_WHEEL=str(file)) == expected
+    assert install_engine(place, RERANKD_ENGINE_WHEEL=str(file)) == []
+    file.write_text("2")
+    assert install_engine(place, RERANKD_ENGINE_WHEEL=str(file)) == expected
+
+
+def test_an_engine_wheel_that_is_named_must_be_there_and_fit(place: Path) -> None:
+    code = 'install_engine "$PWD/made" requirements/dev.txt plain'
+    put(place / "made/bin/python", place, 0)
+    done = run(place, code, RERANKD_ENGINE_WHEEL="gone.whl")
+    assert done.returncode != 0
+    assert "RERANKD_ENGINE_WHEEL: there is no file gone.whl" in done.stderr
+    python = place / "made/bin/python"
+    python.write_text(python.read_text() + "exit 1\n")
+    (place / "mine.whl").touch()
+
+    assert run(place, code, RERANKD_ENGINE_WHEEL="mine.whl").returncode != 0
+
+    assert not [call for call in calls(place) if call.startswith("install.sh")]
 
 
 def test_a_lock_is_installed_again_when_it_changes(place: Path) -> None:

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# wheels.sh ARCHITECTURE...: put llama.cpp with our patches, compiled for all processors of an architecture,
+# into a wheel in dist/ that any Python takes; for this machine's architecture if none is named.
+. "$(dirname "$0")/environment.sh"
+tools=$PWD/.venv-release work=$PWD/build/wheels
+version=$(engine_version requirements/binary.txt)
+install_tools "$tools" release
+export PATH="$tools/bin:$PATH" PYTHONPATH="$PWD/scripts" SOURCE_DATE_EPOCH
+SOURCE_DATE_EPOCH=$(build_time)
+[ $# -gt 0 ] || set -- "$(uname -m)"
+
+for architecture; do
+    # Of a cross build, what its installation would be, and the compiler that knows where its libraries are.
+    engine=$PWD/build/engine-$architecture compiler=$architecture-linux-gnu-gcc
+    if [ "$architecture" = "$(uname -m)" ]; then
+        install_portable
+        engine=$(echo "$portable"/lib/python3*/site-packages) compiler=cc
+    elif [ ! -d "$engine/llama_cpp" ]; then
+        echo "there is no llama.cpp for $architecture in build/engine-$architecture" >&2
+        exit 1
+    fi
+    there=$work/$architecture
+    rm -rf "$there"
+    mkdir -p "$there/licences" dist
+    cp $patches/LICENSE "$there/licences/LICENSE-llama.cpp"
+    copyright=/usr/share/doc/libgomp1/copyright # Debian's and Ubuntu's
+    [ ! -f $copyright ] || cp $copyright "$there/licences/COPYRIGHT-libgomp"
+    "$tools/bin/python" -m release.engine_wheel "$engine" "$version" "$architecture" "$there/licences" "$there/wheel"
+    wheel pack --dest-dir "$there" "$there/wheel" >/dev/null
+    # Adds libgomp, and names the oldest system whose libraries have all symbols that are asked for.
+    libgomp=$($compiler -print-file-name=libgomp.so.1)
+    AUDITWHEEL_LD_LIBRARY_PATH=${libgomp%/*} \
+        auditwheel repair --wheel-dir "$there/repaired" "$there"/*.whl 2>"$there/log" || {
+        cat "$there/log" >&2
+        exit 1
+    }
+    rm -f dist/llama_cpp_python-*_"$architecture".whl
+    mv "$there"/repaired/*.whl dist
+    ls dist/llama_cpp_python-*_"$architecture".whl
+done
