@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from rerankd import cli, settings
+from rerankd.cli.help import SettingOption
 
 from docgen.markdown import codes, table
 
@@ -19,9 +20,10 @@ HEAD = """\
 
 This page lists every command and option. `just docs` generates it from the program's own help, so
 `rerankd COMMAND --help` shows the same. Commands write data to standard output and everything else
-to standard error. Output that is a table in a terminal is JSON, JSONL or TOML in a pipe. Usage and
-settings errors exit with status 2. Every command also has `-h` and `--help`; `rerankd --version`
-prints the version.
+to standard error. Output that is a table in a terminal is JSON, JSONL or TOML in a pipe, and JSON
+anywhere with `--json`. A table that is too wide for the terminal leaves columns out and names them.
+Usage and settings errors exit with status 2, Ctrl-C with 130. Every command also has `-h` and
+`--help`; `rerankd --version` prints the version.
 """
 
 
@@ -52,6 +54,9 @@ def _section(command: click.Command, words: tuple[str, ...]) -> Iterator[str]:
     yield f"```text\n{usage}\n```"
     yield inspect.cleandoc(command.help or "")
     yield from _settings_of(command)
+    examples = getattr(command, "examples", ())
+    if examples:
+        yield "```text\n" + "\n".join(examples) + "\n```"
     rows = [_row(one, context) for one in command.params if _is_own(one)]
     if rows:
         yield table(("option", "default", "meaning"), rows)
@@ -65,8 +70,7 @@ def _is_own(option: click.Parameter) -> bool:
 
 def _is_setting(option: click.Parameter) -> bool:
     """Return whether an option is made from the table of settings."""
-    found = BY_FLAG.get(option.opts[0])
-    return found is not None and f"[env: {found.variable}]" in (getattr(option, "help", "") or "")
+    return isinstance(option, SettingOption)
 
 
 def _settings_of(command: click.Command) -> Iterator[str]:

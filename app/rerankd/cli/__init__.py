@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ from typing import Any
 import click
 
 from rerankd import __version__
+from rerankd.cli.help import HelpGroup
 from rerankd.errors import RerankdError
 from rerankd.terminal import open_closed_streams, visible
 
@@ -39,11 +41,14 @@ COMMANDS = {
 }
 """Each command and its module, where the function of `serve` is called `serve_command`."""
 
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit status on Ctrl-C, as shells have it for a program that SIGINT ended."""
+
 STREAM_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 """What writing to a full disk or a terminal that is gone raises; click ends on EPIPE quietly."""
 
 
-class LazyGroup(click.Group):
+class LazyGroup(HelpGroup):
     """Loads each command when it is named, and ends every RerankdError in one line.
 
     A server should not carry the memory of what only `bench` and `rank` import.
@@ -59,6 +64,15 @@ class LazyGroup(click.Group):
             return None
         found = getattr(importlib.import_module(COMMANDS[cmd_name]), f"{cmd_name}_command")
         return found if isinstance(found, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            name = error.command_name
+            raise click.exceptions.NoSuchCommand(name, possibilities=COMMANDS, ctx=ctx) from error
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:
         open_closed_streams()
@@ -81,6 +95,10 @@ class LazyGroup(click.Group):
         except RerankdError as error:
             click.echo(visible(f"error: {error.message}"), err=True)
             sys.exit(2)
+        except KeyboardInterrupt:
+            with suppress(OSError):
+                click.echo(visible("interrupted"), err=True)
+            sys.exit(INTERRUPTED)
         except OSError as error:
             if error.errno not in STREAM_FAULTS or error.filename is not None:
                 raise
@@ -110,7 +128,16 @@ def _is_odd(word: str, encoding: str) -> bool:
     return False
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    examples=(
+        "rerankd serve",
+        "rerankd rank 'what is a panda?' notes.txt",
+        "rerankd models --fits",
+        "rerankd COMMAND --help",
+    ),
+)
 @click.version_option(__version__, prog_name="rerankd")
 def main() -> None:
     """Rerank documents by their relevance to a query with a GGUF model."""

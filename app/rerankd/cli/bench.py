@@ -10,16 +10,19 @@ from pathlib import Path
 import click
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
-from rerankd.cli import output
+from rerankd.cli import options, output
+from rerankd.cli.help import HelpPage, option_under
 from rerankd.cli.options import HTTP_ADDRESS
+from rerankd.cli.tables import TableColumn, show_table
 from rerankd.errors import Unavailable
 from rerankd.measuring.bench import memory_graph
 from rerankd.measuring.bench.rounds import BenchLine, compare_servers, measure, workloads
 from rerankd.measuring.bench.workload import QUERY_WORDS, Workload
 from rerankd.measuring.client import RerankServer
 from rerankd.measuring.figures import MEGABYTE
+
+server_option, load_option = option_under("Servers"), option_under("Load")
 
 
 class PositiveNumbers(click.ParamType[tuple[int, ...]]):
@@ -36,57 +39,64 @@ class PositiveNumbers(click.ParamType[tuple[int, ...]]):
         return tuple(int(part) for part in parts)
 
 
-@click.command("bench")
-@click.option(
+@click.command(
+    "bench",
+    cls=HelpPage,
+    examples=(
+        "rerankd bench",
+        "rerankd bench --clients 1,8 --documents 20,100",
+        "rerankd bench --url http://old:8100 --vs http://new:8100",
+    ),
+)
+@server_option(
     "--url",
     type=HTTP_ADDRESS,
     default="http://127.0.0.1:8100",
     show_default=True,
     help="server to measure",
 )
-@click.option(
+@server_option(
     "--vs", type=HTTP_ADDRESS, help="another server to compare with, in alternating rounds"
 )
-@click.option(
+@load_option(
     "--clients", type=PositiveNumbers(), default="1", show_default=True, help="concurrent requests"
 )
-@click.option(
+@load_option(
     "--documents",
     type=PositiveNumbers(),
     default="20",
     show_default=True,
     help="documents per request",
 )
-@click.option(
+@load_option(
     "--words", type=PositiveNumbers(), default="80", show_default=True, help="words per document"
 )
-@click.option("--query-words", default=QUERY_WORDS, show_default=True, help="words of the query")
-@click.option(
+@load_option("--query-words", default=QUERY_WORDS, show_default=True, help="words of the query")
+@load_option(
     "--repeated",
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
     help="share of documents repeated from the previous request, all with the same query",
 )
-@click.option(
+@load_option(
     "--requests", default=0, help="requests per client and round; 0: enough for a long round"
 )
-@click.option("--rounds", default=5, show_default=True, help="number of rounds")
-@click.option(
-    "--seed", type=int, help="generates the same texts for the same seed; default: random"
-)
-@click.option("--model", help="model name to send")
-@click.option(
+@load_option("--rounds", default=5, show_default=True, help="number of rounds")
+@load_option("--seed", type=int, help="generates the same texts for the same seed; default: random")
+@server_option("--model", help="model name to send")
+@server_option(
     "--api-key", envvar="RERANKD_API_KEY", help="sent to both servers [env: RERANKD_API_KEY]"
 )
-@click.option("--pid", type=int, help="process of --url, to measure its memory")
-@click.option("--vs-pid", type=int, help="process of --vs, to measure its memory")
+@server_option("--pid", type=int, help="process of --url, to measure its memory")
+@server_option("--vs-pid", type=int, help="process of --vs, to measure its memory")
 @click.option(
     "--memory-graph",
     "graph",
     type=click.Path(dir_okay=False, path_type=Path),
     help="write an SVG graph of --pid's memory over one round of each load",
 )
+@options.with_json
 def bench_command(  # noqa: PLR0913 - one parameter an option
     url: str,
     vs: str | None,
@@ -103,6 +113,7 @@ def bench_command(  # noqa: PLR0913 - one parameter an option
     pid: int | None,
     vs_pid: int | None,
     graph: Path | None,
+    as_json: bool,
 ) -> None:
     """Measure a running server, or two side by side.
 
@@ -126,7 +137,7 @@ def bench_command(  # noqa: PLR0913 - one parameter an option
         lines = [line for load in loads for line in _measured(servers, load, rounds, seed, graph)]
     except Unavailable as error:
         raise click.ClickException(error.message) from error
-    output.print_results(lines, lambda console: _show_lines(lines, console))
+    output.print_results(lines, lambda console: show_bench(lines, console), as_json=as_json)
     if any(line.errors for line in lines):
         sys.exit(1)
 
@@ -152,24 +163,32 @@ def _draw_memory(file: Path, server: RerankServer, load: Workload, seed: int) ->
     )
 
 
-def _show_lines(lines: Sequence[BenchLine], console: Console) -> None:
-    grid = Table("clients", "docs", "words", "server", "docs/s", "tokens/s", "p50 ms", "p95 ms")
-    for name in ("MB", "ratio", "errors"):
-        grid.add_column(name)
-    for line in lines:
-        grid.add_row(*_bench_cells(line))
-    console.print(grid)
+BENCH_COLUMNS = (
+    TableColumn("load"),
+    TableColumn("server", wraps=16),
+    TableColumn("docs/s", right=True),
+    TableColumn("tokens/s", rank=5, right=True),
+    TableColumn("p50 ms", rank=2, right=True),
+    TableColumn("p95 ms", rank=1, right=True),
+    TableColumn("MB", rank=4, right=True),
+    TableColumn("ratio", rank=3, wraps=14),
+    TableColumn("errors", right=True),
+)
 
 
-def _bench_cells(line: BenchLine) -> list[str]:
+def show_bench(lines: Sequence[BenchLine], console: Console) -> None:
+    """Print the results for a person."""
+    show_table(console, BENCH_COLUMNS, [_bench_cells(line) for line in lines])
+    console.print("load: clients, documents per request, words per document")
+
+
+def _bench_cells(line: BenchLine) -> tuple[str, ...]:
     ratio = ""
     if line.ratio is not None and line.ratio_range is not None:
         low, high = line.ratio_range
         ratio = f"{line.ratio:.2f} ({low:.2f} to {high:.2f})"
-    return [
-        str(line.clients),
-        str(line.documents),
-        str(line.words),
+    return (
+        f"{line.clients}×{line.documents}×{line.words}",
         line.url,
         f"{line.documents_per_second:.1f}",
         f"{line.tokens_per_second:.0f}",
@@ -177,5 +196,5 @@ def _bench_cells(line: BenchLine) -> list[str]:
         f"{line.p95_ms:.0f}",
         "" if line.memory_mb is None else f"{line.memory_mb:.0f}",
         ratio,
-        str(line.errors),
-    ]
+        str(line.errors) if line.errors else "",
+    )

@@ -7,6 +7,7 @@ from click.shell_completion import BashComplete, CompletionItem, ShellComplete, 
 
 from rerankd import settings
 from rerankd.cli import output
+from rerankd.cli.help import HelpPage
 from rerankd.errors import RerankdError
 from rerankd.sources import catalog
 
@@ -23,7 +24,11 @@ class _Script(BashComplete):
         return ShellComplete.source(self)
 
 
-@click.command("completion")
+@click.command(
+    "completion",
+    cls=HelpPage,
+    examples=('eval "$(rerankd completion bash)"', "rerankd completion fish | source"),
+)
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion_command(shell: str) -> None:
     """Print the completion script for a shell.

@@ -6,19 +6,28 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
+from msgspec import Struct
 
 from rerankd.cli import options, output
+from rerankd.cli.help import HelpPage
+from rerankd.cli.tables import TableColumn, show_table
 from rerankd.settings import SECRET, Effective, table
 
 
-@click.command("config")
+@click.command(
+    "config",
+    cls=HelpPage,
+    examples=("rerankd config", "rerankd config > rerankd.toml", "rerankd config --json"),
+)
+@options.with_json
 @options.with_settings()
-def config_command(config_file: Path | None, **flags: Any) -> None:
+def config_command(*, as_json: bool, config_file: Path | None, **flags: Any) -> None:
     """Print every setting's value and source, as a table in a terminal or TOML in a pipe."""
     effective = options.load(config_file, flags)
-    if output.is_terminal():
-        output.SafeConsole().print(_settings_table(effective))
+    if as_json:
+        output.print_json(*_settings_json(effective))
+    elif output.is_terminal():
+        show_table(output.SafeConsole(), SETTING_COLUMNS, _settings_rows(effective))
     else:
         output.print_text(_settings_toml(effective), end="")
 
@@ -28,12 +37,30 @@ def _masked(effective: Effective, name: str) -> Any:
     return f"({len(value)} set)" if name in SECRET and value else value
 
 
-def _settings_table(effective: Effective) -> Table:
-    grid = Table("setting", "value", "from")
-    for setting in table():
-        value = _toml_value(_masked(effective, setting.name))
-        grid.add_row(setting.name, value, effective.sources[setting.name])
-    return grid
+SETTING_COLUMNS = (
+    TableColumn("setting"),
+    TableColumn("value", wraps=10),
+    TableColumn("from", rank=1, wraps=10),
+)
+
+
+class SettingLine(Struct, frozen=True, rename={"source": "from"}):
+    """A setting's value and where it came from; a secret is counted instead."""
+
+    setting: str
+    value: Any
+    source: str
+
+
+def _settings_json(effective: Effective) -> list[SettingLine]:
+    return [
+        SettingLine(one.name, _masked(effective, one.name), effective.sources[one.name])
+        for one in table()
+    ]
+
+
+def _settings_rows(effective: Effective) -> list[tuple[str, str, str]]:
+    return [(one.setting, _toml_value(one.value), one.source) for one in _settings_json(effective)]
 
 
 def _settings_toml(effective: Effective) -> str:

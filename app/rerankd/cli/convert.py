@@ -9,6 +9,7 @@ import click
 
 from rerankd.cli import options
 from rerankd.cli.completion import complete_model
+from rerankd.cli.help import HelpPage
 from rerankd.cli.inspect import inspection_of, print_inspection
 from rerankd.cli.pull import progress_shown
 from rerankd.conversion.converting import convert
@@ -25,17 +26,27 @@ from rerankd.sources.resolve import HUB_PREFIX, converted_file, find_manifest
 DEFAULT_TYPE = "q8_0"
 
 
-@click.command("convert")
+@click.command(
+    "convert",
+    cls=HelpPage,
+    examples=(
+        "rerankd convert hf:cross-encoder/ettin-reranker-17m-v1",
+        "rerankd convert ./checkpoint --type f16 --out model.gguf",
+        "rerankd convert ettin-reranker-17m-v1",
+    ),
+)
 @click.argument("source", shell_complete=complete_model)
 @click.option("--type", "kind", type=click.Choice(list(MATRIX_TYPES)), help="type of the matrices")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="the file to write")
 @click.option("--force", is_flag=True, help="replace a file that is there")
+@options.with_json
 @options.with_settings({"catalog_dir", "accept_license", "log_level"})
-def convert_command(
+def convert_command(  # noqa: PLR0913 - one parameter an option
     source: str,
     kind: str | None,
     out: Path | None,
     force: bool,
+    as_json: bool,
     config_file: Path | None,
     **flags: Any,
 ) -> None:
@@ -69,7 +80,7 @@ def convert_command(
         convert(folder, target, kind, origin=origin, on_written=on_written)
     header = gguf_file.read(target)
     verdict = gguf_file.judge(header)
-    print_inspection(inspection_of(header, verdict))
+    print_inspection(inspection_of(header, verdict), as_json=as_json)
     gguf_file.require_reranker(header, verdict, accept_degraded=False)
 
 

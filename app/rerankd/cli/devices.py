@@ -5,9 +5,11 @@ from __future__ import annotations
 import click
 from msgspec import Struct
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
-from rerankd.cli import output
+from rerankd.cli import options, output
+from rerankd.cli.help import HelpPage
+from rerankd.cli.tables import TableColumn, show_table
 from rerankd.engine.llama import binding as llama
 from rerankd.engine.llama import ggml
 from rerankd.engine.planning.devices import Device, Survey, missing_gpu, offload_targets, way_to_gpu
@@ -35,13 +37,14 @@ class DeviceLine(Struct, frozen=True, tag_field="object", tag="device"):
     offload: bool
 
 
-@click.command("devices")
-def devices_command() -> None:
+@click.command("devices", cls=HelpPage, examples=("rerankd devices", "rerankd devices --json"))
+@options.with_json
+def devices_command(*, as_json: bool) -> None:
     """List the devices llama.cpp sees, as a table in a terminal or JSONL in a pipe."""
     llama.start()  # what llama.cpp says of its backends is not for the terminal
     seen = ggml.survey()
     lines = (build_line(seen), *device_lines(seen))
-    output.print_results(lines, lambda console: show_devices(seen, console))
+    output.print_results(lines, lambda console: show_devices(seen, console), as_json=as_json)
 
 
 def build_line(seen: Survey) -> BuildLine:
@@ -67,12 +70,22 @@ def device_lines(seen: Survey) -> list[DeviceLine]:
     ]
 
 
+DEVICE_COLUMNS = (
+    TableColumn("device"),
+    TableColumn("description", rank=3, wraps=12),
+    TableColumn("type", rank=4),
+    TableColumn("backend", rank=5),
+    TableColumn("memory", rank=2, right=True),
+    TableColumn("free", rank=1, right=True),
+    TableColumn("takes layers", wraps=6),
+)
+
+
 def show_devices(seen: Survey, console: Console) -> None:
     """Print the table of devices and the facts about the build below it."""
-    grid = Table("device", "description", "type", "backend", "memory", "free", "takes layers")
     targets = offload_targets(seen)
-    for device in seen.devices:
-        grid.add_row(
+    rows = [
+        (
             device.name,
             device.description,
             device.type,
@@ -81,11 +94,13 @@ def show_devices(seen: Survey, console: Console) -> None:
             _gibibytes(device, device.free_bytes),
             "yes" if device in targets else "no",
         )
-    console.print(grid)
-    # As plain text: brackets are no markup here, and nothing is wrapped or coloured.
-    console.out(f"backends: {', '.join(seen.backends)}", highlight=False)
-    console.out(f"features: {seen.features}", highlight=False)
+        for device in seen.devices
+    ]
+    show_table(console, DEVICE_COLUMNS, rows)
+    console.print(Text(f"backends: {', '.join(seen.backends)}"))
+    console.print(Text(f"features: {seen.features}"))
     if reason := missing_gpu(seen):
+        # The advice holds a command to copy, so it isn't wrapped.
         console.out(f"no GPU: {reason}; {way_to_gpu(seen)}", highlight=False)
 
 

@@ -12,17 +12,16 @@ from urllib.parse import urlsplit
 
 import click
 import msgspec
-from rich.box import SIMPLE_HEAD
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from rerankd.cli import options, output
+from rerankd.cli.eval_display import show_comparison
+from rerankd.cli.help import HelpPage, option_under
 from rerankd.cli.quant_loss import print_quant_loss, require_alone
 from rerankd.errors import InvalidRequest
 from rerankd.measuring.client import RerankServer
 from rerankd.measuring.evaluation import rankers, report
 from rerankd.measuring.evaluation.comparison import (
-    FIRST_STAGE,
     Comparison,
     Task,
     compare_contenders,
@@ -41,6 +40,8 @@ from rerankd.utf8 import without_surrogates
 DEPTH = 100
 MOST_RECALL = 1000
 
+data_option, server_option = option_under("Judged data"), option_under("Servers")
+output_option = option_under("Output")
 JUDGED_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OWN_OPTIONS = frozenset({"model", "model_id", "log_level"})
 """Settings for which this command has its own options, or which differ between models."""
@@ -62,14 +63,21 @@ class ModelNames(click.ParamType[tuple[str, ...]]):
         return parts
 
 
-@click.command(name="eval")
-@click.argument("data", type=JUDGED_FILE, required=False)
-@click.option(
-    "--queries", type=JUDGED_FILE, help="topics, instead of DATA: TSV (id, text) or JSONL"
+@click.command(
+    "eval",
+    cls=HelpPage,
+    examples=(
+        "rerankd eval judged.jsonl --models rerank-mini-en,bge-reranker-v2-m3",
+        "rerankd eval --queries q.tsv --documents d.jsonl --qrels qrels.txt",
+        "rerankd eval judged.jsonl --url http://127.0.0.1:8100 --html report.html",
+        "rerankd eval judged.jsonl --quant-loss bge-reranker-v2-m3:Q4_K_M",
+    ),
 )
-@click.option("--documents", type=JUDGED_FILE, help="documents: TSV (id, text) or JSONL")
-@click.option("--qrels", type=JUDGED_FILE, help="judgements in TREC's or BEIR's columns")
-@click.option(
+@click.argument("data", type=JUDGED_FILE, required=False)
+@data_option("--queries", type=JUDGED_FILE, help="topics, instead of DATA: TSV (id, text) or JSONL")
+@data_option("--documents", type=JUDGED_FILE, help="documents: TSV (id, text) or JSONL")
+@data_option("--qrels", type=JUDGED_FILE, help="judgements in TREC's or BEIR's columns")
+@data_option(
     "--run",
     type=JUDGED_FILE,
     help="first-stage run in TREC's columns; default: the order of the qrels",
@@ -80,18 +88,18 @@ class ModelNames(click.ParamType[tuple[str, ...]]):
     default=(),
     help="models, named as for --model of `rerankd serve`",
 )
-@click.option(
+@server_option(
     "--url",
     "urls",
     type=options.HTTP_ADDRESS,
     multiple=True,
     help="a running server to evaluate instead; repeat for several",
 )
-@click.option(
+@server_option(
     "--pid", "pids", type=int, multiple=True, help="process of each --url, to measure its memory"
 )
-@click.option("--api-key", envvar="RERANKD_API_KEY", help="sent to --url [env: RERANKD_API_KEY]")
-@click.option(
+@server_option("--api-key", envvar="RERANKD_API_KEY", help="sent to --url [env: RERANKD_API_KEY]")
+@data_option(
     "--depth",
     type=click.IntRange(1, MAX_CANDIDATES),
     default=DEPTH,
@@ -114,9 +122,9 @@ class ModelNames(click.ParamType[tuple[str, ...]]):
 @click.option(
     "--against", metavar="MODEL", help="that larger type; default: the next one in the catalog"
 )
-@click.option("--json", "as_json", is_flag=True, help="print JSON even in a terminal")
-@click.option("--csv", "as_csv", is_flag=True, help="print CSV, one line per model")
-@click.option(
+@output_option("--json", "as_json", is_flag=True, help="print JSON even in a terminal")
+@output_option("--csv", "as_csv", is_flag=True, help="print CSV, one line per model")
+@output_option(
     "--html", type=click.Path(dir_okay=False, path_type=Path), help="write a report with plots"
 )
 @options.with_settings(options.MODEL_OPTIONS - OWN_OPTIONS)
@@ -261,7 +269,7 @@ def _print_comparison(found: Comparison, *, as_json: bool, as_csv: bool) -> None
         output.print_text(as_csv_text(found), end="")
     else:
         output.print_results(
-            [found], lambda console: console.print(_comparison_table(found)), as_json=as_json
+            [found], lambda console: show_comparison(found, console), as_json=as_json
         )
 
 
@@ -272,19 +280,3 @@ def _write_page(path: Path | None, found: Comparison) -> None:
         path.write_text(without_surrogates(report.page(found)), "utf-8")
     except OSError as error:
         raise InvalidRequest(f"{path}: {error.strerror}") from error
-
-
-def _comparison_table(found: Comparison) -> Table:
-    names = [one.measure for one in found.first_stage.quality]
-    # Narrow enough for 80 columns, where an interval wraps onto a second line.
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("model", min_width=len(FIRST_STAGE), overflow="fold")
-    for heading in (*names, "vs best", "docs/s", "p95 ms", "MB"):
-        table.add_column(heading, justify="right")
-    for one in (found.first_stage, *found.contenders):
-        quality = [
-            "\n".join([f"{each.mean:.4f}", *report.difference_texts(each)]) for each in one.quality
-        ]
-        gap = "\n".join(report.difference_texts(one.gap))
-        table.add_row(one.name, *quality, gap, *report.cost_texts(one.cost))
-    return table

@@ -10,10 +10,11 @@ import click
 import msgspec
 from msgspec import Struct
 from rich.console import Console
-from rich.table import Table
 
 from rerankd.cli import options, output
 from rerankd.cli.completion import complete_model
+from rerankd.cli.help import HelpPage
+from rerankd.cli.tables import show_facts
 from rerankd.deployments import load_check
 from rerankd.deployments.load_check import LoadCheckResult
 from rerankd.settings import Settings
@@ -40,10 +41,18 @@ class Inspection(Struct, frozen=True, kw_only=True, omit_defaults=True):
     check: LoadCheckResult | None = None
 
 
-@click.command("inspect")
+@click.command(
+    "inspect",
+    cls=HelpPage,
+    examples=(
+        "rerankd inspect ./model.gguf",
+        "rerankd inspect bge-reranker-v2-m3 --json",
+        "rerankd inspect ./model.gguf --load",
+    ),
+)
 @click.argument("model", shell_complete=complete_model)
 @click.option("--load", is_flag=True, help="also load it and judge how it ranks known texts")
-@click.option("--json", "as_json", is_flag=True, help="print JSON even in a terminal")
+@options.with_json
 @options.with_settings(options.MODEL_OPTIONS - {"model", "model_id"})
 def inspect_command(
     model: str,
@@ -102,7 +111,5 @@ def print_inspection(found: Inspection, *, as_json: bool = False) -> None:
 
 
 def _show_inspection(found: Inspection, console: Console) -> None:
-    grid = Table(show_header=False)
-    for name, value in msgspec.to_builtins(found).items():
-        grid.add_row(name, str(value))
-    console.print(grid)
+    facts = msgspec.to_builtins(found)
+    show_facts(console, [(name, str(value)) for name, value in facts.items()])

@@ -12,10 +12,11 @@ from typing import Any
 import click
 import msgspec
 from rich.console import Console
-from rich.table import Column, Table
 
 from rerankd.auth.keys import ALL_SCOPES, KEY_MARK, keep_key, key_store_of, make_key
 from rerankd.cli import options, output
+from rerankd.cli.help import HelpGroup, option_under
+from rerankd.cli.tables import TableColumn, show_table
 from rerankd.dialects import management
 from rerankd.errors import NotFound
 from rerankd.settings import state_folder
@@ -23,6 +24,7 @@ from rerankd.store import Key, Store
 
 COMMAND_BUSY_SECONDS = 10.0
 """How long a command waits for a lock: nobody else waits for it."""
+limit_option = option_under("Limits")
 EXPIRY_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -46,12 +48,27 @@ class Expiry(click.ParamType[int]):
         return int(moment.timestamp())
 
 
-@click.group("keys")
+@click.group(
+    "keys",
+    cls=HelpGroup,
+    examples=(
+        "rerankd keys create wiki --expires 90d",
+        "rerankd keys list",
+        "rerankd keys revoke ID",
+    ),
+)
 def keys_command() -> None:
     """Create, list and revoke API keys. A running server notices at the next request."""
 
 
-@keys_command.command("create")
+@keys_command.command(
+    "create",
+    examples=(
+        "rerankd keys create wiki --expires 90d",
+        "rerankd keys create admin --scope manage --scope inference",
+        "rerankd keys create guest --model rerank-mini-en \\\n      --requests-per-minute 60",
+    ),
+)
 @click.argument("name")
 @click.option("--expires", type=Expiry(), help="12h, 30d, 8w or a date; default: never")
 @click.option(
@@ -69,9 +86,9 @@ def keys_command() -> None:
     multiple=True,
     help="a model the key works with; repeatable; default: all",
 )
-@click.option("--requests-per-minute", type=click.IntRange(0), help="0: no limit")
-@click.option("--tokens-per-minute", type=click.IntRange(0), help="0: no limit")
-@click.option("--concurrent-requests", type=click.IntRange(0), help="0: no limit")
+@limit_option("--requests-per-minute", type=click.IntRange(0), help="0: no limit")
+@limit_option("--tokens-per-minute", type=click.IntRange(0), help="0: no limit")
+@limit_option("--concurrent-requests", type=click.IntRange(0), help="0: no limit")
 @options.with_settings({"state_dir"})
 def create_key_command(
     name: str, config_file: Path | None, state_dir: str | None, **given: Any
@@ -94,19 +111,20 @@ def create_key_command(
     output.print_text(text)
 
 
-@keys_command.command("list")
+@keys_command.command("list", examples=("rerankd keys list", "rerankd keys list --json"))
+@options.with_json
 @options.with_settings({"state_dir"})
-def list_keys_command(config_file: Path | None, state_dir: str | None) -> None:
+def list_keys_command(*, as_json: bool, config_file: Path | None, state_dir: str | None) -> None:
     """List all keys, including those in the settings, as a table or, in a pipe, JSONL."""
     settings = options.load(config_file, {"state_dir": state_dir}).settings
     ring = key_store_of(settings, Store(state_folder(settings)))
     ring.load()
     found = ring.keys
     replies = map(management.key_reply_of, found)
-    output.print_results(replies, lambda console: _show_keys(found, console))
+    output.print_results(replies, lambda console: show_keys(found, console), as_json=as_json)
 
 
-@keys_command.command("revoke")
+@keys_command.command("revoke", examples=("rerankd keys revoke ID",))
 @click.argument("ids", nargs=-1, required=True)
 @options.with_settings({"state_dir"})
 def revoke_keys_command(
@@ -124,7 +142,7 @@ def revoke_keys_command(
         output.print_note("no key is left: a server on loopback no longer requires one")
 
 
-@keys_command.command("reset")
+@keys_command.command("reset", examples=("rerankd keys reset",))
 @options.with_settings({"state_dir"})
 def reset_keys_command(config_file: Path | None, state_dir: str | None) -> None:
     """Start without keys after the state file was lost or damaged.
@@ -146,12 +164,24 @@ def _in_force(store: Store) -> bool:
     return any(key.revoked is None for key in store.api_keys())
 
 
-def _show_keys(found: Sequence[Key], console: Console) -> None:
-    names = [Column(name, no_wrap=True) for name in ("id", "key")]
-    grid = Table(names[0], "name", names[1], "scopes", "models", "limits", "last used", "standing")
-    for key in found:
-        grid.add_row(*_key_cells(key))
-    console.print(grid)
+KEY_COLUMNS = (
+    TableColumn("id", style="bold"),
+    TableColumn("name", wraps=10),
+    TableColumn("key", rank=4),
+    TableColumn("scopes", rank=3, wraps=10),
+    TableColumn("models", rank=6, wraps=12),
+    TableColumn("limits", rank=5, wraps=14),
+    TableColumn("last used", rank=2, wraps=10),
+    TableColumn("standing", rank=1, wraps=10),
+)
+
+
+def show_keys(found: Sequence[Key], console: Console) -> None:
+    """Print keys as a table for a person."""
+    if not found:
+        console.print("no keys; `rerankd keys create NAME` makes one")
+        return
+    show_table(console, KEY_COLUMNS, [_key_cells(key) for key in found])
 
 
 def _key_cells(key: Key) -> tuple[str, ...]:

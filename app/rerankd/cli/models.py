@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.filesize import decimal
-from rich.table import Column, Table
-from rich.text import Text
 
 from rerankd import machine
 from rerankd.cli import options, output
 from rerankd.cli.completion import complete_model
+from rerankd.cli.help import HelpGroup
+from rerankd.cli.models_display import Details, show_details, show_models
 from rerankd.cli.remote import statuses
 from rerankd.errors import ModelNotFound
 from rerankd.sources import catalog
 from rerankd.sources import resolve as sources
-from rerankd.sources.catalog import ChosenType, Entry, Installed, Quality, Query, VariantEntry
+from rerankd.sources.catalog import ChosenType, Entry, Installed, Query
 
 LIST = "list"
 DECIMAL_BYTES = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
@@ -43,7 +42,7 @@ class ByteCount(click.ParamType[int]):
         return round(float(found[1]) * unit)
 
 
-class ListingGroup(click.Group):
+class ListingGroup(HelpGroup):
     """A group that lists when no command is named, so that search words can follow directly."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -51,19 +50,28 @@ class ListingGroup(click.Group):
         return super().parse_args(ctx, args if named else [LIST, *args])
 
 
-class Details(Entry, frozen=True, kw_only=True):
-    """Everything known about one model, and the commands that serve it."""
-
-    overrides: dict[str, int]
-    serve: tuple[str, ...]
-
-
-@click.group("models", cls=ListingGroup)
+@click.group(
+    "models",
+    cls=ListingGroup,
+    examples=(
+        "rerankd models",
+        "rerankd models --language de --fits",
+        "rerankd models show bge-reranker-v2-m3",
+    ),
+)
 def models_command() -> None:
     """Show models from the catalog: all, those that match WORDS, or one in detail."""
 
 
-@models_command.command(LIST)
+@models_command.command(
+    LIST,
+    examples=(
+        "rerankd models",
+        "rerankd models baai --license MIT",
+        "rerankd models --language ko --max-memory 800M",
+        "rerankd models --json",
+    ),
+)
 @click.argument("words", nargs=-1)
 @click.option("--language", default="", help="only models for this language code, e.g. de")
 @click.option("--license", "license_id", default="", help="only models with this licence, e.g. MIT")
@@ -80,6 +88,7 @@ def models_command() -> None:
     help="also show what this server runs [env: RERANKD_URL]",
 )
 @click.option("--api-key", envvar="RERANKD_API_KEY", help="for --url [env: RERANKD_API_KEY]")
+@options.with_json
 @options.with_settings({"catalog_dir"})
 def list_models_command(  # noqa: PLR0913 - one parameter an option
     words: Sequence[str],
@@ -89,6 +98,7 @@ def list_models_command(  # noqa: PLR0913 - one parameter an option
     fitting: bool,
     url: str | None,
     api_key: str | None,
+    as_json: bool,
     config_file: Path | None,
     **flags: Any,
 ) -> None:
@@ -106,13 +116,21 @@ def list_models_command(  # noqa: PLR0913 - one parameter an option
     if url:
         states = {one.model: one.state for one in statuses(url, api_key)}
         found = tuple(msgspec.structs.replace(one, state=states.get(one.id)) for one in found)
-    output.print_results(found, lambda console: console.print(models_table(found)))
+    output.print_results(found, lambda console: show_models(found, console), as_json=as_json)
+    if not found:
+        output.print_note(_nothing_found(words))
 
 
-@models_command.command("show")
+@models_command.command(
+    "show",
+    examples=("rerankd models show bge-reranker-v2-m3", "rerankd models show bge --json"),
+)
 @click.argument("model", shell_complete=complete_model)
+@options.with_json
 @options.with_settings({"catalog_dir"})
-def show_model_command(model: str, config_file: Path | None, **flags: Any) -> None:
+def show_model_command(
+    model: str, *, as_json: bool, config_file: Path | None, **flags: Any
+) -> None:
     """Print everything about one MODEL: an id, an alias, or ID:VARIANT.
 
     Prints text in a terminal and one JSON object into a pipe.
@@ -124,7 +142,7 @@ def show_model_command(model: str, config_file: Path | None, **flags: Any) -> No
             f"no model {model!r} in the catalog; `rerankd models` lists them", param="model"
         )
     found = details_of(chosen, machine.available_memory(), sources.is_installed)
-    output.print_results([found], lambda console: show_details(found, console))
+    output.print_results([found], lambda console: show_details(found, console), as_json=as_json)
 
 
 def details_of(model: ChosenType, available: int | None, installed: Installed) -> Details:
@@ -147,90 +165,7 @@ def serve_commands(entry: Entry) -> tuple[str, ...]:
     return (serve,) if chosen.installed else (f"rerankd {get} {model}{accept}", serve)
 
 
-def models_table(found: Iterable[Entry]) -> Table:
-    """Return the list for a terminal."""
-    model = Column("model", no_wrap=True)
-    grid = Table(model, "size", "memory", "fits", "licence", "languages", "quality", "here", "runs")
-    for entry in found:
-        grid.add_row(
-            Text(entry.id, "bold"),
-            decimal(entry.bytes),
-            decimal(entry.memory_bytes),
-            _yes_or_no(entry.fits),
-            Text(f"{entry.license}{' (accept)' if entry.needs_acceptance else ''}"),
-            " ".join(entry.languages),
-            Text(_short_quality(entry.quality[0]) if entry.quality else ""),
-            _yes_or_no(entry.installed),
-            entry.state or "",
-        )
-    return grid
-
-
-def _yes_or_no(answer: bool | None) -> str:
-    return "?" if answer is None else "yes" if answer else "no"
-
-
-def _short_quality(quality: Quality) -> str:
-    return f"{quality.value:g} {quality.metric.split(',')[0]}"
-
-
-def _full_quality(quality: Quality) -> str:
-    return f"{quality.value:g} {quality.metric}, {quality.benchmark}"
-
-
-def show_details(found: Details, console: Console) -> None:
-    """Print one model for a terminal."""
-    console.print(Text.assemble((found.title, "bold"), f" ({found.id})"))
-    console.print(Text(found.description))
-    facts = Table.grid(padding=(0, 2))
-    for name, value in _detail_rows(found):
-        facts.add_row(Text(name, "dim"), Text(value))
-    console.print(facts)
-    console.print(_variants_table(found))
-    for quality in found.quality:
-        note = f"; {quality.note}" if quality.note else ""
-        console.print(Text(f"{_full_quality(quality)} ({quality.source}{note})"))
-    for warning in found.warnings:
-        console.print(Text(f"warning: {warning}", "yellow"))
-    for command in found.serve:
-        console.print(Text(f"$ {command}"), soft_wrap=True)
-
-
-def _detail_rows(found: Details) -> tuple[tuple[str, str], ...]:
-    accept = "; needs --accept-license" if found.needs_acceptance else ""
-    unsure = ", ".join(found.unverified)
-    rows = (
-        ("also called", ", ".join(found.aliases)),
-        ("licence", f"{found.license}{accept}"),
-        ("languages", " ".join(found.languages)),
-        ("parameters", f"{found.parameters:,}"),
-        ("context", f"{found.context.recommended:,} of {found.context.trained:,} tokens"),
-        ("family", found.family),
-        ("scores", found.score),
-        ("default", found.default_reason),
-        ("overrides", ", ".join(f"{key}={value}" for key, value in found.overrides.items())),
-        ("unverified", unsure),
-    )
-    return tuple(row for row in rows if row[1])
-
-
-def _place_of(variant: VariantEntry) -> str:
-    if variant.checkpoint:
-        return f"{variant.file}, converted here from {variant.checkpoint}"
-    return f"{variant.repo}: {variant.file}" if variant.repo else variant.file
-
-
-def _variants_table(found: Details) -> Table:
-    file = Column("file", overflow="fold")
-    grid = Table("variant", "size", "memory", "fits", "here", file, "not verified")
-    for one in found.variants:
-        grid.add_row(
-            Text(f"{one.name}{' *' if one.name == found.default else ''}"),
-            f"{'' if one.exact else '~'}{decimal(one.bytes)}",
-            decimal(one.memory_bytes),
-            _yes_or_no(one.fits),
-            _yes_or_no(one.installed),
-            Text(_place_of(one)),
-            Text("; ".join(one.doubts)),
-        )
-    return grid
+def _nothing_found(words: Sequence[str]) -> str:
+    near = difflib.get_close_matches(words[0], models_command.commands) if words else []
+    also = f"; did you mean `rerankd models {' '.join((near[0], *words[1:]))}`?" if near else ""
+    return f"no model matches{also}"

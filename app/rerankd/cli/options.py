@@ -10,8 +10,10 @@ import click
 
 from rerankd import settings
 from rerankd.cli.completion import complete_model
+from rerankd.cli.help import SettingOption
 from rerankd.cli.plain_log import configure_logging
 from rerankd.settings import Effective, Mark, Setting
+from rerankd.settings.groups import heading_of
 from rerankd.settings.proxies import is_http_address
 
 Command = Callable[..., Any]
@@ -34,6 +36,10 @@ HTTP_ADDRESS = HttpAddress()
 
 MODEL_OPTIONS = settings.names_marked(Mark.PER_MODEL | Mark.CHOOSES_MODEL)
 """What matters where no server runs."""
+
+
+with_json = click.option("--json", "as_json", is_flag=True, help="print JSON even in a terminal")
+"""Adds `--json` to a command that prints a table."""
 
 
 def with_settings(names: Collection[str] | None = None) -> Callable[[Command], Command]:
@@ -60,12 +66,20 @@ def _option(setting: Setting) -> Callable[[Command], Command]:
         if setting.name.startswith("no_"):
             names = setting.flag
         return click.option(
-            names, setting.name, is_flag=True, default=None, help=_with_default(setting, help_text)
+            names,
+            setting.name,
+            cls=SettingOption,
+            heading=heading_of(setting),
+            is_flag=True,
+            default=None,
+            help=_with_default(setting, help_text),
         )
     kind: Any = click.Choice(setting.choices) if setting.choices else _plain(setting)
     return click.option(
         setting.flag,
         setting.name,
+        cls=SettingOption,
+        heading=heading_of(setting),
         type=kind,
         default=None,
         help=_with_default(setting, help_text),

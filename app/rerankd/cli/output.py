@@ -55,7 +55,7 @@ def print_text(text: str, *, end: str = "\n") -> None:
 
 
 def print_results(
-    results: Iterable[object], show: Callable[[Console], None], *, as_json: bool = False
+    results: Iterable[object], show: Callable[[Console], None], *, as_json: bool
 ) -> None:
     """Have `show` print results on a terminal; else, or with `as_json`, print them as JSON."""
     if is_terminal() and not as_json:

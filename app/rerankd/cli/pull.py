@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from rerankd.cli import options, output
 from rerankd.cli.completion import complete_model
+from rerankd.cli.help import HelpPage
 from rerankd.errors import ModelFileError, ModelNotFound, StateError
 from rerankd.settings import Settings, state_folder
 from rerankd.sources import catalog
@@ -35,7 +36,15 @@ with_catalog = options.with_settings({"catalog_dir", "accept_license", "log_leve
 with_family = options.with_settings({"as_family", "catalog_dir", "accept_license", "log_level"})
 
 
-@click.command("pull")
+@click.command(
+    "pull",
+    cls=HelpPage,
+    examples=(
+        "rerankd pull bge-reranker-v2-m3",
+        "rerankd pull bge-reranker-v2-m3:Q4_K_M",
+        "rerankd pull hf:gpustack/bge-reranker-v2-m3-GGUF:Q8_0",
+    ),
+)
 @with_models
 @with_family
 def pull_command(models: tuple[str, ...], config_file: Path | None, **flags: Any) -> None:
@@ -68,7 +77,11 @@ def _require_gguf_download(path: Path, model: str) -> None:
         ) from error
 
 
-@click.command("rm")
+@click.command(
+    "rm",
+    cls=HelpPage,
+    examples=("rerankd rm bge-reranker-v2-m3", "rerankd rm bge-reranker-v2-m3:Q4_K_M"),
+)
 @with_models
 @with_catalog
 def rm_command(models: tuple[str, ...], config_file: Path | None, **flags: Any) -> None:

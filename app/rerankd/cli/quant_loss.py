@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import click
 import msgspec
-from rich.table import Table
+from rich.console import Console
 
 from rerankd.cli import output
+from rerankd.cli.tables import show_facts
 from rerankd.errors import ModelFileError
 from rerankd.measuring.evaluation import rankers
 from rerankd.measuring.evaluation.data import Data
@@ -32,7 +33,7 @@ def print_quant_loss(  # noqa: PLR0913 - each by its name
     found = asyncio.run(
         measure_quant_loss(data, Measures(), small, large, seed=seed, begun=_announce)
     )
-    output.print_results([found], lambda console: console.print(_table(found)), as_json=as_json)
+    output.print_results([found], lambda console: show_loss(found, console), as_json=as_json)
 
 
 def larger_type(model: str, settings: Settings) -> str:
@@ -55,12 +56,12 @@ def _announce(name: str) -> Callable[[int], None]:
     return lambda _done: None
 
 
-def _table(found: QuantLoss) -> Table:
-    grid = Table(show_header=False)
+def show_loss(found: QuantLoss, console: Console) -> None:
+    """Print the figures for a person."""
     bounds = found.interval
     shown = f" [{bounds.low:+.4f}, {bounds.high:+.4f}]" if bounds else ""
     tau = "–" if found.kendall_tau is None else f"{found.kendall_tau:.4f}"
-    for name, value in (
+    facts = (
         ("model", found.model),
         ("against", found.against),
         ("queries, documents", f"{found.queries}, {found.documents}"),
@@ -69,9 +70,8 @@ def _table(found: QuantLoss) -> Table:
         ("Kendall's tau", tau),
         ("changed top 10", f"{found.changed_top} of {found.queries} queries"),
         ("change of logits", f"largest {found.largest_change:.4f}, RMS {found.rms_change:.4f}"),
-    ):
-        grid.add_row(name, value)
-    return grid
+    )
+    show_facts(console, facts)
 
 
 def require_alone(models: tuple[str, ...], urls: tuple[str, ...], others: bool) -> None:

@@ -13,10 +13,12 @@ from typing import Any, Literal, TextIO
 import click
 import msgspec
 from msgspec import Struct
+from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from rerankd.cli import options, output
+from rerankd.cli.help import HelpPage
+from rerankd.cli.tables import TableColumn, show_table
 from rerankd.domain import RankRequest
 from rerankd.errors import InvalidRequest
 from rerankd.ranking.collector import sigmoid
@@ -53,7 +55,7 @@ class _JsonDocument(Struct):
     text: str
 
 
-class RankCommand(click.Command):
+class RankCommand(HelpPage):
     """Turns `rank --ray` into `ray rank`, which takes pairs and no query."""
 
     def make_context(
@@ -70,7 +72,14 @@ class RankCommand(click.Command):
         return pairs.make_context(f"{info_name} --ray", left, parent, **given)
 
 
-@click.command("rank", cls=RankCommand)
+@click.command(
+    "rank",
+    cls=RankCommand,
+    examples=(
+        "rerankd rank 'what is a panda?' notes.txt",
+        "grep -rh panda docs | rerankd rank 'what is a panda?' --top-n 5",
+    ),
+)
 @click.argument("query")
 @click.argument("files", nargs=-1, type=click.File(encoding="utf-8", errors="replace"))
 @click.option(
@@ -91,6 +100,7 @@ class RankCommand(click.Command):
     expose_value=False,
     help="rank files of pairs on a Ray cluster instead; see rerankd rank --ray --help",
 )
+@options.with_json
 @options.with_settings(options.MODEL_OPTIONS)
 @click.option("--log-level", default="warning", help="debug, info, warning or error")
 def rank_command(  # noqa: PLR0913 - one parameter an option
@@ -100,6 +110,7 @@ def rank_command(  # noqa: PLR0913 - one parameter an option
     raw_scores: bool,
     instruction: str | None,
     form: InputFormat,
+    as_json: bool,
     config_file: Path | None,
     **flags: Any,
 ) -> None:
@@ -114,7 +125,7 @@ def rank_command(  # noqa: PLR0913 - one parameter an option
     request = RankRequest(query=query, documents=(), raw_scores=True, instruction=instruction)
     logits = asyncio.run(_score_texts(settings, request, [line.text for line in lines]))
     rows = ranked_lines(lines, logits, top_n=top_n, raw_scores=raw_scores)
-    output.print_results(rows, lambda console: console.print(_ranking_table(rows)))
+    output.print_results(rows, lambda console: show_ranking(rows, console), as_json=as_json)
 
 
 def read_lines(file: TextIO, form: InputFormat) -> list[InputLine]:
@@ -211,10 +222,18 @@ def ranked_lines(
     ]
 
 
-def _ranking_table(rows: Sequence[RankedLine]) -> Table:
-    grid = Table("#", "score", "document", "line")
-    for row in rows:
-        grid.add_row(
-            str(row.rank), f"{row.relevance_score:.4f}", row.text, f"{row.file}:{row.line}"
-        )
-    return grid
+RANKING_COLUMNS = (
+    TableColumn("#", right=True),
+    TableColumn("score", right=True),
+    TableColumn("document", wraps=20),
+    TableColumn("line", rank=1, wraps=14),
+)
+
+
+def show_ranking(rows: Sequence[RankedLine], console: Console) -> None:
+    """Print the ranking for a person."""
+    cells = [
+        (str(row.rank), f"{row.relevance_score:.4f}", row.text, f"{row.file}:{row.line}")
+        for row in rows
+    ]
+    show_table(console, RANKING_COLUMNS, cells)

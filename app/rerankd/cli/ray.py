@@ -13,6 +13,7 @@ import click
 from rerankd import distributed
 from rerankd.auth.keys import key_store_of
 from rerankd.cli import options
+from rerankd.cli.help import HelpGroup
 from rerankd.cli.output import print_json, print_note
 from rerankd.http.guard import require_safe_binding
 from rerankd.service import preflight
@@ -23,12 +24,16 @@ from rerankd.telemetry import log_format
 ADDRESS = frozenset({"ray_address"})
 
 
-@click.group("ray")
+@click.group(
+    "ray",
+    cls=HelpGroup,
+    examples=("rerankd ray serve --max-replicas 4", "rerankd ray status"),
+)
 def ray_command() -> None:
     """Serve from a Ray cluster. Needs the extra `ray`: pip install 'rerankd[ray]'."""
 
 
-@ray_command.command("serve")
+@ray_command.command("serve", examples=("rerankd ray serve --min-replicas 2 --max-replicas 8",))
 @options.with_settings()
 def serve_on_ray_command(config_file: Path | None, **flags: Any) -> None:
     """Start replicas on the cluster, or update those running, and return once they serve.
@@ -47,7 +52,7 @@ def serve_on_ray_command(config_file: Path | None, **flags: Any) -> None:
     print_note(f"serving on port {settings.port} of {len(there.nodes)} nodes")
 
 
-@ray_command.command("status")
+@ray_command.command("status", examples=("rerankd ray status",))
 @options.with_settings(ADDRESS)
 def ray_status_command(config_file: Path | None, **flags: Any) -> None:
     """Print the cluster's state as JSON lines; exit with 1 unless everything is healthy."""
@@ -60,7 +65,7 @@ def ray_status_command(config_file: Path | None, **flags: Any) -> None:
         sys.exit(1)
 
 
-@ray_command.command("stop")
+@ray_command.command("stop", examples=("rerankd ray stop",))
 @options.with_settings(ADDRESS)
 def stop_on_ray_command(config_file: Path | None, **flags: Any) -> None:
     """Remove the replicas from the cluster after running requests finish."""
@@ -70,7 +75,7 @@ def stop_on_ray_command(config_file: Path | None, **flags: Any) -> None:
     cluster.stop()
 
 
-@ray_command.command("rank")
+@ray_command.command("rank", examples=("rerankd ray rank pairs.parquet --output scores",))
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--output",

@@ -9,11 +9,13 @@ from typing import Any
 import click
 import httpx
 import msgspec
-from rich.table import Table
+from rich.console import Console
 
-from rerankd.cli import output
+from rerankd.cli import options, output
 from rerankd.cli.completion import complete_model
+from rerankd.cli.help import HelpPage, option_under
 from rerankd.cli.options import HTTP_ADDRESS
+from rerankd.cli.tables import TableColumn, show_table
 from rerankd.deployments import Status
 from rerankd.dialects.error_format import ErrorReply
 from rerankd.dialects.management import DeploymentList
@@ -25,11 +27,12 @@ SERVER_SECONDS = 60.0
 SETTLED = frozenset({"ready", "failed", "absent"})
 
 ClickCommand = Callable[..., Any]
+server_option = option_under("Server")
 
 
 def with_server(command: ClickCommand) -> ClickCommand:
     """Add `--url` and `--api-key` to a command."""
-    url = click.option(
+    url = server_option(
         "--url",
         type=HTTP_ADDRESS,
         default="http://127.0.0.1:8100",
@@ -37,11 +40,20 @@ def with_server(command: ClickCommand) -> ClickCommand:
         show_default=True,
         help="server [env: RERANKD_URL]",
     )
-    key = click.option("--api-key", envvar="RERANKD_API_KEY", help="[env: RERANKD_API_KEY]")
+    key = server_option("--api-key", envvar="RERANKD_API_KEY", help="[env: RERANKD_API_KEY]")
     return url(key(command))
 
 
-@click.command("deploy")
+@click.command(
+    "deploy",
+    cls=HelpPage,
+    examples=(
+        "rerankd deploy bge-reranker-v2-m3",
+        "rerankd deploy hf:gpustack/bge-reranker-v2-m3-GGUF:Q8_0 --id bge",
+        "rerankd deploy ./model.gguf --pin --option context=2048",
+        "rerankd deploy qwen3-reranker-0.6b --url http://server:8100",
+    ),
+)
 @click.argument("model", shell_complete=complete_model)
 @click.option("--id", "deployment_id", help="name for requests; default: the model's id")
 @click.option(
@@ -61,6 +73,7 @@ def with_server(command: ClickCommand) -> ClickCommand:
     "--option", "options", multiple=True, metavar="NAME=VALUE", help="a setting for this deployment"
 )
 @click.option("--wait/--no-wait", default=True, help="wait until it is ready")
+@options.with_json
 @with_server
 def deploy_command(  # noqa: PLR0913 - one parameter an option
     model: str,
@@ -70,6 +83,7 @@ def deploy_command(  # noqa: PLR0913 - one parameter an option
     pin: bool,
     options: tuple[str, ...],
     wait: bool,
+    as_json: bool,
     url: str,
     api_key: str | None,
 ) -> None:
@@ -86,16 +100,21 @@ def deploy_command(  # noqa: PLR0913 - one parameter an option
         )
         if wait:
             found = follow_status(client, found)
-    print_statuses([found])
+    print_statuses([found], as_json=as_json)
     if found.state == "failed":
         sys.exit(1)
 
 
-@click.command("ps")
+@click.command(
+    "ps",
+    cls=HelpPage,
+    examples=("rerankd ps", "rerankd ps --json", "rerankd ps --url http://server:8100"),
+)
+@options.with_json
 @with_server
-def ps_command(url: str, api_key: str | None) -> None:
+def ps_command(*, as_json: bool, url: str, api_key: str | None) -> None:
     """List a running server's deployments, as a table in a terminal or JSONL in a pipe."""
-    print_statuses(statuses(url, api_key))
+    print_statuses(statuses(url, api_key), as_json=as_json)
 
 
 def statuses(url: str, api_key: str | None) -> list[Status]:
@@ -179,16 +198,35 @@ def _state_text(status: Status) -> str:
     return f"{status.message} {progress.done / progress.total:.0%} of {progress.total} bytes"
 
 
-def print_statuses(found: list[Status]) -> None:
+STATUS_COLUMNS = (
+    TableColumn("id", style="bold"),
+    TableColumn("state"),
+    TableColumn("message", rank=1, wraps=16),
+    TableColumn("MB", rank=2, right=True),
+    TableColumn("requests", rank=4, right=True),
+    TableColumn("source", rank=3, wraps=16),
+)
+
+
+def print_statuses(found: list[Status], *, as_json: bool = False) -> None:
     """Print deployments as a table in a terminal or JSONL in a pipe."""
-    output.print_results(found, lambda console: console.print(_statuses_table(found)))
+    output.print_results(found, lambda console: show_statuses(found, console), as_json=as_json)
 
 
-def _statuses_table(found: list[Status]) -> Table:
-    grid = Table("id", "state", "message", "memory MB", "requests", "source")
-    for one in found:
-        memory = f"{one.memory_bytes / 1e6:.0f}"
-        grid.add_row(
-            one.id, one.state, _state_text(one), memory, str(one.load.requests), one.source
+def show_statuses(found: list[Status], console: Console) -> None:
+    """Print deployments as a table for a person."""
+    if not found:
+        console.print("no deployments; `rerankd deploy MODEL` adds one")
+        return
+    rows = [
+        (
+            one.id,
+            one.state,
+            _state_text(one),
+            f"{one.memory_bytes / 1e6:.0f}",
+            str(one.load.requests),
+            one.source,
         )
-    return grid
+        for one in found
+    ]
+    show_table(console, STATUS_COLUMNS, rows)

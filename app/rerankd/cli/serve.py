@@ -15,6 +15,7 @@ import click
 from rerankd.allocator import limit_slack
 from rerankd.auth.keys import key_store_of
 from rerankd.cli import options
+from rerankd.cli.help import HelpPage
 from rerankd.errors import RerankdError, SettingsError
 from rerankd.http.application import create_app
 from rerankd.http.guard import require_safe_binding
@@ -31,7 +32,16 @@ logger = logging.getLogger(__name__)
 BACKLOG = 2048
 
 
-@click.command("serve")
+@click.command(
+    "serve",
+    cls=HelpPage,
+    examples=(
+        "rerankd serve",
+        "rerankd serve --model bge-reranker-v2-m3 --port 9000",
+        "rerankd serve --model ./model.gguf --as qwen3-reranker",
+        "rerankd serve --config rerankd.toml",
+    ),
+)
 @options.with_settings()
 def serve_command(config_file: Path | None, **flags: Any) -> None:
     """Serve a reranker over HTTP until SIGTERM or Ctrl-C."""

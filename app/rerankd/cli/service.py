@@ -13,6 +13,7 @@ import click
 from msgspec import Struct
 
 from rerankd.cli import output
+from rerankd.cli.help import HelpGroup
 from rerankd.errors import SettingsError, StateError
 
 UNIT = "rerankd.service"
@@ -37,7 +38,11 @@ class Place(Struct, frozen=True):
     flags: tuple[str, ...]
 
 
-@click.group("service")
+@click.group(
+    "service",
+    cls=HelpGroup,
+    examples=("rerankd service install --user --now", "rerankd service show"),
+)
 def service_command() -> None:
     """Install, remove or show the systemd service."""
 
@@ -54,7 +59,10 @@ def _with_place(command: click.decorators.FC) -> click.decorators.FC:
     return user(root(command))
 
 
-@service_command.command("install")
+@service_command.command(
+    "install",
+    examples=("sudo rerankd service install --now", "rerankd service install --user --now"),
+)
 @_with_place
 @click.option("--now", is_flag=True, help="also enable and start it")
 def install_command(*, user: bool, root: Path | None, now: bool) -> None:
@@ -86,7 +94,7 @@ def install_command(*, user: bool, root: Path | None, now: bool) -> None:
         output.print_note("  " + " ".join(("systemctl", *place.flags, *words)))
 
 
-@service_command.command("uninstall")
+@service_command.command("uninstall", examples=("rerankd service uninstall --user",))
 @_with_place
 def uninstall_command(*, user: bool, root: Path | None) -> None:
     """Stop the service and remove its unit. Settings, keys, state and models stay."""
@@ -105,7 +113,7 @@ def uninstall_command(*, user: bool, root: Path | None) -> None:
     output.print_note(f"removed {place.unit}; kept {place.environment} and the state")
 
 
-@service_command.command("show")
+@service_command.command("show", examples=("rerankd service show --user",))
 @click.option("--user", is_flag=True, help="print the unit of a user's service")
 def show_unit_command(*, user: bool) -> None:
     """Print the unit that `install` would write."""

@@ -16,6 +16,7 @@ import httpx
 import msgspec
 
 from rerankd.cli import options, output
+from rerankd.cli.help import HelpPage
 from rerankd.cli.remote import (
     ask_server,
     follow_status,
@@ -32,7 +33,11 @@ from rerankd.store import Store
 with_state = options.with_settings({"state_dir"})
 
 
-@click.command("stop")
+@click.command(
+    "stop",
+    cls=HelpPage,
+    examples=("rerankd stop bge-reranker-v2-m3", "rerankd stop one two --url http://server:8100"),
+)
 @click.argument("ids", nargs=-1, required=True)
 @with_server
 @with_state
@@ -57,14 +62,20 @@ def stop_command(
             output.print_note(f"{one} stopped")
 
 
-@click.command("restart")
+@click.command(
+    "restart",
+    cls=HelpPage,
+    examples=("rerankd restart bge-reranker-v2-m3", "rerankd restart bge-reranker-v2-m3 --no-wait"),
+)
 @click.argument("ids", nargs=-1, required=True)
 @click.option("--wait/--no-wait", default=True, help="wait until they are ready")
+@options.with_json
 @with_server
 @with_state
 def restart_command(  # noqa: PLR0913 - one parameter an option
     ids: tuple[str, ...],
     wait: bool,
+    as_json: bool,
     url: str,
     api_key: str | None,
     config_file: Path | None,
@@ -83,7 +94,7 @@ def restart_command(  # noqa: PLR0913 - one parameter an option
             answer = ask_server(client, "POST", f"{path_of_deployment(one)}/restart")
             begun = msgspec.json.decode(answer, type=Status)
             found.append(follow_status(client, begun) if wait else begun)
-    print_statuses(found)
+    print_statuses(found, as_json=as_json)
     if any(one.state == "failed" for one in found):
         sys.exit(1)
 

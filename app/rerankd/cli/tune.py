@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from rerankd import settings
 from rerankd.cli import options, output
 from rerankd.cli.completion import complete_model
+from rerankd.cli.help import HelpPage
 from rerankd.cli.plain_log import configure_logging
+from rerankd.cli.tables import TableColumn, show_table
 from rerankd.deployments import runtime
 from rerankd.deployments.applied_tuning import AppliedTuning, forget_tuning, keep_tuning
 from rerankd.engine.llama.requantize import FILE_TYPES, LOSSLESS
@@ -26,7 +28,16 @@ TAKEN = (options.MODEL_OPTIONS | {"state_dir"}) - MEASURED - {"model", "model_id
 ACCEPTABLE = sorted(FILE_TYPES.keys() - LOSSLESS)
 
 
-@click.command("tune")
+@click.command(
+    "tune",
+    cls=HelpPage,
+    examples=(
+        "rerankd tune",
+        "rerankd tune bge-reranker-v2-m3 --seconds 300",
+        "rerankd tune bge-reranker-v2-m3 --accept bf16 --dry-run",
+        "rerankd tune bge-reranker-v2-m3 --forget",
+    ),
+)
 @click.argument("model", required=False, shell_complete=complete_model)
 @click.option("--seconds", default=110.0, show_default=True, help="approximate time to spend")
 @click.option(
@@ -40,6 +51,7 @@ ACCEPTABLE = sorted(FILE_TYPES.keys() - LOSSLESS)
     "--forget", is_flag=True, help="delete the result for this model and use the defaults"
 )
 @click.option("--dry-run", is_flag=True, help="measure without storing the result")
+@options.with_json
 @options.with_settings(TAKEN)
 def tune_command(  # noqa: PLR0913 - one parameter an option
     model: str | None,
@@ -47,6 +59,7 @@ def tune_command(  # noqa: PLR0913 - one parameter an option
     accept: tuple[str, ...],
     forget: bool,
     dry_run: bool,
+    as_json: bool,
     config_file: Path | None,
     **flags: Any,
 ) -> None:
@@ -77,22 +90,36 @@ def tune_command(  # noqa: PLR0913 - one parameter an option
         keep_tuning(target.header, own, result)
     where = "not kept" if dry_run else f"kept in {settings.state_folder(own)}"
     output.print_results(
-        (*trials, result), lambda console: _show_tuning(trials, result, where, console)
+        (*trials, result),
+        lambda console: show_tuning(trials, result, where, console),
+        as_json=as_json,
     )
 
 
-def _show_tuning(
-    trials: list[TuningTrial], result: AppliedTuning, where: str, console: Console
+TRIAL_COLUMNS = (
+    TableColumn("knob"),
+    TableColumn("candidate", wraps=12),
+    TableColumn("tokens/s", rank=2, right=True),
+    TableColumn("ratio", rank=1, right=True),
+    TableColumn("error", rank=3, right=True),
+    TableColumn("chosen"),
+)
+
+
+def show_tuning(
+    trials: Sequence[TuningTrial], result: AppliedTuning, where: str, console: Console
 ) -> None:
-    table = Table("knob", "candidate", "tokens/s", "ratio", "error", "chosen")
-    for trial in trials:
-        table.add_row(
-            trial.knob,
-            str(trial.candidate),
-            f"{trial.tokens_per_second:.0f}",
-            f"{trial.ratio:.2f}",
-            "" if trial.error is None else f"{trial.error:.4f}",
-            "yes" if trial.chosen else "",
-        )
-    console.print(table)
+    """Print the trials and what came of them for a person."""
+    show_table(console, TRIAL_COLUMNS, [_trial_cells(one) for one in trials])
     console.print(f"{result.ratio:.2f} times as fast as the defaults; {where}")
+
+
+def _trial_cells(trial: TuningTrial) -> tuple[str, ...]:
+    return (
+        trial.knob,
+        str(trial.candidate),
+        f"{trial.tokens_per_second:.0f}",
+        f"{trial.ratio:.2f}",
+        "" if trial.error is None else f"{trial.error:.4f}",
+        "yes" if trial.chosen else "",
+    )

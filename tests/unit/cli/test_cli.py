@@ -14,6 +14,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -131,8 +132,8 @@ def test_rank_shows_a_table_to_a_person() -> None:
     os.close(terminal)
 
     header, row = (line for line in shown.splitlines() if "document" in line or "panda" in line)
-    assert header.replace("┃", " ").split() == ["#", "score", "document", "line"]
-    place, score, *rest = row.replace("│", " ").split()
+    assert header.split() == ["#", "score", "document", "line"]
+    place, score, *rest = row.split()
     assert (place, rest) == ("1", ["the", "panda", "<stdin>:1"])
     assert float(score) == pytest.approx(0.996, abs=0.01)  # kernels round each in their way
 
@@ -352,9 +353,35 @@ def test_serve_has_an_option_for_every_setting_but_secrets() -> None:
         assert (setting.variable in text) is (setting.name not in settings.SECRET)
 
 
-def test_unknown_command_is_refused() -> None:
-    """A typo ends with exit code 2 and the usage."""
-    assert invoke("srve").exit_code == 2
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["srve"], "serve"),
+        (["rank", "--top", "x"], "--top-n"),
+        (["keys", "lst"], "list"),
+        (["service", "instal"], "install"),
+    ],
+)
+def test_a_typo_is_answered_with_what_may_be_meant(typed: list[str], meant: str) -> None:
+    """A command or an option that isn't there ends with exit code 2 and the nearest names."""
+    result = invoke(*typed)
+
+    assert result.exit_code == 2
+    assert re.search(rf"[Dd]id you mean.*'{meant}'", result.stderr)
+
+
+def test_ctrl_c_ends_with_130() -> None:
+    """As a program that SIGINT ended, without a traceback."""
+
+    @click.command("made")
+    def made() -> None:
+        raise KeyboardInterrupt
+
+    group = cli.LazyGroup("rerankd")
+    group.get_command = lambda *_: made  # type: ignore[method-assign]
+    result = CliRunner().invoke(group, ["made"])
+
+    assert (result.exit_code, result.stderr) == (130, "interrupted\n")
 
 
 def test_version_is_the_package_s() -> None:

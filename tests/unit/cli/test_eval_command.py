@@ -138,8 +138,8 @@ def test_eval_shows_a_table_to_a_person(judged: Path) -> None:
 
     rows = [line.split() for line in shown.splitlines()]
     assert ["first", "stage", "0.5655", "0.4167", "1.0000"] in rows
-    assert ["rerank-mini", "1.0000", "1.0000", "1.0000"] in [row[:4] for row in rows]
-    assert ["-en", "+0.435", "+0.583", "+0.000"] in rows
+    assert ["rerank-mini-en", "1.0000", "1.0000", "1.0000"] in [row[:4] for row in rows]
+    assert ["+0.435", "+0.583", "+0.000"] in rows
     assert max(map(len, shown.splitlines())) <= 80
 
 

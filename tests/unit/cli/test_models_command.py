@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner, Result
-from rich.console import Console, RenderableType
+from rich.console import Console
 
 from rerankd import machine
 from rerankd.cli import models as command
@@ -19,10 +20,9 @@ from rerankd.cli.models import (
     ByteCount,
     details_of,
     models_command,
-    models_table,
     serve_commands,
-    show_details,
 )
+from rerankd.cli.models_display import show_details, show_models
 from rerankd.errors import ModelNotFound, SettingsError
 from rerankd.sources import catalog
 from rerankd.sources.catalog import Manifest, Query, Variant
@@ -55,10 +55,10 @@ def rows(*arguments: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def printed(*parts: RenderableType, width: int = 200) -> str:
-    """Return what a person would see of these parts."""
+def listing_of(found: Sequence[catalog.Entry], width: int = 200) -> str:
+    """Return what a person would see of the list."""
     console = Console(file=io.StringIO(), width=width)
-    console.print(*parts)
+    show_models(found, console)
     return str(console.file.getvalue())  # type: ignore[attr-defined]
 
 
@@ -128,28 +128,67 @@ def test_a_wrong_folder_is_an_error() -> None:
 def test_a_person_gets_a_table() -> None:
     """The table has sizes, memory, licence, languages and what is published, and marks licences."""
     found = catalog.entries(catalog.manifests(), Query(), 2 * 10**9, everything_here)
-    text = printed(models_table(found))
+    text = listing_of(found)
     for expected in ("bge-reranker-v2-m3", "635.7 MB", "zh en ja ko", "0.5526 nDCG@10"):
         assert expected in text
     assert "CC-BY-NC-4.0 (accept)" in text
     assert text.count("(accept)") == 4
 
 
-def test_names_are_whole_on_a_narrow_terminal() -> None:
-    """A long id is folded, not cut, where the terminal is narrow."""
-    wanted = "jina-reranker-v2-base-multilingual"
-    found = catalog.entries(catalog.manifests(), Query(search=wanted), None, everything_here)
-    lines = printed(models_table(found), width=80).splitlines()
-    cells = [line.split("│")[1].strip() for line in lines if line.startswith("│")]
-    assert "".join(cells).startswith(wanted)
+@pytest.mark.parametrize("width", [80, 60, 40])
+def test_names_are_whole_on_a_narrow_terminal(width: int) -> None:
+    """The list keeps to the width; every id is on one line, from 60 on with its memory."""
+    found = catalog.entries(catalog.manifests(), Query(), 2 * 10**9, everything_here)
+    lines = listing_of(found, width=width).splitlines()
+    assert max(map(len, lines)) <= width
+    for entry in found:
+        row = next(line for line in lines if line.split() and line.split()[0] == entry.id)
+        assert width == 40 or re.search(r"\d+\.\d [GM]B", row)
+    assert "not shown: " in " ".join(lines)
 
 
 def test_what_is_not_known_is_a_question_mark() -> None:
     """Where the machine doesn't tell its free memory the table doesn't either."""
     found = catalog.entries(catalog.manifests(), Query(search="lamar"), None, everything_here)
-    row = next(line for line in printed(models_table(found)).splitlines() if "lamar-600m" in line)
-    assert [cell.strip() for cell in row.split("│")[4:5]] == ["?"]
-    assert row.rstrip(" │").endswith("yes")
+    row = next(line for line in listing_of(found).splitlines() if "lamar-600m" in line)
+    assert re.search(r"[GM]B +\? ", row)
+    assert row.rstrip().endswith("yes")
+
+
+@pytest.mark.parametrize(
+    ("available", "here", "expected"),
+    [
+        (10**12, "", "Q8_0 (fits)"),
+        (10**8, "", "Q4_K_M (memory)"),
+        (None, "", "Q8_0 (memory?)"),
+        (10**12, "Q4_K_M", "Q4_K_M (here)"),
+    ],
+)
+def test_the_list_says_why_a_type_was_chosen(
+    available: int | None, here: str, expected: str
+) -> None:
+    """In a word; `show` has the sentence with the figures."""
+
+    def installed(_manifest: Manifest, variant: Variant) -> bool:
+        return variant.name == here
+
+    query = Query(search="bge-reranker-v2-m3")
+    found = catalog.entries(catalog.manifests(), query, available, installed)
+    assert expected in listing_of(found)
+
+
+def test_a_model_without_a_choice_has_its_type_alone() -> None:
+    found = catalog.entries(
+        catalog.manifests(), Query(search=catalog.DEFAULT), 10**12, everything_here
+    )
+    assert re.search(rf"{catalog.DEFAULT} +Q8_0  ", listing_of(found))
+
+
+def test_nothing_found_is_said_with_the_command_that_may_be_meant() -> None:
+    """On standard error, so that a pipe gets no lines."""
+    result = invoke("shwo", "bge")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "no model matches; did you mean `rerankd models show bge`?\n"
 
 
 def test_texts_are_not_markup(own: str) -> None:
