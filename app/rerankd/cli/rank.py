@@ -1,58 +1,30 @@
-"""`rerankd rank`: rank lines of files or standard input, without a server."""
+"""`rerankd rank`: rank the documents of files or standard input, with or without a server."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib
 import sys
-from collections.abc import Iterable, Sequence
-from io import TextIOWrapper
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, get_args
 
 import click
-import msgspec
-from msgspec import Struct
-from rich.console import Console
-from rich.progress import Progress
 
 from rerankd.cli import options, output
-from rerankd.cli.help import HelpPage
-from rerankd.cli.tables import TableColumn, show_table
-from rerankd.domain import RankRequest
+from rerankd.cli.help import HelpPage, option_under
+from rerankd.cli.rank_input import STDIN, InputDocument, InputFormat, read_documents
+from rerankd.cli.rank_output import ranked_lines, show_ranking
+from rerankd.cli.rank_scoring import score_at_server, score_here
+from rerankd.domain import Overflow, RankRequest, Truncation
 from rerankd.errors import InvalidRequest
-from rerankd.ranking.collector import sigmoid
-from rerankd.service import Service, build, preflight
 from rerankd.settings import Settings
-from rerankd.utf8 import decode_json, without_surrogates
+from rerankd.settings.listing import settings_by_name
 
-InputFormat = Literal["auto", "lines", "jsonl"]
+input_option, output_option = option_under("Input"), option_under("Output")
+server_option, long_option = option_under("Server"), option_under("Long documents")
 
-PROGRESS_DOCUMENTS = 64
-"""Documents scored between two steps of the progress bar."""
-LONG_WORK = 2 * PROGRESS_DOCUMENTS
-
-
-class InputLine(Struct, frozen=True):
-    """A document, and its 1-based line in its file."""
-
-    text: str
-    file: str
-    line: int
-
-
-class RankedLine(Struct, frozen=True):
-    """One line of the output."""
-
-    rank: int
-    relevance_score: float
-    text: str
-    file: str
-    line: int
-
-
-class _JsonDocument(Struct):
-    text: str
+TEXT_FIELD = "text"
 
 
 class RankCommand(HelpPage):
@@ -78,162 +50,123 @@ class RankCommand(HelpPage):
     examples=(
         "rerankd rank 'what is a panda?' notes.txt",
         "grep -rh panda docs | rerankd rank 'what is a panda?' --top-n 5",
+        "rerankd rank 'refund policy' faq.csv --text-field answer --json",
+        "rerankd rank 'what is a panda?' hits.jsonl --url http://127.0.0.1:8100",
+        "rerankd rank 'when was it built?' book.jsonl --overflow chunk --passages",
     ),
 )
 @click.argument("query")
-@click.argument("files", nargs=-1, type=click.File(encoding="utf-8", errors="replace"))
-@click.option(
-    "--top-n", type=click.IntRange(min=0), default=0, help="how many results to print; 0: all"
+@click.argument(
+    "files", nargs=-1, type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=str)
 )
-@click.option("--raw-scores", is_flag=True, help="print logits instead of probabilities")
 @click.option("--instruction", help="what counts as relevant, for models that take one")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["auto", "lines", "jsonl"]),
-    default="auto",
-    help='plain lines, or JSONL of strings or {"text": …}; auto checks the first line',
-)
 @click.option(
     "--ray",
     is_flag=True,
     expose_value=False,
     help="rank files of pairs on a Ray cluster instead; see rerankd rank --ray --help",
 )
-@options.with_json
+@input_option(
+    "--format",
+    "form",
+    type=click.Choice(get_args(InputFormat)),
+    default="auto",
+    show_default=True,
+    help="format of the input; auto: by the file's ending, else by its first line",
+)
+@input_option(
+    "--text-field",
+    default=TEXT_FIELD,
+    show_default=True,
+    help="field or column to rank by; the others are kept in the output",
+)
+@output_option(
+    "--top-n", type=click.IntRange(min=0), default=0, help="how many results to print; 0: all"
+)
+@output_option("--raw-scores", is_flag=True, help="print logits instead of probabilities")
+@output_option("--passages", is_flag=True, help="print the parts that a score comes from")
+@output_option("--json", "as_json", is_flag=True, help="print JSON even in a terminal")
+@long_option(
+    "--overflow",
+    type=click.Choice(get_args(Overflow)),
+    help="cut a document that is too long, score it in chunks, or refuse it",
+)
+@long_option("--chunk-tokens", type=click.IntRange(min=1), help="most tokens of a chunk")
+@server_option(
+    "--url", type=options.HTTP_ADDRESS, help="rank at this server; no model is loaded here"
+)
+@server_option("--api-key", envvar="RERANKD_API_KEY", help="for --url [env: RERANKD_API_KEY]")
 @options.with_settings(options.MODEL_OPTIONS)
 @click.option("--log-level", default="warning", help="debug, info, warning or error")
 def rank_command(  # noqa: PLR0913 - one parameter an option
     query: str,
-    files: Sequence[TextIO],
-    top_n: int,
-    raw_scores: bool,
+    files: Sequence[str],
     instruction: str | None,
     form: InputFormat,
+    text_field: str,
+    top_n: int,
+    raw_scores: bool,
+    passages: bool,
     as_json: bool,
+    overflow: Overflow | None,
+    chunk_tokens: int | None,
+    url: str | None,
+    api_key: str | None,
     config_file: Path | None,
     **flags: Any,
 ) -> None:
-    """Rank the documents in FILES (default: standard input), one per line, for QUERY.
+    """Rank the documents in FILES (default: standard input) for QUERY.
 
-    Prints a table in a terminal and JSONL into a pipe.
+    FILES have one document per line, or are JSONL, JSON, CSV or TSV with a header, or Parquet where
+    the extra `ray` is installed. Fields other than the text are kept in the output. Prints a table
+    in a terminal and JSONL into a pipe.
     """
-    settings = options.load(config_file, flags).settings
-    if isinstance(sys.stdin, TextIOWrapper):  # else it has the locale's encoding and may raise
-        sys.stdin.reconfigure(encoding="utf-8", errors="replace")
-    lines = [line for file in files or (sys.stdin,) for line in read_lines(file, form)]
-    request = RankRequest(query=query, documents=(), raw_scores=True, instruction=instruction)
-    logits = asyncio.run(_score_texts(settings, request, [line.text for line in lines]))
-    rows = ranked_lines(lines, logits, top_n=top_n, raw_scores=raw_scores)
-    output.print_results(rows, lambda console: show_ranking(rows, console), as_json=as_json)
+    if not query.strip():
+        raise InvalidRequest("the query is empty", param="query")
+    settings = _settings_of_model(url, config_file, flags)
+    documents = _documents_of(files, form, text_field)
+    request = RankRequest(
+        query=query,
+        documents=tuple(one.text for one in documents),
+        model=flags["model"] if url else None,
+        instruction=instruction,
+        raw_scores=raw_scores,
+        truncation=Truncation(overflow=overflow, chunk_tokens=chunk_tokens),
+        return_passages=passages,
+    )
+    scores = (
+        asyncio.run(score_here(settings, request))
+        if settings
+        else score_at_server(url or "", api_key, request)
+    )
+    rows = ranked_lines(documents, scores, top_n=top_n)
+    output.print_results(
+        (one.fields for one in rows), lambda console: show_ranking(rows, console), as_json=as_json
+    )
 
 
-def read_lines(file: TextIO, form: InputFormat) -> list[InputLine]:
-    """Read a file's documents, blank lines left out.
+def _documents_of(files: Sequence[str], form: InputFormat, text_field: str) -> list[InputDocument]:
+    """Return the documents of all files, after a line on what was skipped."""
+    if not files and sys.stdin.isatty():
+        output.print_note("reading documents, one per line; end with Ctrl-D")
+    read = read_documents(files or (STDIN,), form, text_field)
+    if read.skipped:
+        output.print_note(f"skipped {read.skipped}")
+    return read.documents
 
-    Raises InvalidRequest, which names file and line, for malformed JSONL, and for UTF-16.
+
+def _settings_of_model(
+    url: str | None, config_file: Path | None, flags: dict[str, Any]
+) -> Settings | None:
+    """Return the settings of the model to load, None where a server has loaded one already.
+
+    Raises UsageError for options that the server would ignore.
     """
-    name = getattr(file, "name", "-")
-    lines = [without_surrogates(line) for line in file]
-    if lines:
-        lines[0] = lines[0].removeprefix("\ufeff")
-        if "\0" in lines[0][:4]:
-            raise InvalidRequest(f"{name} is encoded in UTF-16; convert it to UTF-8")
-    numbered = [
-        (number, text.rstrip("\r\n")) for number, text in enumerate(lines, start=1) if text.strip()
-    ]
-    if form == "auto":
-        form = "jsonl" if numbered and _is_json_document(numbered[0][1]) else "lines"
-    if form == "lines":
-        return [InputLine(text, name, number) for number, text in numbered]
-    return [
-        InputLine(_document_text(text, name, number), name, number) for number, text in numbered
-    ]
-
-
-def _is_json_document(text: str) -> bool:
-    try:
-        decode_json(text, _JsonDocument)
-    except (msgspec.DecodeError, RecursionError):
-        return False
-    return True
-
-
-def _document_text(text: str, file: str, number: int) -> str:
-    try:
-        if text.lstrip().startswith('"'):
-            return decode_json(text, str)
-        return decode_json(text, _JsonDocument).text
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidRequest(f"{file}:{number}: {error}") from error
-
-
-async def _score_texts(
-    settings: Settings, request: RankRequest, texts: Sequence[str]
-) -> list[float]:
-    """Return each text's logit, scored in chunks: a score never depends on its neighbours."""
-    if not texts:
-        return []
-    preflight(settings)
-    service = build(settings)
-    try:
-        await service.start()
-        with Progress(
-            console=output.SafeConsole(stderr=True),
-            transient=True,
-            disable=len(texts) < LONG_WORK or not sys.stderr.isatty(),
-        ) as progress:
-            chunks = [
-                texts[start : start + PROGRESS_DOCUMENTS]
-                for start in range(0, len(texts), PROGRESS_DOCUMENTS)
-            ]
-            logits: list[float] = []
-            for chunk in progress.track(chunks, description="ranking"):
-                logits += await _score_chunk(service, request, chunk)
-            return logits
-    finally:
-        await service.close()
-
-
-async def _score_chunk(
-    service: Service, request: RankRequest, chunk: Sequence[str]
-) -> Iterable[float]:
-    asked = msgspec.structs.replace(request, documents=tuple(chunk))
-    result = await service.rank(asked)
-    for warning in result.warnings:
-        output.print_note(f"warning: {warning}")
-    return [ranked.score for ranked in sorted(result.results, key=lambda one: one.index)]
-
-
-def ranked_lines(
-    lines: Sequence[InputLine], logits: Sequence[float], *, top_n: int, raw_scores: bool
-) -> list[RankedLine]:
-    """Return the output, best first, ties in input order."""
-    order = sorted(range(len(lines)), key=lambda index: (-logits[index], index))
-    return [
-        RankedLine(
-            place,
-            logits[index] if raw_scores else sigmoid(logits[index]),
-            lines[index].text,
-            lines[index].file,
-            lines[index].line,
-        )
-        for place, index in enumerate(order[: top_n or None], start=1)
-    ]
-
-
-RANKING_COLUMNS = (
-    TableColumn("#", right=True),
-    TableColumn("score", right=True),
-    TableColumn("document", wraps=20),
-    TableColumn("line", rank=1, wraps=14),
-)
-
-
-def show_ranking(rows: Sequence[RankedLine], console: Console) -> None:
-    """Print the ranking for a person."""
-    cells = [
-        (str(row.rank), f"{row.relevance_score:.4f}", row.text, f"{row.file}:{row.line}")
-        for row in rows
-    ]
-    show_table(console, RANKING_COLUMNS, cells)
+    if url is None:
+        return options.load(config_file, flags).settings
+    own = {"model", "log_level"}
+    given = [name for name, value in flags.items() if value is not None and name not in own]
+    if given:
+        names = ", ".join(settings_by_name()[name].flag for name in given)
+        raise click.UsageError(f"{names} can't be used with --url: the server has its own settings")
+    return None

@@ -54,6 +54,15 @@ def require_columns(path: Path, names: Sequence[str]) -> None:
             raise InvalidRequest(f"{path} has no column {name!r}; it has {', '.join(there)}")
 
 
+def rows_of_file(path: Path, column: str) -> Iterator[tuple[int, Row]]:
+    """Yield a Parquet file's rows with their numbers. Raises InvalidRequest without the column."""
+    rows = rows_of(path)
+    require_columns(path, [column])
+    part = Shard(0, str(path), "parquet", 0, rows)
+    for batch in read_parquet(part):
+        yield from zip(batch.positions, batch.rows.to_pylist(), strict=True)
+
+
 class ParquetBatch:
     """Rows of a Parquet file, in Arrow's columns."""
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rerankd.cli.rank_input import read_documents
 from rerankd.distributed import tables
 from rerankd.distributed.scoring import PairScores
 from rerankd.distributed.shards import Shard, describe_file, shards_of
@@ -166,6 +167,22 @@ def test_a_part_appears_when_it_is_whole(tmp_path: Path) -> None:
 
     assert tables.tally(file, "parquet") == (3, 1)
     assert pq.read_table(file).column_names == ["id", "source", "position", "score", "error"]
+
+
+def test_rank_reads_parquet_and_keeps_its_columns(tmp_path: Path) -> None:
+    """`rerankd rank` without Ray; rows without a text are skipped."""
+    file = tmp_path / "docs.parquet"
+    columns = {"id": [4, 5], "body": ["the panda", None], "year": [2001, 2002]}
+    pq.write_table(pa.table(columns), file)
+
+    read = read_documents([str(file)], "auto", "body")
+
+    assert [(one.text, one.line, one.fields) for one in read.documents] == [
+        ("the panda", 1, {"id": 4, "year": 2001})
+    ]
+    assert read.empty == 1
+    with pytest.raises(InvalidRequest, match="no column 'text'; it has id, body, year"):
+        read_documents([str(file)], "auto", "text")
 
 
 def test_what_is_no_parquet_and_what_lacks_a_column_is_named(tmp_path: Path) -> None:

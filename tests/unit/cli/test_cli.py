@@ -19,7 +19,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rerankd import cli, settings
-from rerankd.cli.rank import InputLine, ranked_lines
+from rerankd.cli.rank_input import InputDocument
+from rerankd.cli.rank_output import ranked_lines
+from rerankd.cli.rank_scoring import ScoredText
 from rerankd.measuring.bench.rounds import compare_servers
 from rerankd.measuring.bench.workload import Measured, Workload, bodies
 from rerankd.measuring.client import RerankServer
@@ -99,11 +101,6 @@ def test_rank_gives_logits_on_request() -> None:
     assert raw["relevance_score"] > 1
 
 
-def test_rank_of_nothing_is_nothing() -> None:
-    """No documents give no lines and no error."""
-    assert rows(invoke("rank", "x", stdin="\n\n")) == []
-
-
 def test_rank_scores_many_documents_in_chunks() -> None:
     """More documents than a chunk are ranked as one list."""
     texts = [f"number {number}" for number in range(150)]
@@ -140,11 +137,11 @@ def test_rank_shows_a_table_to_a_person() -> None:
 
 def test_ties_keep_the_input_order() -> None:
     """Equal logits are ranked by line."""
-    lines = [InputLine(text, "f", number) for number, text in enumerate("abc", start=1)]
+    lines = [InputDocument(text, "f", number) for number, text in enumerate("abc", start=1)]
 
-    ranked = ranked_lines(lines, [0.0, 1.0, 0.0], top_n=0, raw_scores=True)
+    ranked = ranked_lines(lines, [ScoredText(one) for one in (0.0, 1.0, 0.0)], top_n=0)
 
-    assert [row.text for row in ranked] == ["b", "a", "c"]
+    assert [row.document.text for row in ranked] == ["b", "a", "c"]
 
 
 # config

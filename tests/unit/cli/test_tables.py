@@ -12,7 +12,9 @@ from rerankd.cli.bench import show_bench
 from rerankd.cli.config import SETTING_COLUMNS
 from rerankd.cli.devices import show_devices
 from rerankd.cli.keys import show_keys
-from rerankd.cli.rank import RankedLine, show_ranking
+from rerankd.cli.rank_input import InputDocument
+from rerankd.cli.rank_output import RankedLine, show_ranking
+from rerankd.cli.rank_scoring import ScoredText
 from rerankd.cli.remote import show_statuses
 from rerankd.cli.tables import TableColumn, show_facts, show_table
 from rerankd.cli.tune import show_tuning
@@ -104,7 +106,8 @@ TRIAL = TuningTrial(
     error=0.0012,
     chosen=True,
 )
-ROW = RankedLine(1, 0.9876, "the giant panda " * 20, "notes/of/last/year/animals.txt", 1234)
+DOCUMENT = InputDocument("the giant panda " * 20, "notes/of/last/year/animals.txt", 1234)
+ROW = RankedLine(1, DOCUMENT, ScoredText(0.9876))
 
 
 def show_trials(console: Console) -> None:

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pytest
 
-from rerankd.cli.rank import read_lines
+from rerankd.cli.rank_input import read_documents
 from rerankd.distributed.shards import form_of
 from rerankd.errors import InvalidRequest, SettingsError
 from rerankd.measuring.evaluation.data import JsonlData, lines_of
 from rerankd.settings.loading import load_settings
 
 
-def test_lines_and_jsonl_are_read_without_their_mark() -> None:
-    assert [one.text for one in read_lines(io.StringIO("\ufeffa\nb\n"), "auto")] == ["a", "b"]
-    lines = io.StringIO('\ufeff{"text":"a bear \\ud83d"}\n"b"\n')
-    assert [one.text for one in read_lines(lines, "auto")] == ["a bear \ufffd", "b"]
+def texts_of(path: Path, content: bytes) -> list[str]:
+    path.write_bytes(content)
+    return [one.text for one in read_documents([str(path)], "auto", "text").documents]
 
 
-def test_utf16_is_named() -> None:
-    text = "a\nb".encode("utf-16").decode("utf-8", "replace")
+def test_lines_and_jsonl_are_read_without_their_mark(tmp_path: Path) -> None:
+    file = tmp_path / "texts"
+    assert texts_of(file, b"\xef\xbb\xbfa\nb\n") == ["a", "b"]
+    lines = b'\xef\xbb\xbf{"text":"a bear \\ud83d"}\n"b"\n'
+    assert texts_of(file, lines) == ["a bear \ufffd", "b"]
+
+
+def test_utf16_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="UTF-16"):
-        read_lines(io.StringIO(text), "auto")
+        texts_of(tmp_path / "texts", "a\nb".encode("utf-16"))
 
 
 def test_utf16_is_named_where_models_are_compared_and_on_ray(tmp_path: Path) -> None:

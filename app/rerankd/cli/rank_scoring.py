@@ -1,0 +1,180 @@
+"""Scores for `rerankd rank`: from a model in this process, or from a running server."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+from rich.progress import Progress
+
+from rerankd.cli import output
+from rerankd.cli.remote import ask_server, server_client
+from rerankd.domain import Passage, RankRequest
+from rerankd.errors import EngineFailure
+from rerankd.service import Service, build, preflight
+from rerankd.settings import Settings
+
+PROGRESS_DOCUMENTS = 64
+"""Documents scored between two steps of the progress bar."""
+REQUEST_CHARACTERS = 1_000_000
+"""Characters of documents in one request to a server, unless a single one is longer."""
+LONG_WORK = 2 * PROGRESS_DOCUMENTS
+
+
+class ScoredText(Struct, frozen=True):
+    """A document's score, and what else is known of it."""
+
+    score: float
+    passages: tuple[Passage, ...] = ()
+    truncated: bool = False
+
+
+class ScoredBatch(Struct, frozen=True):
+    """The scores of some documents in their order."""
+
+    scores: list[ScoredText]
+    chunks: int
+    warnings: tuple[str, ...]
+
+
+ScoreBatch = Callable[[RankRequest], Awaitable[ScoredBatch]]
+
+
+class _RemotePassage(Struct):
+    start: int
+    end: int
+    relevance_score: float
+
+
+class _RemoteResult(Struct):
+    index: Annotated[int, Meta(ge=0)]
+    relevance_score: float
+    passages: tuple[_RemotePassage, ...] = ()
+
+
+class _RemoteMeta(Struct):
+    truncated: tuple[int, ...] = ()
+    chunks: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+class _RemoteReply(Struct):
+    results: list[_RemoteResult]
+    meta: _RemoteMeta = msgspec.field(default_factory=_RemoteMeta)
+
+
+async def score_here(settings: Settings, request: RankRequest) -> list[ScoredText]:
+    """Score a request's documents with a model that is loaded for it."""
+    preflight(settings)
+    service = build(settings)
+    try:
+        await service.start()
+        return await _score_all(request, lambda part: _score_part(service, part))
+    finally:
+        await service.close()
+
+
+def score_at_server(url: str, api_key: str | None, request: RankRequest) -> list[ScoredText]:
+    """Score a request's documents at a server. Raises ServerRefused with its message."""
+    with server_client(url, api_key) as client:
+
+        async def ask(part: RankRequest) -> ScoredBatch:
+            answer = ask_server(client, "POST", "/v1/rerank", _body_of(part))
+            return _batch_of(answer, len(part.documents))
+
+        return asyncio.run(_score_all(request, ask))
+
+
+async def _score_all(request: RankRequest, score: ScoreBatch) -> list[ScoredText]:
+    """Score in batches: a score never depends on its neighbours."""
+    found: list[ScoredText] = []
+    chunks = 0
+    warnings: dict[str, None] = {}
+    with _progress(len(request.documents)) as advance:
+        for texts in batches_of(request.documents):
+            batch = await score(msgspec.structs.replace(request, documents=texts))
+            found += batch.scores
+            chunks += batch.chunks
+            warnings |= dict.fromkeys(batch.warnings)
+            advance(len(texts))
+    for warning in warnings:
+        output.print_note(f"warning: {warning}")
+    if chunks > len(found):
+        output.print_note(f"{len(found)} documents were scored in {chunks} chunks")
+    cut = sum(one.truncated for one in found)
+    if cut:
+        output.print_note(f"{cut} of {len(found)} documents were cut to what the model reads")
+    return found
+
+
+def batches_of(texts: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield texts in batches of bounded number and size."""
+    batch: list[str] = []
+    size = 0
+    for text in texts:
+        if len(batch) == PROGRESS_DOCUMENTS or (batch and size + len(text) > REQUEST_CHARACTERS):
+            yield tuple(batch)
+            batch, size = [], 0
+        batch.append(text)
+        size += len(text)
+    if batch:
+        yield tuple(batch)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    hidden = total < LONG_WORK or not sys.stderr.isatty()
+    console = output.SafeConsole(stderr=True)
+    with Progress(console=console, transient=True, disable=hidden) as progress:
+        bar = progress.add_task("ranking", total=total)
+        yield lambda done: progress.advance(bar, done)
+
+
+async def _score_part(service: Service, part: RankRequest) -> ScoredBatch:
+    result = await service.rank(part)
+    cut = frozenset(result.truncated)
+    ordered = sorted(result.results, key=lambda one: one.index)
+    scores = [ScoredText(one.score, one.passages, one.index in cut) for one in ordered]
+    return ScoredBatch(scores, result.chunks, result.warnings)
+
+
+def _body_of(part: RankRequest) -> dict[str, Any]:
+    """Return a request's JSON; what is not set is left to the server."""
+    options = {
+        "model": part.model,
+        "instruction": part.instruction,
+        "overflow": part.truncation.overflow,
+        "chunk_tokens": part.truncation.chunk_tokens,
+    }
+    return {name: value for name, value in options.items() if value is not None} | {
+        "query": part.query,
+        "documents": part.documents,
+        "raw_scores": part.raw_scores,
+        "return_passages": part.return_passages,
+        "return_documents": False,
+    }
+
+
+def _batch_of(answer: bytes, documents: int) -> ScoredBatch:
+    try:
+        reply = msgspec.json.decode(answer, type=_RemoteReply)
+    except msgspec.DecodeError as error:
+        raise EngineFailure(f"the server's answer is no rerank reply: {error}") from error
+    by_index = {one.index: one for one in reply.results}
+    if by_index.keys() != set(range(documents)):
+        raise EngineFailure("the server's answer does not have one score per document")
+    cut = frozenset(reply.meta.truncated)
+    scores = [
+        ScoredText(by_index[at].relevance_score, _passages(by_index[at]), at in cut)
+        for at in range(documents)
+    ]
+    return ScoredBatch(scores, reply.meta.chunks, reply.meta.warnings)
+
+
+def _passages(result: _RemoteResult) -> tuple[Passage, ...]:
+    return tuple(Passage(one.start, one.end, one.relevance_score) for one in result.passages)
