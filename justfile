@@ -77,9 +77,17 @@ test-binary *options: (_install "dev") binary
 measure-binary: (_install "dev") binary
     PYTHONPATH=tests {{ python }} tests/integration/binary/measure.py
 
-# Build dist/llama_cpp_python-….whl: llama.cpp for all processors of this architecture (docs/install.md)
+# Build dist/llama_cpp_python-….whl: llama.cpp for all processors of this architecture (docs/release.md)
 wheels *architectures:
     @scripts/wheels.sh {{ architectures }}
+
+# Build all that a release needs into dist/ (docs/release.md); `just release v0.1.0` holds it to a tag
+release tag="": binary wheels build
+    @scripts/release.sh {{ tag }}
+
+# Install from dist/ as people will, without an index or a compiler; `just release` comes before
+test-release *options: (_install "dev")
+    {{ python }} -m pytest tests/integration/release {{ options }}
 
 # Build the container image with podman, docker or buildah (docs/container.md)
 image target="cpu" *options:

@@ -55,7 +55,7 @@ FILES = {
 VARIABLE = re.compile(r"\bRERANKD_[A-Z_]*[A-Z]\b")
 SOURCES = [
     *files_in(SOURCE, "**/*.py", "**/*.sh"),
-    *files_in(ROOT, "justfile", "binary/launcher.c", "tests/support/container.py"),
+    *files_in(ROOT, "justfile", "scripts/*.sh", "binary/launcher.c", "tests/support/container.py"),
 ]
 """What reads variables beside the settings' own."""
 

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# release.sh [TAG]: complete dist/ after its builds: the binary's name, what pip installs without an index,
+# requirements.txt, a bill of materials, the notes of a version, checksums.
+. "$(dirname "$0")/environment.sh"
+version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' app/rerankd/__init__.py)
+rm -rf dist/dependencies
+ln -f dist/rerankd "dist/rerankd-$version-linux-$(uname -m)"
+PYTHONPATH=$PWD/app:$PWD/scripts "$venv/bin/python" -P -m release "$(engine_version requirements/binary.txt)" "$(build_time)" "$@"
+ls -l dist
