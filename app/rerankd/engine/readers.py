@@ -32,6 +32,7 @@ from rerankd.engine.token_types import TokenTypeEmbedder
 from rerankd.errors import ModelFileError
 from rerankd.families.family import Family
 from rerankd.families.header import COLBERT_PREFIX, Header
+from rerankd.families.late_interaction import late_prefixes
 from rerankd.families.own_head import OwnHead
 from rerankd.families.score import AnswerScore, HeadScore, LateScore, MaxSimScore
 from rerankd.prompts import layout_for
@@ -73,9 +74,7 @@ def reader_for(
     _multiply_in_one_thread()
     store = VectorStore(vector_cache_bytes)
     if isinstance(score, LateScore):
-        special = frozenset(map(model.special, ("bos", "eos", "sep")))
-        late = LateInteraction(header, model.width, special - {None})  # type: ignore[arg-type]
-        return _vector_reader(late, store)
+        return _vector_reader(_late_interaction(header, model), store)
     if isinstance(score, MaxSimScore):
         return _max_sim_reader(header, family, model, store)
     pooling = header.of_architecture("pooling_type")
@@ -83,6 +82,13 @@ def reader_for(
     return _vector_reader(
         cosine, store, partial(_calibrate, cosine.calibration, family, header, model)
     )
+
+
+def _late_interaction(header: Header, model: LlamaModel) -> LateInteraction:
+    special = frozenset(map(model.special, ("bos", "eos", "sep"))) - {None}
+    prefixes = late_prefixes(header)
+    fixed = [model.tokenize(one) for one in (prefixes.query, prefixes.document) if one]
+    return LateInteraction(header, model.width, special, fixed)  # type: ignore[arg-type]
 
 
 def _max_sim_reader(

@@ -17,6 +17,7 @@ from rerankd.domain import NO_TOKENS, TokenIds
 from rerankd.errors import ModelFileError
 from rerankd.families.family import Family
 from rerankd.families.header import Header
+from rerankd.families.late_interaction import late_prefixes
 from rerankd.families.prompt_format import (
     QUERY_SHARE,
     ColbertFormat,
@@ -172,7 +173,11 @@ def _text_layout(prompt: TextFormat, header: Header, vocabulary: Vocabulary) -> 
     before = _specials(vocabulary, "bos") if _begins(header) else NO_TOKENS
     name = f"{header.name} {header.path.name}".lower().replace("_", "-").replace(" ", "-")
     found = (prefixes for pattern, prefixes in prompt.prefixes if re.search(pattern, name))
-    return TextLayout(vocabulary, before, after, next(found, TextPrefixes()))
+    # A file that says what it wants is believed before its name is.
+    prefixes = late_prefixes(header)
+    if prefixes == TextPrefixes():
+        prefixes = next(found, prefixes)
+    return TextLayout(vocabulary, before, after, prefixes)
 
 
 def _begins(header: Header) -> bool:

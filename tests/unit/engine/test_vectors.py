@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from rerankd.engine.backends.vectors import (
     ANSWERED,
@@ -22,6 +23,8 @@ from rerankd.engine.backends.vectors import (
     normalized,
 )
 from rerankd.errors import ModelFileError
+from rerankd.families.late_interaction import late_prefixes
+from rerankd.families.prompt_format import TextPrefixes
 from rerankd.sources import gguf as gguf_file
 
 from support.tiny_models import LATE, WIDTH, write_bert
@@ -160,3 +163,32 @@ def test_a_file_without_a_number_is_refused(tmp_path: Path) -> None:
     header = gguf_file.read(write_bert(tmp_path / "a.gguf", head=False))
     with pytest.raises(ModelFileError, match=r"no rerankd\.late\.cosine"):
         LateInteraction(header, WIDTH, frozenset())
+
+
+def test_words_that_every_text_begins_with_are_not_matched(tmp_path: Path) -> None:
+    """Only the mean vector sees a model's prefix: the matches are those of the text behind it."""
+    path = write_bert(tmp_path / "a.gguf", head=False, late=True)
+    prefix = np.array([7, 8], dtype=np.int32)
+    told = LateInteraction(
+        gguf_file.read(path), WIDTH, frozenset({CLS_ID, SEP}), [prefix[:1] + 1, prefix]
+    )
+    with_prefix, tokens = ids(7, 8, 20, 7, 8), states(1, 7)
+    assert told._counts(with_prefix).tolist() == [False] * 3 + [True] * 3 + [False]
+    assert told._counts(ids(7, 20)).tolist() == [False, True, True, False]
+    assert not told._counts(ids()).any()
+    vectors = told.vectors(with_prefix, tokens)
+    assert len(vectors) == 2 * WIDTH + 3 * TOKEN_DIM
+    (one,) = told.logits(with_prefix, vectors, [(with_prefix, vectors)])
+    kept = np.array([CLS_ID, 20, 7, 8, SEP], dtype=np.int32)
+    (same,) = told.logits(kept, vectors, [(kept, vectors)])
+    assert one == pytest.approx(same)
+
+
+def test_a_file_says_what_texts_begin_with(tmp_path: Path) -> None:
+    """Its own prefixes count before those that its name suggests; other types are none."""
+    path = write_bert(tmp_path / "e5-small.gguf", head=False, late=True)
+    header = gguf_file.read(path)
+    assert late_prefixes(header) == TextPrefixes()
+    keys = {"rerankd.late.query_prefix": "ask: ", "rerankd.late.document_prefix": 3}
+    changed = structs.replace(header, metadata=header.metadata | keys)
+    assert late_prefixes(changed) == TextPrefixes("ask: ", "")

@@ -150,14 +150,25 @@ class LateInteraction:
     are means over the query's tokens, weighted by their inverse document frequency.
     """
 
-    def __init__(self, header: Header, width: int, special: frozenset[int]) -> None:
-        """Read the arrays; `special` are the ids around texts. Raises ModelFileError."""
+    def __init__(
+        self,
+        header: Header,
+        width: int,
+        special: frozenset[int],
+        prefixes: Sequence[TokenIds] = (),
+    ) -> None:
+        """Read the arrays. Raises ModelFileError.
+
+        `special` are the ids around texts. Neither they nor `prefixes`, the fixed words that
+        texts begin with, are matched.
+        """
         self._weights = LateWeights.of(header)
         self._idf = gguf_file.numbers(header, "rarity", header.vocabulary)
         self._centre = gguf_file.numbers(header, "centre", width)
         projection = gguf_file.numbers(header, "projection", TOKEN_DIM * width)
         self._projection = projection.reshape(TOKEN_DIM, width)
         self._special = np.array(sorted(special), dtype=np.int32)
+        self._prefixes = tuple(prefixes)
         self._width = width
 
     def hidden(self, ids: TokenIds) -> int:
@@ -202,7 +213,13 @@ class LateInteraction:
         return weights.scale * parts + weights.bias
 
     def _counts(self, ids: TokenIds) -> NDArray[np.bool_]:
-        return ~np.isin(ids, self._special)
+        found = ~np.isin(ids, self._special)
+        start = int(found.argmax()) if len(found) else 0
+        for prefix in self._prefixes:
+            if np.array_equal(ids[start : start + len(prefix)], prefix):
+                found[start : start + len(prefix)] = False
+                break
+        return found
 
     def _unpack(self, vectors: bytes) -> tuple[Floats, Floats]:
         mean = np.frombuffer(vectors, np.float16, self._width).astype(np.float32)
