@@ -82,6 +82,15 @@ engine_version() {
     echo "$locked+rerankd.$(cat $patches/*.{patch,cmake} $patches/portable.env | cksum | cut -d' ' -f1)"
 }
 
+# delete_engines VERSION ARCHITECTURE: the engine wheels in dist/ that a new one takes the place of: its
+# architecture's, and those of other sources, among which pip would take the highest version
+delete_engines() {
+    local file
+    for file in dist/llama_cpp_python-*.whl; do
+        if [[ $file != *-"$1"-* || $file == *_"$2".whl ]]; then rm -f "$file"; fi
+    done
+}
+
 # install_engine FOLDER LOCK BUILD: the lock's llama.cpp with our patches: RERANKD_ENGINE_WHEEL, or a wheel
 # of the same sources in dist/ unless variables ask for a build of one's own, or compiled
 install_engine() {

@@ -34,7 +34,7 @@ for architecture; do
         cat "$there/log" >&2
         exit 1
     }
-    rm -f dist/llama_cpp_python-*_"$architecture".whl
+    delete_engines "$version" "$architecture"
     mv "$there"/repaired/*.whl dist
     ls dist/llama_cpp_python-*_"$architecture".whl
 done

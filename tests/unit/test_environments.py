@@ -187,6 +187,21 @@ def test_who_wants_another_build_gets_it_in_spite_of_a_wheel(place: Path, variab
     assert call.startswith("install.sh ")
 
 
+def test_a_new_engine_wheel_takes_the_place_of_older_ones(place: Path) -> None:
+    """The other architecture's stays if it is of the same sources."""
+    folder = place / "dist"
+    folder.mkdir()
+    for name in ("1+rerankd.2-x_x86_64", "1+rerankd.2-x_aarch64", "1+rerankd.22-x_aarch64"):
+        (folder / f"llama_cpp_python-{name}.whl").touch()
+    (folder / "rerankd-0.1.0-py3-none-any.whl").touch()
+
+    assert run(place, "delete_engines 1+rerankd.2 x86_64").returncode == 0
+
+    assert [path.name for path in files_in(folder, "*")] == [
+        *("llama_cpp_python-1+rerankd.2-x_aarch64.whl", "rerankd-0.1.0-py3-none-any.whl")
+    ]
+
+
 def test_an_engine_wheel_that_does_not_fit_this_system_is_passed_over(place: Path) -> None:
     """An older C library than its tag names, which pip finds out."""
     put(place / "made/bin/python", place, 0)
