@@ -11,7 +11,7 @@ from rerankd.cli import options
 from rerankd.cli.completion import complete_model
 from rerankd.cli.help import HelpPage
 from rerankd.cli.inspect import inspection_of, print_inspection
-from rerankd.cli.pull import progress_shown
+from rerankd.cli.progress import progress_shown
 from rerankd.conversion.converting import convert
 from rerankd.conversion.writing import MATRIX_TYPES
 from rerankd.errors import ModelFileError
@@ -21,7 +21,7 @@ from rerankd.sources import gguf as gguf_file
 from rerankd.sources.catalog import Manifest
 from rerankd.sources.hub.checkpoints import download_checkpoint, parse_checkpoint
 from rerankd.sources.hub.meter import DownloadProgress, FileProgress
-from rerankd.sources.resolve import HUB_PREFIX, converted_file, find_manifest
+from rerankd.sources.resolve import HUB_PREFIX, converted_file, find_manifest, plain_name
 
 DEFAULT_TYPE = "q8_0"
 
@@ -57,7 +57,8 @@ def convert_command(  # noqa: PLR0913 - one parameter an option
     --out, the file is SOURCE's name in this folder, or the one that the catalog serves.
     """
     settings = options.load(config_file, flags).settings
-    manifest = find_manifest(source, settings)
+    source = plain_name(source)
+    manifest = None if source.startswith(HUB_PREFIX) else find_manifest(source, settings)
     if manifest is not None:
         source, kind, out = _from_catalog(manifest, kind, out, settings)
     kind = kind or DEFAULT_TYPE

@@ -139,7 +139,9 @@ def show_model_command(
     chosen = sources.find_type(model, settings)
     if chosen is None:
         raise ModelNotFound(
-            f"no model {model!r} in the catalog; `rerankd models` lists them", param="model"
+            f"no model {model!r} in the catalog; `rerankd models` lists them"
+            f"{catalog.similar_names(model, catalog.own_folder(settings.catalog_dir))}",
+            param="model",
         )
     found = details_of(chosen, machine.available_memory(), sources.is_installed)
     output.print_results([found], lambda console: show_details(found, console), as_json=as_json)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.filesize import decimal
-from rich.progress import BarColumn, Progress, TextColumn
 
 from rerankd.cli import options, output
 from rerankd.cli.completion import complete_model
 from rerankd.cli.help import HelpPage
+from rerankd.cli.progress import progress_shown
 from rerankd.errors import ModelFileError, ModelNotFound, StateError
 from rerankd.settings import Settings, state_folder
 from rerankd.sources import catalog
@@ -22,12 +20,8 @@ from rerankd.sources import resolve as sources
 from rerankd.sources.catalog import Manifest, Variant
 from rerankd.sources.gguf import require_gguf, require_reranker
 from rerankd.sources.hub import files as hub
-from rerankd.sources.hub.meter import FileProgress, OnFileProgress
 from rerankd.sources.hub.reference import parse_reference
 from rerankd.store import Spec, Store
-
-PROGRESS_LINES = 10
-"""Lines of progress in a log for each stage of a file."""
 
 with_models = click.argument(
     "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_model
@@ -43,6 +37,7 @@ with_family = options.with_settings({"as_family", "catalog_dir", "accept_license
         "rerankd pull bge-reranker-v2-m3",
         "rerankd pull bge-reranker-v2-m3:Q4_K_M",
         "rerankd pull hf:gpustack/bge-reranker-v2-m3-GGUF:Q8_0",
+        "rerankd pull https://huggingface.co/BAAI/bge-reranker-v2-m3",
     ),
 )
 @with_models
@@ -51,8 +46,9 @@ def pull_command(models: tuple[str, ...], config_file: Path | None, **flags: Any
     """Download and verify models; print the path of each.
 
     MODEL is a catalog id (id:VARIANT for a variant other than the default),
-    hf:owner/repo:file.gguf or hf:owner/repo:Q4_K_M, with @revision to pin the last two. With
-    --as, each file must also be one that can be served as that.
+    hf:owner/repo:file.gguf or hf:owner/repo:Q4_K_M, with @revision to pin the last two; or the
+    address of a model or file on huggingface.co. With --as, each file must also be one that can be
+    served as that.
     """
     settings = options.load(config_file, flags).settings
     sources.require_known_family(settings)
@@ -119,10 +115,12 @@ def _stored_deployments(settings: Settings) -> list[Spec]:
 
 def _pull(model: str, settings: Settings) -> Path:
     """Return a model's path. Raises what the catalog and the Hub raise."""
-    if model.startswith(sources.HUB_PREFIX):
+    model = sources.plain_name(model)
+    manifest = sources.find_manifest(model, settings)
+    if manifest is None and model.startswith(sources.HUB_PREFIX):
         with progress_shown(model) as on_progress:
             return hub.download(parse_reference(model), on_progress=on_progress)
-    manifest = _require_manifest(model, settings)
+    manifest = manifest or _require_manifest(model, settings)
     catalog.require_license(manifest, settings.accept_license)
     files = sources.remote_files(manifest.weights)
     if not files:
@@ -133,10 +131,12 @@ def _pull(model: str, settings: Settings) -> Path:
 
 def _remove_model(model: str, settings: Settings) -> int:
     """Return the bytes freed. Raises ModelNotFound where nothing was downloaded."""
-    if model.startswith(sources.HUB_PREFIX):
+    model = sources.plain_name(model)
+    manifest = sources.find_manifest(model, settings)
+    if manifest is None and model.startswith(sources.HUB_PREFIX):
         freed = hub.remove(parse_reference(model))
     else:
-        manifest = _require_manifest(model, settings)
+        manifest = manifest or _require_manifest(model, settings)
         one_variant = model.casefold() not in {name.casefold() for name in manifest.names}
         variants = (manifest.weights,) if one_variant else manifest.variants
         freed = hub.remove([file for one in variants for file in sources.remote_files(one)])
@@ -159,58 +159,8 @@ def _require_manifest(model: str, settings: Settings) -> Manifest:
     manifest = sources.find_manifest(model, settings)
     if manifest is None:
         raise ModelNotFound(
-            f"{model!r} is not in the catalog; give a catalog id or hf:owner/repo:file.gguf",
+            f"{model!r} is not in the catalog; give a catalog id or hf:owner/repo:file.gguf"
+            f"{catalog.similar_names(model, catalog.own_folder(settings.catalog_dir))}",
             param="model",
         )
     return manifest
-
-
-@contextmanager
-def progress_shown(model: str) -> Iterator[OnFileProgress]:
-    """Show progress on standard error: a bar on a terminal, else lines."""
-    if not sys.stderr.isatty():
-        yield ProgressLines(model)
-        return
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.fields[detail]}"),
-    )
-    with Progress(*columns, console=output.SafeConsole(stderr=True)) as bars:
-        task = bars.add_task(model, total=None, detail="finding the file")
-
-        def on_progress(now: FileProgress) -> None:
-            total = now.amount.total or None
-            bars.update(task, completed=now.amount.done, total=total, detail=progress_text(now))
-
-        yield on_progress
-
-
-class ProgressLines:
-    """Writes a line to standard error for every tenth of a stage."""
-
-    def __init__(self, model: str) -> None:
-        self._model = model
-        self._written: tuple[str, str, int] | None = None
-
-    def __call__(self, now: FileProgress) -> None:
-        """Write a line if another tenth is done."""
-        done, total = now.amount.done, now.amount.total
-        if not total:
-            return
-        mark = (now.stage, now.file, PROGRESS_LINES * done // total)
-        if mark != self._written:
-            self._written = mark
-            output.print_note(f"{self._model}: {progress_text(now)}")
-
-
-def progress_text(now: FileProgress) -> str:
-    """Return stage, bytes, rate and time left in words, as far as they are known."""
-    amount = now.amount
-    parts = [f"{now.stage} {decimal(amount.done)} of {decimal(amount.total)}"]
-    if amount.rate:
-        parts.append(f"{decimal(round(amount.rate))}/s")
-    if amount.seconds_left:
-        minutes, seconds = divmod(round(amount.seconds_left), 60)
-        parts.append(f"{minutes}:{seconds:02} left")
-    return ", ".join(parts)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from typing import Any
 
 import click
@@ -15,13 +16,15 @@ from rerankd.cli import options, output
 from rerankd.cli.completion import complete_model
 from rerankd.cli.help import HelpPage, option_under
 from rerankd.cli.options import HTTP_ADDRESS
+from rerankd.cli.progress import stages_shown
 from rerankd.cli.tables import TableColumn, show_table
 from rerankd.deployments import Status
 from rerankd.dialects.error_format import ErrorReply
 from rerankd.dialects.management import DeploymentList
-from rerankd.errors import ServerRefused
+from rerankd.errors import InvalidRequest, ServerRefused
 from rerankd.settings import MODEL_SETTINGS
 from rerankd.settings.proxies import ProxiedTransport
+from rerankd.utf8 import without_surrogates
 
 SERVER_SECONDS = 60.0
 SETTLED = frozenset({"ready", "failed", "absent"})
@@ -50,6 +53,7 @@ def with_server(command: ClickCommand) -> ClickCommand:
     examples=(
         "rerankd deploy bge-reranker-v2-m3",
         "rerankd deploy hf:gpustack/bge-reranker-v2-m3-GGUF:Q8_0 --id bge",
+        "rerankd deploy https://huggingface.co/BAAI/bge-reranker-v2-m3",
         "rerankd deploy ./model.gguf --pin --option context=2048",
         "rerankd deploy qwen3-reranker-0.6b --url http://server:8100",
     ),
@@ -87,7 +91,12 @@ def deploy_command(  # noqa: PLR0913 - one parameter an option
     url: str,
     api_key: str | None,
 ) -> None:
-    """Add MODEL to a running server: a catalog id, a path there, or hf:owner/repo:file.gguf."""
+    """Add MODEL to a running server.
+
+    MODEL is a catalog id, a path on the server's machine, hf:owner/repo:file.gguf, or the address
+    of a model or file on huggingface.co.
+    """
+    _require_utf8(model)
     own: dict[str, str | bool] = {**_parse_options(options)}
     if accept_unproven:
         own["accept_unproven"] = True
@@ -122,6 +131,16 @@ def statuses(url: str, api_key: str | None) -> list[Status]:
     with server_client(url, api_key) as client:
         answer = ask_server(client, "GET", "/v1/deployments")
     return msgspec.json.decode(answer, type=DeploymentList).data
+
+
+def _require_utf8(model: str) -> None:
+    """Raise InvalidRequest for the path of a file whose name JSON can't hold."""
+    if without_surrogates(model) != model:
+        raise InvalidRequest(
+            f"the path {model!r} has bytes that are not UTF-8, which the API can't carry; deploy"
+            " the file under another name: ln -s THE-FILE model.gguf",
+            param="model",
+        )
 
 
 def _parse_options(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -169,12 +188,11 @@ def follow_status(client: httpx.Client, found: Status) -> Status:
     Raises ServerRefused where the server goes away meanwhile.
     """
     try:
-        for status in _changes(client):
-            if status.id == found.id:
-                output.print_note(f"{status.id} {status.state}: {_state_text(status)}")
-                found = status
-                if status.state in SETTLED:
-                    break
+        with closing(_changes(client)) as changes:
+            found = _follow(found, changes)
+    except KeyboardInterrupt:
+        output.print_note(f"the server goes on with {found.id}; `rerankd ps` shows how far it is")
+        raise
     except httpx.HTTPError as error:
         raise ServerRefused(
             f"the server at {client.base_url} went away while {found.id} was {found.state} "
@@ -183,7 +201,36 @@ def follow_status(client: httpx.Client, found: Status) -> Status:
     return found
 
 
-def _changes(client: httpx.Client) -> Iterator[Status]:
+def _follow(found: Status, changes: Iterator[Status]) -> Status:
+    """Return the last status of a deployment; a download is one bar, other changes are lines."""
+    own = (status for status in changes if status.id == found.id)
+    for status in own:
+        found = status
+        if _is_counted(found):
+            found = _follow_bytes(found, own)
+        output.print_note(f"{found.id} {found.state}: {found.message}")
+        if found.state in SETTLED:
+            break
+    return found
+
+
+def _is_counted(status: Status) -> bool:
+    return status.progress is not None and status.progress.total > 0
+
+
+def _follow_bytes(found: Status, own: Iterator[Status]) -> Status:
+    """Show the bytes of a state as they grow; return the first status without any."""
+    with stages_shown(found.id) as on_stage:
+        while found.progress is not None and found.progress.total:
+            on_stage(found.state, found.progress)
+            following = next(own, None)
+            if following is None:
+                break
+            found = following
+    return found
+
+
+def _changes(client: httpx.Client) -> Generator[Status]:
     timeout = httpx.Timeout(SERVER_SECONDS, read=None)
     with client.stream("GET", "/v1/deployments/events", timeout=timeout) as events:
         for line in events.iter_lines():

@@ -6,6 +6,7 @@ local file spends neither the memory nor the start-up time of the Hub's client.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,11 +22,14 @@ from rerankd.sources import catalog, gguf
 from rerankd.sources.catalog import ChosenType, Manifest, Variant
 from rerankd.sources.chat.prompt import judging_by_chat
 from rerankd.sources.gguf import Header, Verdict
+from rerankd.sources.hub.addresses import is_address, reference_of
 from rerankd.sources.hub.meter import DownloadProgress, FileProgress
 from rerankd.sources.hub.reference import Reference, RemoteFile, parse_reference, split_files
 from rerankd.utf8 import without_surrogates
 
 HUB_PREFIX = "hf:"
+_PAGE = re.compile(r"hf:([\w.-]+/[\w.-]+)")
+"""A repository without a file, which the catalog may know by the model's name on the Hub."""
 
 OnDownload = Callable[[DownloadProgress], None]
 
@@ -57,6 +61,7 @@ def resolve_model(
     Raises DownloadError, ModelFileError, ModelNotFound (a variant) or SettingsError (a licence)
     with one line that says why it can't be had.
     """
+    source = plain_name(source)
     found_by_name = find_type(source, settings)
     if found_by_name is not None:
         manifest = found_by_name.manifest
@@ -68,10 +73,19 @@ def resolve_model(
         path = _download(parse_reference(source), on_progress, stop)
     else:
         path = _local_path(source)
+        _require_no_typo(source, path, settings)
     found = _as_asserted(ResolvedModel(path, _identify(path, settings)), settings)
     if found.manifest is not None:
         catalog.require_license(found.manifest, settings.accept_license)
     return found
+
+
+def plain_name(source: str) -> str:
+    """Return a model's name as the other functions here know it: addresses become `hf:` names.
+
+    Raises DownloadError for an address that is not of a model on the Hub.
+    """
+    return reference_of(source) if is_address(source) else source
 
 
 def judge_file(model: ResolvedModel, as_family: str = "") -> tuple[Header, Verdict]:
@@ -133,6 +147,9 @@ def find_manifest(source: str, settings: Settings) -> Manifest | None:
 
 def find_type(source: str, settings: Settings) -> ChosenType | None:
     """Return what `find_manifest` does, with the reason for the variant."""
+    source = plain_name(source)
+    page = _PAGE.fullmatch(source)
+    source = page[1] if page else source
     manifest = catalog.find(source, _own_manifests(settings))
     if manifest is None:
         return None
@@ -184,6 +201,7 @@ def is_installed(manifest: Manifest, variant: Variant) -> bool:
 
 def is_local(source: str, settings: Settings) -> bool:
     """Return whether a model is on this machine and needs no download."""
+    source = plain_name(source)
     manifest = find_manifest(source, settings)
     if manifest is not None:
         return is_installed(manifest, manifest.weights)
@@ -200,6 +218,7 @@ def is_embedded(model: ResolvedModel) -> bool:
 
 def default_name(source: str, settings: Settings) -> str:
     """Return the name that a model goes by unless it is given another."""
+    source = plain_name(source)
     manifest = find_manifest(source, settings)
     if manifest is not None:
         return manifest.id
@@ -220,13 +239,24 @@ def _local_path(source: str) -> Path:
         raise ModelFileError(f"{source}: {error}") from error
 
 
+def _require_no_typo(source: str, path: Path, settings: Settings) -> None:
+    """Raise ModelFileError for what is no file and looks like a name of the catalog."""
+    is_path = "/" in source or source.endswith(".gguf")
+    meant = "" if is_path else catalog.similar_names(source, _own_manifests(settings))
+    if meant and not _is_file(path):
+        raise ModelFileError(f"{source}: neither a file nor in the catalog{meant}")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long for the file system, a folder that may not be searched
+        return False
+
+
 def _identify(path: Path, settings: Settings) -> Manifest | None:
     """Return the manifest of the very file at a path, None also where there is no file."""
-    try:
-        is_file = path.is_file()
-    except OSError:  # a name too long for the file system, a folder that may not be searched
-        is_file = False
-    return catalog.identify(path, _own_manifests(settings)) if is_file else None
+    return catalog.identify(path, _own_manifests(settings)) if _is_file(path) else None
 
 
 def _own_manifests(settings: Settings) -> Path | None:

@@ -16,7 +16,8 @@ import pytest
 from click.testing import CliRunner, Result
 from huggingface_hub import constants
 
-from rerankd.cli.pull import ProgressLines, progress_text, pull_command, rm_command
+from rerankd.cli.progress import BAR_CELLS, ProgressLines, fitting_text, progress_text
+from rerankd.cli.pull import pull_command, rm_command
 from rerankd.errors import DownloadError, ModelFileError, ModelNotFound, RerankdError, SettingsError
 from rerankd.sources import catalog
 from rerankd.sources.hub.meter import DownloadProgress, FileProgress, Stage
@@ -200,7 +201,7 @@ def test_pull_shows_a_person_a_bar(
         printed, _ = child.communicate(timeout=PATIENCE)
     assert child.returncode == 0
     assert Path(printed.decode().strip()).read_bytes() == LARGE
-    assert re.search(r"tiny .*━.* verifying 10\.0 kB of 10\.0 kB", shown)
+    assert re.search(r"━ *\S* verifying 10\.0 kB of 10\.0 kB", shown)
     assert standin.sent == len(LARGE)
 
 
@@ -293,6 +294,36 @@ def test_rm_of_a_quantization_that_is_not_here_says_so(standin: HubStandin) -> N
     assert not standin.listings
 
 
+# names
+
+
+def test_a_pasted_address_is_pulled(standin: HubStandin) -> None:
+    """A file's page, its download and the repository's page, whose best file is meant."""
+    page = f"https://huggingface.co/{REPO}"
+    for address in (
+        f"{page}/blob/main/tiny-Q8_0.gguf",
+        f"{page}/resolve/main/tiny-Q8_0.gguf?download=true",
+        page,
+    ):
+        (path,) = paths(run_pull(address))
+        assert path.read_bytes() == LARGE
+    assert run_rm(f"{page}/blob/main/tiny-Q8_0.gguf").exit_code == 0
+    assert standin.sent == len(LARGE)
+
+
+def test_a_model_s_page_is_the_catalog_s_model(standin: HubStandin) -> None:
+    """The manifest knows the name under which the model is on the Hub."""
+    (path,) = paths(run_pull("https://huggingface.co/owner/tiny"))
+    assert path.name == "tiny-Q8_0.gguf"
+    assert standin.sent == len(LARGE)
+
+
+def test_a_mistyped_id_gets_the_nearest(standin: HubStandin) -> None:
+    message = error_of(run_pull("tinyy"), ModelNotFound)
+    assert message.endswith("; did you mean tiny?")
+    assert not standin.requests
+
+
 # words
 
 
@@ -313,15 +344,26 @@ def _progress(
 )
 def test_details_are_what_is_known(now: FileProgress, expected: str) -> None:
     """Bytes always, rate and time left once there are some."""
-    assert expected in progress_text(now)
+    assert expected in progress_text(now.stage, now.amount)
+
+
+@pytest.mark.parametrize("width", [80, 60, 40, 20, 3])
+def test_a_bar_s_details_fit_beside_it(width: int) -> None:
+    """Size, rate and time left where there is room; the size or the share is there longest."""
+    now = DownloadProgress(512_000_000, 1_024_000_000, 12_500_000.0, 3599.0)
+    shown = fitting_text("downloading", now, width - BAR_CELLS)
+    assert len(shown) <= max(0, width - BAR_CELLS)
+    assert ("12.5 MB/s" in shown) is (width >= 60)
+    assert ("59:59 left" in shown) is (width >= 40)
+    assert ("50%" in shown) is (width == 20)
 
 
 def test_a_log_gets_a_line_for_each_tenth(capsys: pytest.CaptureFixture[str]) -> None:
     """Many reports make few lines, and none before the size is known."""
     tell = ProgressLines("m")
-    tell(_progress("downloading", "", 0, 0, 0.0, 0.0))
+    tell("downloading", DownloadProgress())
     for done in range(1001):
-        tell(_progress("downloading", "f", done, 1000, 0.0, 0.0))
+        tell("downloading", DownloadProgress(done, 1000))
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 11
     assert lines[0] == "m: downloading 0 bytes of 1.0 kB"

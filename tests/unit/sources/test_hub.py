@@ -72,6 +72,8 @@ class Usage(NamedTuple):
         ("hf:a/b:Q4_K_M", Reference("a/b", "Q4_K_M")),
         ("hf:a/b:iq3_xxs@v1", Reference("a/b", "iq3_xxs", "v1")),
         ("hf:a/b:BF16", Reference("a/b", "BF16")),
+        ("hf:a/b", Reference("a/b", "")),
+        ("hf:a/b@v1", Reference("a/b", "", "v1")),
     ],
 )
 def test_references_are_read(text: str, expected: Reference) -> None:
@@ -88,7 +90,6 @@ def test_references_are_read(text: str, expected: Reference) -> None:
         "",
         "hf:",
         "hf:a",
-        "hf:a/b",
         "hf:a/b:",
         "hf:a/b:c",
         "hf:a/b:c.bin",
@@ -976,11 +977,15 @@ def test_a_token_that_is_not_taken_is_named(standin: HubStandin) -> None:
     assert not standin.sent
 
 
-def test_a_hub_that_is_not_there_is_named(point_to: PointTo, closed_port: str) -> None:
-    """Without a connection and a cached file, the line says both."""
+def test_a_hub_that_is_not_there_is_named(
+    point_to: PointTo, closed_port: str, pauses: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    """At once, and in one line: nothing is tried again, and the client's own lines are left out."""
     point_to(closed_port)
     expected = "not in the cache, and the Hub cannot be reached; check the network, HF_ENDPOINT"
     assert refusal(REMOTE) == f"{expected} and the proxy"
+    assert pauses == []
+    assert caplog.records == []
 
 
 def test_a_file_in_the_cache_is_served_without_the_hub(

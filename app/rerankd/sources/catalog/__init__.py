@@ -20,6 +20,7 @@ from rerankd.sources.catalog.lookup import (
     identify,
     manifests,
     own_folder,
+    similar_names,
     weights_path,
 )
 from rerankd.sources.catalog.manifest import (
@@ -64,6 +65,7 @@ __all__ = [
     "needs_acceptance",
     "own_folder",
     "require_license",
+    "similar_names",
     "variant_of",
     "weights_path",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Sequence
 from itertools import chain
@@ -76,6 +77,14 @@ def find(name: str, own: Path | None = None) -> Manifest | None:
     model, _, variant = name.rpartition(":")
     found = _named(known, model)
     return found and choose(found, variant)
+
+
+def similar_names(name: str, own: Path | None = None) -> str:
+    """Return a question for the ids that somebody who typed `name` may mean, empty for none."""
+    ids = {one.casefold(): manifest.id for manifest in manifests(own) for one in manifest.names}
+    near = difflib.get_close_matches(name.casefold().partition(":")[0], ids, n=6, cutoff=0.75)
+    found = list(dict.fromkeys(ids[one] for one in near))[:3]
+    return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
 def _named(known: Sequence[Manifest], name: str) -> Manifest | None:

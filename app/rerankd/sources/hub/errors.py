@@ -37,6 +37,9 @@ STATUS_LINES = {
     429: "the Hub's rate limit is reached; try again later, or set HF_TOKEN",
 }
 
+LOST_CONNECTION = ("ReadTimeout", "ReadError", "RemoteProtocolError", "WriteError")
+"""What the HTTP library raises where a connection was made and lost."""
+
 NETWORK_LINES = {
     **dict.fromkeys(
         ("ConnectError", "ConnectTimeout", "ProxyError"),
@@ -44,10 +47,17 @@ NETWORK_LINES = {
     ),
     **{
         name: f"the connection was lost repeatedly ({name}); the next download resumes from there"
-        for name in ("ReadTimeout", "ReadError", "RemoteProtocolError", "WriteError")
+        for name in LOST_CONNECTION
     },
 }
 """By name: which HTTP library the client uses depends on its version."""
+
+
+def may_pass(error: Exception) -> bool:
+    """Return whether trying again soon may help: not where nothing can be reached at all."""
+    if isinstance(error, errors.HfHubHTTPError):
+        return error.response.status_code in _RETRYABLE
+    return type(error).__name__ in LOST_CONNECTION
 
 
 @contextmanager

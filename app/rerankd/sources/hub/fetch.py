@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,11 +15,11 @@ import huggingface_hub
 from huggingface_hub import constants, errors
 from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
-from msgspec import Struct
 
 from rerankd.errors import DownloadError
 from rerankd.sources.hub import cache
-from rerankd.sources.hub.client import apply_proxy_rule
+from rerankd.sources.hub.client import quieten_client
+from rerankd.sources.hub.description import COMMIT_PATTERN, HubFile, describe_file
 from rerankd.sources.hub.errors import translated
 from rerankd.sources.hub.meter import Meter
 from rerankd.sources.hub.reference import RemoteFile
@@ -32,42 +31,6 @@ DOWNLOAD_CHUNK = 256 * 1024
 than that never gets on, and progress stands still for seconds."""
 SPARE_DISK_BYTES = 256 * 1024 * 1024
 """Bytes that a download leaves free on the cache's disk."""
-LARGEST_FILE = 1 << 42
-
-COMMIT_PATTERN = re.compile(r"[0-9a-f]{40}")
-ETAG_PATTERN = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{7,127}")
-"""An etag becomes a file's name, so that nothing else may be in it."""
-
-
-class HubFile(Struct, frozen=True):
-    """A file as the Hub describes it; `etag` is its SHA-256 if it is stored as a large file."""
-
-    file: RemoteFile
-    commit: str
-    etag: str
-    bytes: int
-
-    @property
-    def sha256(self) -> str | None:
-        """What the bytes must hash to, where the manifest or the Hub says so."""
-        own = self.etag if cache.SHA256.fullmatch(self.etag) else None
-        return self.file.sha256 or own
-
-    @property
-    def blob(self) -> Path:
-        return cache.blobs_folder(self.file.repo) / self.etag
-
-    @property
-    def partial(self) -> Path:
-        return self.blob.with_name(f"{self.etag}.incomplete")
-
-    @property
-    def missing(self) -> int:
-        """The bytes still to come."""
-        if self.blob.exists():
-            return 0
-        have = self.partial.stat().st_size if self.partial.exists() else 0
-        return self.bytes - have if have <= self.bytes else self.bytes
 
 
 def fetch_files(wanted: Sequence[RemoteFile], meter: Meter) -> Path:
@@ -75,8 +38,7 @@ def fetch_files(wanted: Sequence[RemoteFile], meter: Meter) -> Path:
 
     Raises DownloadError, or Abandoned when nobody waits any more.
     """
-    # The client would write its warnings a second time, to stderr and in its own format.
-    logging.getLogger(huggingface_hub.__name__).handlers.clear()
+    quieten_client()
     found = [_cached_or_remote(file, meter) for file in wanted]
     missing_files = [one for one in found if isinstance(one, HubFile)]
     _require_room(missing_files)
@@ -100,7 +62,7 @@ def _cached_or_remote(file: RemoteFile, meter: Meter) -> Path | HubFile:
         return cached
     try:
         with translated(file):
-            remote = _ask_hub(file, retry=cached is None)
+            remote = describe_file(file, retry=cached is None)
     except DownloadError as error:
         gone = (errors.RevisionNotFoundError, errors.RemoteEntryNotFoundError)
         if cached is None or isinstance(error.__cause__, gone):
@@ -113,26 +75,6 @@ def _cached_or_remote(file: RemoteFile, meter: Meter) -> Path | HubFile:
         return cached
     _require_agreement(remote)
     return remote
-
-
-def _ask_hub(file: RemoteFile, *, retry: bool) -> HubFile:
-    """Return what the Hub says of a file, checked before any of it is used."""
-    apply_proxy_rule()
-    answer = huggingface_hub.get_hf_file_metadata(
-        huggingface_hub.hf_hub_url(file.repo, file.file, revision=file.revision),
-        timeout=constants.HF_HUB_ETAG_TIMEOUT,
-        retry_on_errors=retry,
-    )
-    if not COMMIT_PATTERN.fullmatch(answer.commit_hash or "") or not ETAG_PATTERN.fullmatch(
-        answer.etag or ""
-    ):
-        raise DownloadError(
-            f"{file}: {constants.ENDPOINT} does not answer like a Hub; "
-            "check HF_ENDPOINT and the proxy"
-        )
-    if answer.size is None or not 0 < answer.size <= LARGEST_FILE:
-        raise DownloadError(f"{file}: the Hub reports a size of {answer.size} bytes")
-    return HubFile(file, str(answer.commit_hash), str(answer.etag), answer.size)
 
 
 def _require_agreement(remote: HubFile) -> None:

@@ -10,7 +10,7 @@ from huggingface_hub import constants, errors
 
 from rerankd.errors import DownloadError
 from rerankd.sources.hub import cache
-from rerankd.sources.hub.client import apply_proxy_rule
+from rerankd.sources.hub.client import apply_proxy_rule, quieten_client
 from rerankd.sources.hub.errors import translated
 from rerankd.sources.hub.reference import Reference, RemoteFile, choose_file, split_names
 
@@ -84,6 +84,7 @@ def ask_for_files(repo: str, revision: str | None) -> dict[str, RemoteFile]:
 
 def _ask_for_info(repo: str, revision: str | None) -> huggingface_hub.ModelInfo:
     # Not `list_repo_tree`: it takes no timeout and would wait for a silent Hub for ever.
+    quieten_client()
     apply_proxy_rule()
     return huggingface_hub.HfApi().model_info(
         repo, revision=revision, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT

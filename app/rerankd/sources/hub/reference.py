@@ -9,17 +9,23 @@ from msgspec import Struct
 
 from rerankd.errors import DownloadError
 
-REFERENCE_FORM = "hf:owner/repo:file.gguf[@revision] or hf:owner/repo:Q4_K_M[@revision]"
+REFERENCE_FORM = (
+    "hf:owner/repo:file.gguf[@revision], hf:owner/repo:Q4_K_M[@revision] or hf:owner/repo"
+)
 LONGEST_REFERENCE = 1000
 MOST_SPLITS = 200
 """Files that one model may be split into."""
 MOST_CANDIDATES_SHOWN = 12
 """How many files an error lists before it only counts them."""
 
+PREFERRED = ("Q8_0", "F16", "Q4_K_M")
+"""Which type of a repository is taken where none is named: as in the catalog, the one that loses
+nothing that shows, else an exact one, else the small one."""
+
 QUANTIZATION_PATTERN = r"(?:UD-)?(?:I?Q|TQ)\d\w*|B?F16|FP16|F32|FP32|MXFP4\w*"
 REFERENCE_PATTERN = re.compile(
     r"hf:(?P<repo>[\w.-]+/[\w.-]+)"
-    rf":(?P<file>[\w./-]+\.gguf|(?i:{QUANTIZATION_PATTERN}))"
+    rf"(?::(?P<file>[\w./-]+\.gguf|(?i:{QUANTIZATION_PATTERN})))?"
     # Git forbids `..` in a name too, and in the cache a revision is part of a path.
     r"(?:@(?P<revision>(?!.*\.\.)\w[\w./-]*))?"
 )
@@ -27,7 +33,10 @@ SPLIT_PATTERN = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\
 
 
 class Reference(Struct, frozen=True):
-    """A model on the Hub: `file` is a file's name (ends in .gguf) or a quantization like Q4_K_M."""
+    """A model on the Hub: `file` is a file's name (ends in .gguf) or a quantization like Q4_K_M.
+
+    Without either, it is the repository's best file.
+    """
 
     repo: str
     file: str
@@ -39,7 +48,8 @@ class Reference(Struct, frozen=True):
         return not self.file.endswith(".gguf")
 
     def __str__(self) -> str:
-        return f"hf:{self.repo}:{self.file}" + (f"@{self.revision}" if self.revision else "")
+        file = f":{self.file}" if self.file else ""
+        return f"hf:{self.repo}{file}" + (f"@{self.revision}" if self.revision else "")
 
 
 class RemoteFile(Struct, frozen=True):
@@ -60,7 +70,7 @@ def parse_reference(text: str) -> Reference:
     found = REFERENCE_PATTERN.fullmatch(text) if len(text) <= LONGEST_REFERENCE else None
     if found is None:
         raise DownloadError(f"{text[:LONGEST_REFERENCE]!r} is not of the form {REFERENCE_FORM}")
-    return Reference(found["repo"], found["file"], found["revision"])
+    return Reference(found["repo"], found["file"] or "", found["revision"])
 
 
 def split_names(file: str) -> tuple[str, ...]:
@@ -91,22 +101,32 @@ def split_files(file: RemoteFile) -> tuple[RemoteFile, ...]:
 def choose_file(reference: Reference, names: Iterable[str]) -> str:
     """Return the file that a quantization means among a repository's; of a split one, the first.
 
-    Raises DownloadError, which lists the candidates, when there are several or none.
+    Without a quantization it is the only file, else the only one of the first of PREFERRED that
+    there is. Raises DownloadError, which lists the candidates, when there are several or none.
     """
     files = sorted({split_names(name)[0] for name in names if _is_model(name)})
-    wanted = re.escape(reference.file)
-    word = re.compile(rf"(?<![A-Za-z0-9]){wanted}(?![A-Za-z0-9_])", re.IGNORECASE)
-    found = [name for name in files if word.search(name)]
+    if not reference.file and len(files) == 1:
+        return files[0]
+    wanted = (reference.file,) if reference.file else PREFERRED
+    found = next(filter(None, (_of_type(one, files) for one in wanted)), [])
     if len(found) == 1:
         return found[0]
     if found:
-        several = f"several files match {reference.file}: {_shortened(found)}"
+        several = f"several files match {reference.file or 'it'}: {_shortened(found)}"
         raise DownloadError(f"{reference}: {several}; name one")
     if files:
-        raise DownloadError(
-            f"{reference}: no file matches {reference.file}; the repository has {_shortened(files)}"
-        )
-    raise DownloadError(f"{reference}: the repository has no GGUF file")
+        missing = f"no file matches {reference.file}" if reference.file else "name a file"
+        raise DownloadError(f"{reference}: {missing}; the repository has {_shortened(files)}")
+    raise DownloadError(
+        f"{reference}: the repository has no GGUF file; if it is a checkpoint,"
+        f" `rerankd convert hf:{reference.repo}` may make one"
+    )
+
+
+def _of_type(quantization: str, files: Iterable[str]) -> list[str]:
+    wanted = re.escape(quantization)
+    word = re.compile(rf"(?<![A-Za-z0-9]){wanted}(?![A-Za-z0-9_])", re.IGNORECASE)
+    return [name for name in files if word.search(name)]
 
 
 def _is_model(name: str) -> bool:
