@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -14,12 +14,19 @@ TokenIds: TypeAlias = NDArray[np.int32]
 
 NO_TOKENS: TokenIds = np.empty(0, dtype=np.int32)
 
+Vector: TypeAlias = NDArray[np.float32]
+"""A one-dimensional array: a text's embedding, of length 1."""
+OnVector: TypeAlias = Callable[[TokenIds, Vector], None]
+"""Takes a row and its embedding, in an engine thread."""
+
 ScoreScale = Literal["probability", "uncalibrated", "logit"]
 """Uncalibrated scores lie between 0 and 1 as well, but only their order means something."""
 Overflow = Literal["truncate", "chunk", "error"]
 TruncationSide = Literal["right", "left"]
 ChunkScore = Literal["max", "mean_top_k"]
 Scoring = Literal["cross-encoder", "late interaction", "cosine"]
+TextSide = Literal["query", "document"]
+"""Which of its prefixes an embedding model sees before a text."""
 
 
 class Truncation(Struct, frozen=True, kw_only=True):
@@ -121,6 +128,37 @@ class RankedResult(Struct, frozen=True, kw_only=True):
     """The weight of BM25 in the scores, in logits."""
 
 
+class EmbedRequest(Struct, frozen=True, kw_only=True):
+    """Texts to be turned into vectors, in the caller's order."""
+
+    texts: tuple[str, ...]
+    model: str | None = None
+    side: TextSide | None = None
+    """None: nothing is put before the texts."""
+    truncate: bool = False
+    """Cut a text that is too long at its end instead of refusing the request."""
+    dimensions: int | None = None
+    """Shorten vectors to so many numbers; None: as long as the model makes them."""
+    timeout_ms: int | None = None
+    """As in a RankRequest."""
+
+
+class EmbeddedResult(Struct, frozen=True, kw_only=True, eq=False):
+    """The vectors of one request's texts, in their order."""
+
+    model: str
+    vectors: tuple[Vector, ...]
+    device: str
+    """Where they were computed: cpu or gpu."""
+    prompt_tokens: int
+    """Tokens of all texts, with what stands around each."""
+    truncated: tuple[int, ...]
+    """Indices of the texts that were cut, ascending."""
+    cached: int
+    """Texts whose vectors were known from an earlier request."""
+    timings: Timings
+
+
 class Outcome(Struct, frozen=True, kw_only=True):
     """What became of one request, for those who count: no texts."""
 
@@ -129,8 +167,10 @@ class Outcome(Struct, frozen=True, kw_only=True):
     caller: str
     """Id of the API key, empty without one."""
     documents: int
+    """Or texts, of a request for vectors."""
     seconds: float
-    result: RankedResult | None = None
+    work: Literal["rank", "embed"] = "rank"
+    result: RankedResult | EmbeddedResult | None = None
     error: str = ""
     """Code of the error that ended it, empty for a success."""
 
@@ -169,6 +209,9 @@ class Prompt(Struct, frozen=True, eq=False):
     rows: tuple[TokenIds, ...]
     costs: tuple[int, ...] = ()
     """Tokens that the engine has yet to decode for each row; empty: all of each."""
+    on_vector: OnVector | None = None
+    """Gets the embedding of each row, instead of a score: all rows then score 0, and the prefix
+    is empty. Only for models that embed."""
 
     @property
     def row_costs(self) -> tuple[int, ...]:
@@ -218,6 +261,10 @@ class ModelFacts(Struct, frozen=True, kw_only=True):
     threads: int = 1
     takes_instruction: bool = False
     scoring: Scoring = "cross-encoder"
+    embeds: bool = False
+    """Whether it also gives texts' vectors."""
+    dimensions: int | None = None
+    """How many numbers its vectors have, None for a model that gives none."""
 
 
 class Tokenizer(Protocol):

@@ -16,6 +16,7 @@ RerankdError
 │   ├── Forbidden                a known caller, but not for this
 │   ├── Conflict                 the deployment exists, or is not in a state for this
 │   ├── ModelNotFound            no such model
+│   ├── CannotEmbed              the model gives no vectors, or none of this kind
 │   ├── TextOnly                 an image or other part that this model can't read
 │   ├── RateLimited              the API key's own limit, not the server's
 │   └── RequestTimeout           the body did not arrive in time
@@ -144,6 +145,12 @@ class ModelNotFound(RequestError):
     """The model is not served here."""
 
     code = "model_not_found"
+
+
+class CannotEmbed(RequestError):
+    """The model gives no vectors, or none such as were asked for."""
+
+    code = "cannot_embed"
 
 
 class TextOnly(RequestError):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from rerankd.domain import NO_TOKENS, Prompt, StepLimits, TokenIds
+from rerankd.domain import NO_TOKENS, Prompt, StepLimits, TokenIds, Vector
 from rerankd.errors import EngineFailure
 
 PATIENCE = 10.0
@@ -84,6 +84,17 @@ class Gate:
         self._permits.release(1000)
 
 
+VECTOR_WIDTH = 384
+"""Numbers of a fake vector: those of the embedded model, whose header fakes are served with."""
+
+
+def vector_of_ids(row: TokenIds) -> Vector:
+    """Return the default vector of a row: of length 1, and another one for other ids."""
+    random = np.random.default_rng(row.astype(np.uint32))
+    vector = random.standard_normal(VECTOR_WIDTH).astype(np.float32)
+    return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+
+
 def sum_of_ids(row: TokenIds) -> float:
     """Return the default score of a row."""
     return float(row.sum())
@@ -126,6 +137,10 @@ class FakeBackend:
         if self._gate:
             self._gate.hold()
         self._check(step)
+        for part in step:
+            if part.on_vector:
+                for row in part.rows:
+                    part.on_vector(row, vector_of_ids(row))
         return [
             [self._one(row) for row in part.rows if self._drops_on.isdisjoint(row.tolist())]
             for part in step

@@ -24,6 +24,7 @@ CODES = {
     "Unauthorized": "invalid_api_key",
     "ModelNotFound": "model_not_found",
     "RateLimited": "rate_limited",
+    "CannotEmbed": "cannot_embed",
     "TextOnly": "text_only",
     "RequestTimeout": "request_timeout",
     "Forbidden": "forbidden",

@@ -29,7 +29,7 @@ HOMES = {
     "uvicorn": ("http/", "cli/"),
     "click": ("cli/",),
     "rich": ("cli/", "python_api/progress.py"),
-    "prometheus_client": ("telemetry/metrics.py",),
+    "prometheus_client": ("telemetry/metrics.py", "telemetry/gauges.py"),
     "structlog": ("telemetry/log_format.py",),
     "opentelemetry": ("telemetry/tracing.py",),
     "ray": tuple(f"distributed/{name}.py" for name in ("cluster", "serving", "batch", "meters")),

@@ -174,6 +174,10 @@ class Deployments:
         except ModelNotFound:
             return ""
 
+    def has(self, name: str) -> bool:
+        """Return whether a deployment has this id or alias."""
+        return name in self._all or self._by_alias(name) is not None
+
     def _require_open(self) -> None:
         if self._closing:
             raise ShuttingDown("the server is stopping", retry_after=1)

@@ -26,7 +26,7 @@ from rerankd.engine.planning.devices import Offload
 from rerankd.engine.planning.sizing import Sizes
 from rerankd.errors import ModelFileError
 from rerankd.lru import digest_of
-from rerankd.prompts import PromptBuilder, Vocabulary, layout_for
+from rerankd.prompts import PromptBuilder, TextRowBuilder, Vocabulary, layout_for
 from rerankd.prompts.token_cache import TokenCache
 from rerankd.scheduling.scheduler import Scheduler
 from rerankd.scheduling.tickets import Load
@@ -133,8 +133,11 @@ class Runtime:
         self.token_limit = settings.max_request_tokens
         self.costs = engine.costs
         """Tokens of a prompt's rows that the engine has yet to decode."""
+        pair_tokens = engine.sizes.limits.pair_tokens
+        self.texts = TextRowBuilder(layout, pair_tokens, trial) if family.embeds else None
+        """Makes rows of texts that are embedded; None for a model that gives no vectors."""
         window = target.manifest.context.window if target.manifest else None
-        self.prompts = PromptBuilder(layout, engine.sizes.limits.pair_tokens, trial, window=window)
+        self.prompts = PromptBuilder(layout, pair_tokens, trial, window=window)
         self._observer = observer
         self.scheduler = Scheduler(
             engine.backends, max_tokens=settings.max_queue_tokens, on_step=self._stepped
@@ -243,4 +246,6 @@ def _model_facts(target: Target, engine: OpenEngine, *, takes_instruction: bool)
         threads=engine.sizes.threads,
         takes_instruction=takes_instruction,
         scoring=family.scoring,
+        embeds=family.embeds,
+        dimensions=header.integer("embedding_length") if family.embeds else None,
     )

@@ -125,6 +125,8 @@ def _tei_error_type(error: RerankdError) -> ErrorType:
             return "Backend"
 
 
+ERRORS = ErrorFormat(body=_tei_error, statuses={EngineFailure: 424})
+
 DIALECT = Dialect(
     name="tei",
     title="Text Embeddings Inference",
@@ -139,6 +141,6 @@ DIALECT = Dialect(
         "return_text": True,
     },
     parse=_parse_tei,
-    errors=ErrorFormat(body=_tei_error, statuses={EngineFailure: 424}),
+    errors=ERRORS,
     headers=_tei_headers,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rerankd.families.family import ENCODER_STEPS, ComputeBuffer, Family
 from rerankd.families.prompt_format import TextFormat, TextPrefixes
-from rerankd.families.score import CosineScore
+from rerankd.families.score import CosineScore, Shortening
 
 SEARCH_SENTENCE = TextPrefixes("Represent this sentence for searching relevant passages: ")
 
@@ -25,7 +25,17 @@ EMBEDDING = Family(
             (r"arctic-embed-.*v2", TextPrefixes("query: ")),
         )
     ),
-    score=CosineScore(),
+    score=CosineScore(
+        # As the models' cards have it.
+        shortenings=(
+            Shortening(model=r"nomic-embed-text-v1\.5", least=64, layer_norm=True),
+            Shortening(model=r"nomic-embed-text-v2", least=256),
+            Shortening(model=r"mxbai-embed-large", least=64),
+            Shortening(model=r"arctic-embed-(m-v1\.5|(m|l)-v2)", least=256),
+            Shortening(model=r"qwen-?3-embedding", least=32),
+            Shortening(model=r"embedding-?gemma", least=128),
+        )
+    ),
     steps=ENCODER_STEPS,
     # For architectures of no other family: the largest of those that were measured.
     buffer=ComputeBuffer(width_floats=15, mask_bytes=4),

@@ -7,7 +7,7 @@ from msgspec import Struct
 from rerankd.domain import Scoring
 from rerankd.families.header import Header
 from rerankd.families.prompt_format import ChatQuestion, PromptFormat
-from rerankd.families.score import ScoreRule
+from rerankd.families.score import CosineScore, LateScore, ScoreRule
 
 
 class StepSizes(Struct, frozen=True, kw_only=True):
@@ -80,6 +80,11 @@ class Family(Struct, frozen=True, kw_only=True):
     def choice(self) -> str:
         """The name that messages offer for `--as`."""
         return self.also_named or self.name
+
+    @property
+    def embeds(self) -> bool:
+        """Whether its models make one vector of a text, to be compared with any other."""
+        return isinstance(self.score, CosineScore | LateScore)
 
     def may_include(self, header: Header) -> bool:
         """Return whether a file's architecture and tokenizer are those of the family."""

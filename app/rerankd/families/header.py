@@ -60,6 +60,11 @@ class Header(Struct, frozen=True):
         return str(self.metadata.get("general.name", ""))
 
     @property
+    def called(self) -> str:
+        """The model's name and the file's, lower case, with hyphens for what separates words."""
+        return f"{self.name} {self.path.name}".lower().replace("_", "-").replace(" ", "-")
+
+    @property
     def tokenizer(self) -> Any:
         """The kind of tokenizer, such as `bert` or `gpt2`; of any type in a damaged file."""
         return self.metadata.get("tokenizer.ggml.model")

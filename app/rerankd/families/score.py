@@ -69,11 +69,24 @@ class AnswerScore(Struct, frozen=True, kw_only=True):
         return f"{'/'.join(words)} {'logit' if len(words) == 1 else 'logits'}"
 
 
+class Shortening(Struct, frozen=True, kw_only=True):
+    """How a model's vectors may be shortened: its training made their beginnings vectors, too."""
+
+    model: str
+    """A pattern for the model's name: see `Header.called`."""
+    least: int
+    """The shortest that it was trained with."""
+    layer_norm: bool = False
+    """Whether a vector is put through a layer norm before it is cut."""
+
+
 class CosineScore(Struct, frozen=True, kw_only=True):
     """The cosine of two texts' vectors, on a scale measured when the model is loaded."""
 
     pooling_types: tuple[int, ...] = (1, 2, 3)
     """llama.cpp's numbers of the poolings that make one vector of a text."""
+    shortenings: tuple[Shortening, ...] = ()
+    """For the models that were trained for it (Matryoshka); no others are shortened."""
 
 
 class LateScore(Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from rerankd.errors import RerankdError
 from rerankd.http import (
     catalog,
     deployments,
+    embeddings,
     health,
     keys,
     metrics,
@@ -45,6 +46,7 @@ def route_handlers(
     """Return the handlers of the API, in the order in which its document shows them."""
     return (
         routes.rerank_route(),
+        embeddings.embeddings_route(),
         *(models.list_models, models.show_model, catalog.list_catalog),
         *(models.cluster_auth, models.info, models.props, models.meta),
         *(health.health, health.live, health.ready, health.weaviate_ready),

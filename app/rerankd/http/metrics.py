@@ -12,7 +12,7 @@ from rerankd.http.guard import PUBLIC
 from rerankd.http.openapi.route_doc import RouteDoc
 from rerankd.http.openapi.tags import USAGE_TAG
 from rerankd.service import Service
-from rerankd.telemetry.metrics import Snapshot
+from rerankd.telemetry.gauges import Snapshot
 from rerankd.telemetry.observers import Telemetry
 
 

@@ -14,7 +14,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from rerankd.dialects import table
 from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
-from rerankd.domain import RankedResult
+from rerankd.domain import RankedResult, Timings
 from rerankd.errors import (
     DeadlineExceeded,
     EngineFailure,
@@ -84,16 +84,21 @@ async def rerank(
         agent=request.headers.get("user-agent", ""),
         created=int(time.time()),
     )
-    content = await body_of(request, service.settings.read_timeout)
-    kind = negotiation.bare(request.headers.get("content-type", ""))
-    body = Body(content, packed=kind in negotiation.MSGPACK_NAMES)
-    is_large = len(content) > LARGE_BODY
+    body = await encoded_body(request, service)
+    is_large = len(body.content) > LARGE_BODY
     if is_large:
         most = service.settings.max_documents
         dialect, parsed = await codec_threads().run(_parsed_large, request, body, context, most)
     else:
         dialect, parsed = _parsed(request, body, context)
     return await _answer(request, service, dialect, parsed, is_large=is_large)
+
+
+async def encoded_body(request: Request[Any, Any, Any], service: Service) -> Body:
+    """Return the body of a request. Raises what `body_of` raises."""
+    content = await body_of(request, service.settings.read_timeout)
+    kind = negotiation.bare(request.headers.get("content-type", ""))
+    return Body(content, packed=kind in negotiation.MSGPACK_NAMES)
 
 
 def _parsed_large(
@@ -130,11 +135,11 @@ async def _answer(
         told = Wording(lambda result: parsed.reply([result]), dialect.errors.body)
         ranking = partial(service.rank, only, caller=caller, limiter=limiter, begun=begun)
         stream = ScoreStream(ranking, told, accepted, is_large=is_large)
-        return stream if await stream.begin(request) else _closed()
+        return stream if await stream.begin(request) else answer_to_nobody()
     ranked = service.rank_many(parsed.requests, caller=caller, limiter=limiter, begun=begun)
     results = await unless_gone(request.receive, ranked)
     if results is None:
-        return _closed()
+        return answer_to_nobody()
     headers = _headers(dialect, parsed, results)
     if is_large:
         media_type = negotiation.media_type(request.headers.get("accept", ""))
@@ -143,14 +148,15 @@ async def _answer(
     return Encoded(parsed.reply(results), headers=headers)
 
 
-def _closed() -> Response[Any]:
+def answer_to_nobody() -> Response[Any]:
+    """Return what is logged for a client that has gone."""
     return Response(b"", status_code=CLIENT_CLOSED)
 
 
 def _headers(
     dialect: Dialect, parsed: ParsedRequest, results: Sequence[RankedResult]
 ) -> dict[str, str]:
-    headers = {"Server-Timing": _server_timing(results)}
+    headers = {"Server-Timing": server_timing([result.timings for result in results])}
     warnings = [] if dialect.has_warnings else _warnings(results)
     if warnings:
         headers[WARNING] = "; ".join(warnings).encode("ascii", "replace").decode()
@@ -165,8 +171,8 @@ def _warnings(results: Sequence[RankedResult]) -> list[str]:
     return [*found, *([f"documents that were cut to fit: {cut}"] if cut else [])]
 
 
-def _server_timing(results: Sequence[RankedResult]) -> str:
-    timings = [result.timings for result in results]
+def server_timing(timings: Sequence[Timings]) -> str:
+    """Return the header of that name for work that was done one after the other."""
     spent = {
         "tokenize": sum(one.tokenize_ms for one in timings),
         "queue": sum(one.queue_ms for one in timings),

@@ -14,7 +14,7 @@ from litestar.exceptions.http_exceptions import (
 )
 
 from rerankd import errors
-from rerankd.dialects import table
+from rerankd.dialects import embedding_table, table
 from rerankd.dialects.dialect import Dialect
 from rerankd.dialects.error_format import ErrorFormat
 from rerankd.http.content_encoding import READABLE
@@ -23,7 +23,7 @@ from rerankd.logs import note_error
 
 logger = logging.getLogger(__name__)
 
-SPOKEN = "rerankd_dialect"
+SPOKEN = "rerankd_error_format"
 RETRIED = (429, 503)
 """Statuses that clients retry. Without a `Retry-After`, some retry at once."""
 
@@ -39,6 +39,7 @@ STATUSES: dict[type[errors.RerankdError], int] = {
     errors.Unauthorized: 401,
     errors.Forbidden: 403,
     errors.Conflict: 409,
+    errors.CannotEmbed: 422,
     errors.TextOnly: 422,
     errors.RateLimited: 429,
     errors.RequestTimeout: 408,
@@ -68,10 +69,12 @@ STATUSES: dict[type[errors.RerankdError], int] = {
 }
 
 
-def error_response(error: errors.RerankdError, dialect: Dialect | None = None) -> Response[Any]:
+def error_response(
+    error: errors.RerankdError, expected: ErrorFormat | None = None
+) -> Response[Any]:
     """Return the response to an error, in a dialect's format if one is known."""
     note_error(error.code)
-    expected = dialect.errors if dialect else ErrorFormat()
+    expected = expected or ErrorFormat()
     status = status_of(type(error), expected)
     body = expected.body(error)
     return Encoded(body, status_code=status, headers=_error_headers(error, status))
@@ -97,12 +100,14 @@ def _error_headers(error: errors.RerankdError, status: int) -> dict[str, str]:
 
 def speak(request: Request[Any, Any, Any], dialect: Dialect) -> None:
     """Answer the errors of a request in a dialect from now on."""
-    request.state[SPOKEN] = dialect
+    request.state[SPOKEN] = dialect.errors
 
 
-def _dialect_of(request: Request[Any, Any, Any]) -> Dialect | None:
-    known: Dialect | None = request.state.get(SPOKEN)
-    return known or table.DIALECTS.only_one(path_of(request))
+def _error_format_of(request: Request[Any, Any, Any]) -> ErrorFormat | None:
+    known: ErrorFormat | None = request.state.get(SPOKEN)
+    path = path_of(request)
+    only = table.DIALECTS.only_one(path) or embedding_table.BY_PATH.get(path)
+    return known or (only.errors if only else None)
 
 
 def path_of(request: Request[Any, Any, Any]) -> str:
@@ -114,26 +119,26 @@ def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[
     """Answer our own errors."""
     if not isinstance(error, errors.RerankdError):
         return answer_unexpected(request, error)
-    return error_response(error, _dialect_of(request))
+    return error_response(error, _error_format_of(request))
 
 
 def answer_framework(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer what Litestar refuses by itself, in our own words and shape."""
-    dialect = _dialect_of(request)
+    expected = _error_format_of(request)
     if isinstance(error, RequestEntityTooLarge):
         return error_response(
-            errors.BodyTooLarge("the body is larger than max_body_bytes"), dialect
+            errors.BodyTooLarge("the body is larger than max_body_bytes"), expected
         )
     if isinstance(error, NotFoundException):
         return error_response(errors.NotFound(f"no such path: {request.url.path}"))
     if isinstance(error, MethodNotAllowedException):
         refused = error_response(
-            errors.MethodNotAllowed(f"{request.method} is not allowed on this path"), dialect
+            errors.MethodNotAllowed(f"{request.method} is not allowed on this path"), expected
         )
         refused.headers.update(error.headers or {})
         return refused
     if isinstance(error, HTTPException) and error.status_code < 500:  # noqa: PLR2004
-        refused = error_response(errors.InvalidRequest(error.detail), dialect)
+        refused = error_response(errors.InvalidRequest(error.detail), expected)
         refused.status_code = error.status_code
         return refused
     return answer_unexpected(request, error)
@@ -143,4 +148,4 @@ def answer_unexpected(request: Request[Any, Any, Any], error: Exception) -> Resp
     """Answer a fault of ours without its details, which are in the log."""
     logger.error("unexpected error", exc_info=error)
     hidden = errors.RerankdError("internal error; see the server's log")
-    return error_response(hidden, _dialect_of(request))
+    return error_response(hidden, _error_format_of(request))

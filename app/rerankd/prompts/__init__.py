@@ -9,6 +9,7 @@ from rerankd.prompts.layouts import (
 from rerankd.prompts.prompt_builder import PromptBuilder
 from rerankd.prompts.rows import TokenizedRequest
 from rerankd.prompts.template_layout import TemplateLayout
+from rerankd.prompts.text_rows import TextRowBuilder
 from rerankd.prompts.vocabulary import Vocabulary
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "PromptBuilder",
     "TemplateLayout",
     "TextLayout",
+    "TextRowBuilder",
     "TokenizedRequest",
     "Vocabulary",
     "layout_for",

@@ -171,8 +171,7 @@ def _text_layout(prompt: TextFormat, header: Header, vocabulary: Vocabulary) -> 
     # WordPiece vocabularies end a text with [SEP], all others with their end of text.
     after = _specials(vocabulary, "sep" if header.tokenizer == "bert" else "eos")
     before = _specials(vocabulary, "bos") if _begins(header) else NO_TOKENS
-    name = f"{header.name} {header.path.name}".lower().replace("_", "-").replace(" ", "-")
-    found = (prefixes for pattern, prefixes in prompt.prefixes if re.search(pattern, name))
+    found = (prefixes for pattern, prefixes in prompt.prefixes if re.search(pattern, header.called))
     # A file that says what it wants is believed before its name is.
     prefixes = late_prefixes(header)
     if prefixes == TextPrefixes():

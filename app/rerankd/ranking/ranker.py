@@ -66,7 +66,7 @@ async def rank(  # noqa: PLR0913 - each by its name
         raise _too_late(collector.inputs_scored, len(places), arrived) from error
     finally:
         cache.put(collector.computed)
-    return _result(runtime, request, prepared, collector, _timings(begun, tokenized, rows))
+    return _result(runtime, request, prepared, collector, timings_of(begun, tokenized, rows))
 
 
 async def _prepared(
@@ -171,7 +171,8 @@ def _warnings_about(
     return tuple(found)
 
 
-def _timings(begun: float, tokenized: float, rows: ScoredRows) -> Timings:
+def timings_of(begun: float, tokenized: float, rows: ScoredRows) -> Timings:
+    """Return what each part took; the times are readings of the monotonic clock."""
     return Timings(
         tokenize_ms=round((tokenized - begun) * 1000, 3),
         queue_ms=round(rows.queue_seconds * 1000, 3),

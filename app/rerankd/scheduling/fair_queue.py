@@ -77,8 +77,9 @@ class Share(Struct, frozen=True, eq=False):
     @property
     def prompt(self) -> Prompt:
         """The rows as the engine takes them."""
-        rows = self.job.prompt.rows
-        return Prompt(self.job.prompt.prefix, tuple(rows[row] for row in self.rows))
+        whole = self.job.prompt
+        rows = tuple(whole.rows[row] for row in self.rows)
+        return Prompt(whole.prefix, rows, on_vector=whole.on_vector)
 
 
 class FairQueue:

@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from rerankd.auth.keys import Caller
 from rerankd.auth.rate_limits import RateLimiter
 from rerankd.deployments import Deployments, Status
 from rerankd.domain import Observer, Outcome, RankedResult, RankRequest
-from rerankd.errors import (
-    MissingDocuments,
-    ModelFailed,
-    ModelNotFound,
-    QueueFull,
-    RerankdError,
-    TooManyDocuments,
-)
+from rerankd.errors import MissingDocuments, ModelFailed, RerankdError
 from rerankd.lru import CacheStats
 from rerankd.ranking import ranker as ranking
 from rerankd.ranking.collector import OnScored
 from rerankd.ranking.score_cache import ScoreCache
+from rerankd.service.admission import Admission, code_of, rate_limited
+from rerankd.service.embedding import EmbeddingService
 from rerankd.settings import Settings
 from rerankd.sources import resolve as sources
 from rerankd.store import Spec
 from rerankd.threads import run_apart
 
-CLIENT_CLOSED = "client_closed"
-"""What a request counts as whose client has gone."""
 QUERIES_AT_ONCE = 32
 """Queries of one request that run together, so that the engine may batch them."""
 ANYONE = Caller()
@@ -58,7 +50,8 @@ class Service:
         self.observer = observer
         self._settings = settings
         self._cache = cache
-        self._requests = 0
+        self._admission = Admission(settings, deployments)
+        self.embedding = EmbeddingService(deployments, self._admission, settings, observer)
 
     @property
     def settings(self) -> Settings:
@@ -130,8 +123,8 @@ class Service:
         `limiter` holds the caller's limits. `on_scored` gets documents on the event loop as soon
         as their score is final, on the result's scale, before the result comes.
         """
-        self._require_models(caller, (request,))
-        with _rate_limited(limiter):
+        self._admission.require_models(caller, [request.model])
+        with rate_limited(limiter):
             return await self._rank(request, caller, limiter, on_scored, begun)
 
     async def rank_many(
@@ -148,10 +141,10 @@ class Service:
         Together they are one request: they take one of the caller's places, and their documents
         count together. The first error ends them all.
         """
-        self._require_few_documents(sum(len(request.documents) for request in requests))
-        self._require_models(caller, requests)
+        self._admission.require_few_documents(sum(len(request.documents) for request in requests))
+        self._admission.require_models(caller, [one.model for one in requests])
         if len(requests) == 1:
-            with _rate_limited(limiter):
+            with rate_limited(limiter):
                 return [await self._rank(requests[0], caller, limiter, on_scored, begun)]
         # Those of a caller with limits run one after the other: they are one of its requests.
         at_once = asyncio.Semaphore(1 if limiter else QUERIES_AT_ONCE)
@@ -160,7 +153,7 @@ class Service:
             async with at_once:
                 return await self._rank(request, caller, limiter, on_scored, begun)
 
-        with _rate_limited(limiter):
+        with rate_limited(limiter):
             return await _all_of(rank_one(request) for request in requests)
 
     async def rank_each(self, requests: Sequence[RankRequest]) -> list[RankedResult | RerankdError]:
@@ -188,31 +181,23 @@ class Service:
         begun = time.monotonic() if begun is None else begun
         result, error = None, ""
         try:
-            self._admit(request)
-            deadline = begun + self._patience(request)
-            self._requests += 1
-            try:
+            self._require_documents(request)
+            deadline = begun + self._admission.patience(request.timeout_ms)
+            with self._admission.running():
                 async with self.deployments.use(request.model, deadline) as runtime:
                     owner = "" if self._settings.cache_shared else caller.id
                     times = {"begun": begun, "deadline": deadline}
                     result = await ranking.rank(
                         runtime, self._cache, request, **times, owner=owner, on_scored=on_scored
                     )
-            finally:
-                self._requests -= 1
         except BaseException as failure:
-            error = _code_of(failure)
+            error = code_of(failure)
             raise
         finally:
             self._observe(request, caller, begun, result, error)
         if limiter:
             limiter.charge(result.prompt_tokens, time.monotonic())
         return result
-
-    def _patience(self, request: RankRequest) -> float:
-        """Return the seconds that a request may take: its own limit, or the server's."""
-        own = math.inf if request.timeout_ms is None else request.timeout_ms / 1000
-        return min(own, self._settings.request_timeout or math.inf)
 
     def _observe(
         self,
@@ -234,31 +219,10 @@ class Service:
                 )
             )
 
-    def _admit(self, request: RankRequest) -> None:
+    def _require_documents(self, request: RankRequest) -> None:
         if not request.documents:
             raise MissingDocuments("documents must hold at least one document", param="documents")
-        self._require_few_documents(len(request.documents))
-        if self._requests >= self._settings.max_requests:
-            raise QueueFull(
-                f"{self._requests} requests are waiting (max_requests); try again later",
-                retry_after=1,
-            )
-
-    def _require_few_documents(self, count: int) -> None:
-        most = self._settings.max_documents
-        if count > most:
-            raise TooManyDocuments(
-                f"{count} documents, the limit is {most} (max_documents)", param="documents"
-            )
-
-    def _require_models(self, caller: Caller, requests: Iterable[RankRequest]) -> None:
-        """Raise ModelNotFound alike for a model not meant for this caller and for a missing one."""
-        for model in {request.model for request in requests}:
-            if caller.models is None or caller.may_use(self.deployments.name_of(model)):
-                continue
-            own = ", ".join(map(repr, caller.models))
-            what = f"no model {model!r} here" if model else "name a model"
-            raise ModelNotFound(f"{what}; this API key may use: {own}", param="model")
+        self._admission.require_few_documents(len(request.documents))
 
     def drain(self) -> None:
         """Refuse new requests from now on; running ones go on."""
@@ -272,22 +236,6 @@ class Service:
         """Drain, let running requests finish within the drain limit, free all; may be repeated."""
         await self.deployments.close()
         await run_apart("score-cache-end", self._cache.close)
-
-
-@contextmanager
-def _rate_limited(limiter: RateLimiter | None) -> Iterator[None]:
-    """Hold one of the places for a caller's requests. Raises RateLimited when none is free."""
-    if limiter is None:
-        yield
-        return
-    with limiter.running():
-        yield
-
-
-def _code_of(failure: BaseException) -> str:
-    if isinstance(failure, RerankdError):
-        return failure.code
-    return CLIENT_CLOSED if isinstance(failure, asyncio.CancelledError) else RerankdError.code
 
 
 async def _all_of(work: Iterable[Coroutine[Any, Any, Item]]) -> list[Item]:

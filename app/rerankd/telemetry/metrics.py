@@ -6,12 +6,7 @@ and error codes. API keys are no label: `rerankd.telemetry.usage` counts by key.
 
 from __future__ import annotations
 
-import platform
 import threading
-from collections.abc import Iterator, Sequence
-from functools import cache
-from importlib.metadata import version
-from typing import get_args
 
 from msgspec import Struct
 from prometheus_client import (
@@ -21,15 +16,10 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import Metric
 
-from rerankd import __version__
-from rerankd.deployments import Status
-from rerankd.deployments.state import State
-from rerankd.domain import Outcome, RankedResult, StepFacts
-from rerankd.lru import CacheStats
+from rerankd.domain import EmbeddedResult, Outcome, RankedResult, StepFacts, Timings
+from rerankd.telemetry.gauges import CurrentMetrics, Snapshot
 from rerankd.telemetry.usage import OTHER
 
 MOST_MODELS = 100
@@ -68,15 +58,6 @@ class Answer(Struct, frozen=True, kw_only=True):
     """Code of its error, unless an Observer has counted it already."""
 
 
-class Snapshot(Struct, frozen=True, kw_only=True):
-    """Values that are read when metrics are scraped, rather than counted."""
-
-    deployments: Sequence[Status] = ()
-    cache: CacheStats | None = None
-    cache_limit: int = 0
-    queue_limit: int = 0
-
-
 class Metrics:
     """Counts for Prometheus; a `domain.Observer`. Safe from any thread."""
 
@@ -93,12 +74,13 @@ class Metrics:
     def ranked(self, outcome: Outcome) -> None:
         """Count a request that ended."""
         model = self._model(outcome.model)
-        model.requests.inc()
-        model.seconds.observe(outcome.seconds)
+        model.ended(outcome)
         if outcome.error:
             self._families.errors.labels(model.name, outcome.error).inc()
-        if outcome.result:
-            model.succeeded(outcome.documents, outcome.result)
+        if isinstance(outcome.result, RankedResult):
+            model.ranked(outcome.documents, outcome.result)
+        elif outcome.result:
+            model.embedded(outcome.documents, outcome.result)
 
     def stepped(self, model: str, step: StepFacts) -> None:
         """Count a step of an engine."""
@@ -121,7 +103,7 @@ class Metrics:
     def render(self, snapshot: Snapshot, accept: str = "") -> tuple[bytes, str]:
         """Return all metrics in the format that `accept` prefers, and its media type."""
         encode, media_type = choose_encoder(accept)
-        return encode(_CurrentMetrics(self._registry, snapshot)), media_type
+        return encode(CurrentMetrics(self._registry, snapshot)), media_type
 
     def _model(self, name: str) -> _Model:
         found = self._models.get(name)
@@ -134,10 +116,32 @@ class Metrics:
         return found
 
 
+class _EmbeddingFamilies:
+    """The metric families of requests for vectors."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str) -> Counter:
+            return Counter(f"rerankd_{name}", text, ("model",), registry=registry)
+
+        self.requests = counter(
+            "embedding_requests", "Requests for vectors that ended, including those that failed."
+        )
+        self.texts = counter("embedded_texts", "Texts that were turned into vectors.")
+        self.cached = counter("cached_texts", "Embedded texts whose vector was cached.")
+        self.truncated = counter("truncated_texts", "Embedded texts that were truncated.")
+        self.seconds = Histogram(
+            *("rerankd_embedding_request_seconds", "Time of a request for vectors.", ("model",)),
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
+        )
+
+
 class _Families:
     """The metric families with a label for the model."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.embedding = _EmbeddingFamilies(registry)
+
         def counter(name: str, text: str, *more: str) -> Counter:
             return Counter(f"rerankd_{name}", text, ("model", *more), registry=registry)
 
@@ -154,7 +158,8 @@ class _Families:
         self.errors = counter("errors", "Requests that ended in an error, by error code.", "code")
         self.documents = counter("documents", "Documents ranked.")
         self.tokens = counter(
-            "tokens", "Tokens of the ranked pairs, including those with cached scores."
+            "tokens",
+            "Tokens of ranked pairs and embedded texts, including those that were cached.",
         )
         self.chunks = counter("chunks", "Chunks of documents that were scored.")
         self.cached = counter("cached_documents", "Documents whose score was cached.")
@@ -199,13 +204,18 @@ class _Model:
     def __init__(self, name: str, families: _Families) -> None:
         self.name = name
         self.requests = families.requests.labels(name)
+        self.embedding_requests = families.embedding.requests.labels(name)
         self.documents = families.documents.labels(name)
+        self.texts = families.embedding.texts.labels(name)
+        self.cached_texts = families.embedding.cached.labels(name)
+        self.truncated_texts = families.embedding.truncated.labels(name)
         self.tokens = families.tokens.labels(name)
         self.chunks = families.chunks.labels(name)
         self.cached = families.cached.labels(name)
         self.truncated = families.truncated.labels(name)
         self.cut_queries = families.cut_queries.labels(name)
         self.seconds = families.seconds.labels(name)
+        self.embedding_seconds = families.embedding.seconds.labels(name)
         self.tokenize = families.tokenize.labels(name)
         self.queue = families.queue.labels(name)
         self.engine = families.engine.labels(name)
@@ -215,76 +225,30 @@ class _Model:
         self.step_requests = families.step_requests.labels(name)
         self.step_tokens = families.step_tokens.labels(name)
 
-    def succeeded(self, documents: int, result: RankedResult) -> None:
+    def ended(self, outcome: Outcome) -> None:
+        if outcome.work == "embed":
+            self.embedding_requests.inc()
+            self.embedding_seconds.observe(outcome.seconds)
+        else:
+            self.requests.inc()
+            self.seconds.observe(outcome.seconds)
+
+    def embedded(self, texts: int, result: EmbeddedResult) -> None:
+        self.texts.inc(texts)
+        self.cached_texts.inc(result.cached)
+        self.truncated_texts.inc(len(result.truncated))
+        self._worked(result.prompt_tokens, result.timings)
+
+    def ranked(self, documents: int, result: RankedResult) -> None:
         self.documents.inc(documents)
-        self.tokens.inc(result.prompt_tokens)
         self.chunks.inc(result.chunks)
         self.cached.inc(result.cached)
         self.truncated.inc(len(result.truncated))
         self.cut_queries.inc(result.query_truncated)
-        self.tokenize.observe(result.timings.tokenize_ms / 1000)
-        self.queue.observe(result.timings.queue_ms / 1000)
-        self.engine.observe(result.timings.engine_ms / 1000)
+        self._worked(result.prompt_tokens, result.timings)
 
-
-class _CurrentMetrics(CollectorRegistry):
-    """A registry's metrics together with the gauges of a snapshot.
-
-    Gauges that are set would keep the values of models that are gone.
-    """
-
-    def __init__(self, counted: CollectorRegistry, now: Snapshot) -> None:
-        super().__init__()
-        self._counted = counted
-        self._now = now
-
-    def collect(self) -> Iterator[Metric]:
-        yield from self._counted.collect()
-        yield from _gauges_of_models(self._now.deployments)
-        yield from _gauges_of_process(self._now)
-
-
-def _gauges_of_models(deployments: Sequence[Status]) -> Iterator[Metric]:
-    def gauge(name: str, text: str, *more: str) -> GaugeMetricFamily:
-        return GaugeMetricFamily(f"rerankd_{name}", text, labels=("model", *more))
-
-    tokens = gauge("queue_tokens", "Tokens waiting or running.")
-    requests = gauge("queue_requests", "Requests waiting or running.")
-    speed = gauge("engine_tokens_per_second", "Tokens per second of all workers when busy.")
-    memory = gauge("model_memory_bytes", "Estimated memory of a model in bytes.")
-    states = gauge("model_state", "1 for the state that a model is in, 0 for the others.", "state")
-    for one in deployments:
-        tokens.add_metric((one.id,), one.load.tokens)
-        requests.add_metric((one.id,), one.load.requests)
-        speed.add_metric((one.id,), one.load.tokens_per_second)
-        memory.add_metric((one.id,), one.memory_bytes)
-        for state in get_args(State):
-            states.add_metric((one.id, state), float(one.state == state))
-    yield from (tokens, requests, speed, memory, states)
-
-
-def _gauges_of_process(now: Snapshot) -> Iterator[Metric]:
-    limit = "Limit of tokens waiting or running for a model; requests beyond it get 429."
-    yield GaugeMetricFamily("rerankd_queue_limit_tokens", limit, value=now.queue_limit)
-    kept = now.cache or CacheStats(entries=0, bytes=0, hits=0, misses=0)
-    yield GaugeMetricFamily(
-        "rerankd_cache_entries", "Scores in the score cache.", value=kept.entries
-    )
-    yield GaugeMetricFamily(
-        "rerankd_cache_bytes", "Bytes used by the score cache.", value=kept.bytes
-    )
-    yield GaugeMetricFamily(
-        "rerankd_cache_limit_bytes", "Limit of the score cache in bytes.", value=now.cache_limit
-    )
-    yield InfoMetricFamily(
-        "rerankd_build",
-        "Always 1; the labels are the versions of rerankd, llama-cpp-python and Python.",
-        value=_build(),
-    )
-
-
-@cache
-def _build() -> dict[str, str]:
-    """Return versions; looking one up reads the disk."""
-    engine = version("llama-cpp-python")
-    return {"version": __version__, "engine": engine, "python": platform.python_version()}
+    def _worked(self, tokens: int, timings: Timings) -> None:
+        self.tokens.inc(tokens)
+        self.tokenize.observe(timings.tokenize_ms / 1000)
+        self.queue.observe(timings.queue_ms / 1000)
+        self.engine.observe(timings.engine_ms / 1000)

@@ -21,7 +21,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import Attributes
 
 from rerankd import __version__
-from rerankd.domain import Outcome, StepFacts, Timings
+from rerankd.domain import Outcome, RankedResult, StepFacts, Timings
 from rerankd.logs import ROUTINE, TRACE
 
 AsgiScope = MutableMapping[str, Any]
@@ -62,7 +62,9 @@ class Tracing:
         """Create the spans of a request that has just ended, from its timings."""
         end = time.time_ns()
         begin = end - int(outcome.seconds * 1000 * MILLISECOND)
-        span = self._tracer.start_span("rank", start_time=begin, attributes=_facts_of(outcome))
+        span = self._tracer.start_span(
+            outcome.work, start_time=begin, attributes=_facts_of(outcome)
+        )
         if span.is_recording():
             if outcome.error:
                 span.set_status(StatusCode.ERROR, outcome.error)
@@ -120,7 +122,8 @@ def _facts_of(outcome: Outcome) -> Attributes:
     }
     if outcome.result:
         facts["rerankd.tokens"] = outcome.result.prompt_tokens
-        facts["rerankd.chunks"] = outcome.result.chunks
+        if isinstance(outcome.result, RankedResult):
+            facts["rerankd.chunks"] = outcome.result.chunks
         facts["rerankd.cached"] = outcome.result.cached
     if outcome.error:
         facts["error.type"] = outcome.error

@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from rerankd.dialects.embedding_table import EMBEDDING_DIALECTS
 from rerankd.dialects.table import DIALECTS
 from rerankd.http.application import route_handlers
 from rerankd.http.negotiation import MSGPACK
@@ -51,7 +52,8 @@ def aliases() -> list[str]:
     for path in DIALECTS.paths:
         names = tuple(dialect.name for dialect in DIALECTS if path in dialect.paths)
         kinds.setdefault(names, []).append(path)
-    return [path for paths in kinds.values() for path in paths[1:]]
+    embedding = [path for one in EMBEDDING_DIALECTS for path in one.paths[1:]]
+    return [path for paths in kinds.values() for path in paths[1:]] + embedding
 
 
 API = schemathesis.openapi.from_dict(document(route_handlers(), keyed=True)).exclude(

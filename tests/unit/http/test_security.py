@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from rerankd.auth import keys
 from rerankd.auth.keys import KeyStore
+from rerankd.dialects.embedding_table import BY_PATH
 from rerankd.dialects.table import DIALECTS
 from rerankd.http.application import create_app, litestar_app
 from rerankd.store import Key, Scope
@@ -34,6 +35,8 @@ class Row(Struct, frozen=True):
     body: Any = None
     path: str = ""
     """An address of the route, where its own has parameters."""
+    status: int = 200
+    """The answer to it, of a server whose only model is a cross-encoder."""
     endless: bool = False
     """The answer doesn't end by itself."""
 
@@ -46,6 +49,7 @@ def ranking(path: str) -> Row:
 
 ROWS: dict[tuple[str, str], Row] = {
     **{("POST", path): ranking(path) for path in DIALECTS.paths},
+    **{("POST", path): Row("inference", one.example, status=422) for path, one in BY_PATH.items()},
     ("GET", "/v1/me"): Row("any"),
     ("GET", "/v1/models"): Row("any"),
     ("GET", "/v1/models/{model_id}"): Row("any", path="/v1/models/rerank-mini-en"),
@@ -217,7 +221,7 @@ def test_a_key_opens_the_routes_of_its_scopes(
 
     assert (status not in REFUSED) if allowed else (status == 403)
     if allowed and row.access == "inference":
-        assert status == 200
+        assert status == row.status
 
 
 @every_route

@@ -17,7 +17,8 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families
 
 from rerankd.domain import Outcome, StepFacts
-from rerankd.telemetry.metrics import MOST_MODELS, OTHER, Answer, Metrics, Snapshot
+from rerankd.telemetry.gauges import Snapshot
+from rerankd.telemetry.metrics import MOST_MODELS, OTHER, Answer, Metrics
 from rerankd.telemetry.observers import Telemetry
 
 from support.fakes import PATIENCE, Gate

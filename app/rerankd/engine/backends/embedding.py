@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rerankd.domain import Prompt, StepLimits, TokenIds
+from rerankd.domain import OnVector, Prompt, StepLimits, TokenIds
 from rerankd.engine.backends.vectors import Similarity
 from rerankd.engine.llama.context import LlamaContext
 from rerankd.engine.llama.output_pages import OutputPages
@@ -55,6 +55,11 @@ def key_of(ids: TokenIds) -> bytes:
     return digest_of(np.ascontiguousarray(ids, dtype=np.int32).tobytes())
 
 
+def _texts_of(prompt: Prompt) -> tuple[TokenIds, ...]:
+    """Return what is decoded of a prompt; one whose texts are embedded has no query."""
+    return prompt.rows if prompt.on_vector else (prompt.prefix, *prompt.rows)
+
+
 class EmbeddingBackend:
     """Scores documents by their vectors and the query's."""
 
@@ -90,16 +95,28 @@ class EmbeddingBackend:
 
     def run(self, step: Sequence[Prompt]) -> list[list[float]]:
         """Return one logit a row. See `domain.Backend.run`."""
-        texts = {key_of(ids): ids for prompt in step for ids in (prompt.prefix, *prompt.rows)}
-        known = self._vectors(texts)
+        known = self._vectors({key_of(ids): ids for prompt in step for ids in _texts_of(prompt)})
         return [
-            self._similarity.logits(
-                prompt.prefix,
-                known[key_of(prompt.prefix)],
-                [(row, known[key_of(row)]) for row in prompt.rows],
-            )
+            self._embed(prompt, known, prompt.on_vector)
+            if prompt.on_vector
+            else self._compare(prompt, known)
             for prompt in step
         ]
+
+    def _compare(self, prompt: Prompt, known: dict[bytes, bytes]) -> list[float]:
+        return self._similarity.logits(
+            prompt.prefix,
+            known[key_of(prompt.prefix)],
+            [(row, known[key_of(row)]) for row in prompt.rows],
+        )
+
+    def _embed(self, prompt: Prompt, known: dict[bytes, bytes], on_vector: OnVector) -> list[float]:
+        for row in prompt.rows:
+            vector = self._similarity.embedding(known[key_of(row)])
+            if vector is None:
+                raise EngineFailure("this model has no single vector for a text")
+            on_vector(row, vector)
+        return [0.0] * len(prompt.rows)
 
     def close(self) -> None:
         self._context.close()

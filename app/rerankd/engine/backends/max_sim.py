@@ -60,6 +60,10 @@ class MaxSim:
             for total in self.sums(query, vectors, documents)
         ]
 
+    def embedding(self, vectors: bytes) -> None:
+        """See Similarity: a text has one vector a token, and none as a whole."""
+        del vectors
+
     def sums(
         self, query: TokenIds, vectors: bytes, documents: Sequence[tuple[TokenIds, bytes]]
     ) -> list[float]:

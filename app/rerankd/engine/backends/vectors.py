@@ -57,6 +57,10 @@ class Similarity(Protocol):
         """Return one logit a document."""
         ...
 
+    def embedding(self, vectors: bytes) -> Floats | None:
+        """Return the one vector that stands for a text, of length 1; None where none does."""
+        ...
+
 
 def normalized(vectors: Floats) -> Floats:
     """Return vectors of length 1 along the last axis; a vector of zeros stays one."""
@@ -119,6 +123,10 @@ class Cosine:
         query_vector = np.frombuffer(vectors, np.float32)
         document_vectors = np.stack([np.frombuffer(one, np.float32) for _, one in documents])
         return [self.calibration.logit(float(cosine)) for cosine in document_vectors @ query_vector]
+
+    def embedding(self, vectors: bytes) -> Floats:
+        """See Similarity."""
+        return np.frombuffer(vectors, np.float32)
 
 
 class LateWeights(Struct, frozen=True, kw_only=True):
@@ -206,6 +214,10 @@ class LateInteraction:
             )
             found.append(self._logit(*parts))
         return found
+
+    def embedding(self, vectors: bytes) -> Floats:
+        """See Similarity: the mean, in the half precision that it is kept in."""
+        return self._unpack(vectors)[0]
 
     def _logit(self, cosine: float, match: float, lexical: float) -> float:
         weights = self._weights

@@ -9,3 +9,4 @@ HEALTH_TAG = Tag("health", "Health checks for process managers and load balancer
 DEPLOYMENTS_TAG = Tag("deployments", "Load, watch and unload models while the server runs")
 KEYS_TAG = Tag("keys", "API keys: what each one allows, how much and until when")
 USAGE_TAG = Tag("usage", "Usage by model and API key, and the server's metrics")
+EMBEDDINGS_TAG = Tag("embeddings", "Vectors of texts, from models that are served anyway")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from rerankd.families.registry import family_named
 from rerankd.sources.catalog.license import needs_acceptance
 from rerankd.sources.catalog.manifest import Context, Manifest, Quality, Variant
 from rerankd.sources.catalog.memory import fits, memory_bytes
@@ -62,6 +63,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     variants: tuple[VariantEntry, ...]
     default_reason: str = ""
     """Why the default variant is this one, where the machine's memory decides."""
+    embeds: bool = False
+    """Whether it also gives texts' vectors."""
     state: str | None = None
     """Its deployment's state, if a server was asked and has one."""
 
@@ -100,6 +103,7 @@ def entry_of(model: ChosenType, available: int | None, installed: Installed) -> 
         fits=chosen.fits,
         installed=chosen.installed,
         variants=variants,
+        embeds=family_named(manifest.family).embeds,
     )
 
 
