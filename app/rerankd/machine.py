@@ -54,6 +54,16 @@ def available_memory(proc: Path = PROC, groups: Path = GROUPS) -> int | None:
     return max(0, min((free, *_left_by_groups(proc, groups))))
 
 
+def resident_memory(pid: int) -> int | None:
+    """Return a process's resident memory in bytes, None where it can't be read."""
+    try:
+        status = (PROC / str(pid) / "status").read_text("ascii", "replace")
+    except OSError:
+        return None
+    found = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")]
+    return int(found[0]) * 1024 if found else None
+
+
 def free_swap(proc: Path = PROC) -> int:
     """Return the bytes of swap that are free, 0 where there is none."""
     return _meminfo(proc, "SwapFree") or 0

@@ -56,6 +56,8 @@ class HubStandin:
         """Method, revision and range of every request for a file, e.g. `GET main bytes=3-`."""
         self.listings: list[str] = []
         """Revisions of which a list of files was asked for."""
+        self.searches: list[dict[str, Any]] = []
+        """The queries of every search."""
         self.sent = 0
         """Bytes of files that were sent."""
         self.tokens: set[str] = set()
@@ -105,7 +107,15 @@ class HubStandin:
             self.listings.append(revision)
             return self._described(owner, name, revision)
 
-        routes = [resolve, store, describe]
+        @get("/api/models")
+        async def search(request: AnyRequest) -> Response[Any]:
+            self.searches.append(dict(request.query_params))
+            words = str(request.query_params.get("search", "")).casefold()
+            repos = dict.fromkeys(key.partition(":")[0] for key in self.files)
+            found = [name for name in repos if words in name.casefold()]
+            return Response([{"id": name, "downloads": 7, "likes": 1} for name in found])
+
+        routes = [resolve, store, describe, search]
         return Litestar(routes, openapi_config=None, logging_config=None)
 
     def _resolve(self, request: AnyRequest) -> Response[Any]:

@@ -22,7 +22,7 @@ from rerankd.http.guard import require_safe_binding
 from rerankd.http.server import Server, raise_descriptor_limit
 from rerankd.service import Service, build, preflight
 from rerankd.settings import allows_colours, configures_allocator, state_folder
-from rerankd.store import Store
+from rerankd.store import Store, UsageStore
 from rerankd.telemetry import log_format
 from rerankd.telemetry.observers import Telemetry, traces_of
 from rerankd.terminal import visible
@@ -58,7 +58,7 @@ def serve_command(config_file: Path | None, **flags: Any) -> None:
     raise_descriptor_limit()
     if not configures_allocator():
         limit_slack()
-    telemetry = Telemetry(traces_of(settings))
+    telemetry = Telemetry(traces_of(settings), kept=UsageStore(state_folder(settings)))
     service = build(settings, keep=True, observer=telemetry)
     app = create_app(service, telemetry, key_store)
     try:

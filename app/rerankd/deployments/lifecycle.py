@@ -77,7 +77,7 @@ class Lifecycle:
             with about_deployment(deployment.spec.id):
                 await self._load_in_steps(deployment)
         except RerankdError as error:
-            self._enter(deployment, "failed", error.message)
+            self._enter(deployment, "failed", error.message, error.code)
         except asyncio.CancelledError:
             self._enter(deployment, "absent", "stopped while loading")
             raise
@@ -85,7 +85,7 @@ class Lifecycle:
             about = {"deployment": deployment.spec.id}
             logger.exception("loading %s failed", deployment.spec.id, extra=about)
             reason = f"unexpected {type(error).__name__}; see the log"
-            self._enter(deployment, "failed", reason)
+            self._enter(deployment, "failed", reason, RerankdError.code)
 
     async def _load_in_steps(self, deployment: Deployment) -> None:
         spec = deployment.spec
@@ -126,8 +126,8 @@ class Lifecycle:
             deployment.progress, deployment.message = progress, "downloading"
             self._events.publish(deployment.status)
 
-    def _enter(self, deployment: Deployment, state: State, message: str) -> None:
-        deployment.enter(state, message, self._clock())
+    def _enter(self, deployment: Deployment, state: State, message: str, error: str = "") -> None:
+        deployment.enter(state, message, self._clock(), error)
         self._events.publish(deployment.status)
 
 

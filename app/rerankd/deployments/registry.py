@@ -8,6 +8,8 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import msgspec
+
 from rerankd.deployments.events import StatusEvents
 from rerankd.deployments.lifecycle import Lifecycle
 from rerankd.deployments.runtime import Runtime
@@ -100,18 +102,44 @@ class Deployments:
             if not self._is_taken(spec.id) and not self._closing:
                 self._begin(Deployment(spec, self._clock(), default=False))
 
-    async def restart(self, deployment_id: str) -> None:
+    async def restart(self, deployment_id: str, *, accept_unproven: bool = False) -> None:
         """Load an absent or failed model again, also one that is held back.
 
+        With `accept_unproven`, from now on also where it failed to rank well in the load check.
         Raises Conflict in any other state.
         """
         found = self._managed(deployment_id)
         _require_idle(found)
-        await self._loader.allow(found.spec)
+        spec = _accepting_unproven(found.spec) if accept_unproven else found.spec
+        await self._store_changed(found, spec)
+        await self._loader.allow(spec)
         self._require_open()
         _require_idle(found)  # a request may have begun it meanwhile
-        if self._all.get(found.spec.id) is found:
+        if self._all.get(spec.id) is found:
+            found.spec = spec
             self._lifecycle.begin(found)
+
+    async def change(self, spec: Spec) -> Deployment:
+        """Give a deployment other options, and load it anew with them.
+
+        Running requests finish within the drain limit; until it is ready again, new ones are
+        refused. What is changed of the default model lasts until the server ends. Raises
+        ModelNotFound, StateError or ShuttingDown.
+        """
+        self._require_open()
+        found = self._managed(spec.id)
+        await self._store_changed(found, spec)
+        await self._lifecycle.unload(found, "its options were changed")
+        self._require_open()
+        found.spec = spec
+        await self._loader.allow(spec)
+        if self._all.get(spec.id) is found and found.state in {"absent", "failed"}:
+            self._lifecycle.begin(found)
+        return found
+
+    async def _store_changed(self, found: Deployment, spec: Spec) -> None:
+        if self._store and not found.default and spec != found.spec:
+            await self._storing.run(self._store.keep, spec, found.created)
 
     async def stop(self, deployment_id: str) -> None:
         """Let running requests finish within the drain limit, free the model and forget it."""
@@ -244,6 +272,10 @@ class Deployments:
         raise ModelLoading(
             f"{found.spec.id!r} is {found.state}; try again later", retry_after=LOADING_RETRY
         )
+
+
+def _accepting_unproven(spec: Spec) -> Spec:
+    return msgspec.structs.replace(spec, options=spec.options | {"accept_unproven": True})
 
 
 def _require_idle(deployment: Deployment) -> None:

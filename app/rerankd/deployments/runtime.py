@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -89,6 +89,9 @@ class OpenEngine(Protocol):
     def close(self) -> None: ...
 
 
+Reservation = Literal["degraded", "unproven"]
+"""A part of the head is missing; it failed to put relevant texts first in the load check."""
+
 Opener = Callable[[Header, Verdict, Settings], OpenEngine]
 
 
@@ -141,6 +144,17 @@ class Runtime:
         self._observer = observer
         self.scheduler = Scheduler(
             engine.backends, max_tokens=settings.max_queue_tokens, on_step=self._stepped
+        )
+
+    @property
+    def marks(self) -> tuple[Reservation, ...]:
+        """Why its scores may be wrong, although somebody chose to serve it."""
+        degraded: tuple[Reservation, ...] = ("degraded",)
+        unproven: tuple[Reservation, ...] = ("unproven",)
+        target = self.target
+        return (
+            *(degraded if target.verdict.kind == "degraded" else ()),
+            *(unproven if target.unproven else ()),
         )
 
     @property

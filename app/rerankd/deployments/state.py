@@ -6,9 +6,9 @@ import asyncio
 import logging
 from typing import Literal, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from rerankd.deployments.runtime import Runtime, Target
+from rerankd.deployments.runtime import Reservation, Runtime, Target
 from rerankd.domain import ModelFacts
 from rerankd.scheduling.tickets import Load
 from rerankd.sources.catalog import Manifest
@@ -53,6 +53,12 @@ class Status(Struct, frozen=True, kw_only=True):
     memory_bytes: int
     load: Load
     facts: ModelFacts | None
+    options: dict[str, str | int | bool] = field(default_factory=dict)
+    """Its own settings, which override the server's."""
+    error: str = ""
+    """The code of what it failed with, empty for any other state."""
+    marks: tuple[Reservation, ...] = ()
+    """Why its scores may be wrong, although it is served."""
 
 
 class Loader(Protocol):
@@ -90,6 +96,7 @@ class Deployment:
         self.default = default
         self.state: State = "absent"
         self.message = "not loaded"
+        self.error = ""
         self.created = self.changed = self.used = now
         self.progress: DownloadProgress | None = None
         self.memory_bytes = 0
@@ -110,11 +117,15 @@ class Deployment:
         self.model = manifest.id
         self.aliases = frozenset(name.lower() for name in (manifest.id, *manifest.aliases))
 
-    def enter(self, state: State, message: str, now: float) -> None:
-        """Go to another state, which must be able to follow on this one, and log it."""
+    def enter(self, state: State, message: str, now: float, error: str = "") -> None:
+        """Go to another state, which must be able to follow on this one, and log it.
+
+        `error` is the code of what it failed with.
+        """
         if state not in TRANSITIONS[self.state]:
             raise AssertionError(f"{self.spec.id}: {self.state} to {state}")
         self.state, self.message, self.progress = state, message, None
+        self.error = error
         self.changed = now
         level = logging.ERROR if state == "failed" else logging.INFO
         about = {"deployment": self.spec.id}
@@ -138,4 +149,7 @@ class Deployment:
             memory_bytes=self.memory_bytes,
             load=self.runtime.load if self.runtime else Load(0, 0, 0.0),
             facts=self.runtime.facts if self.runtime else None,
+            options=self.spec.options,
+            error=self.error,
+            marks=self.runtime.marks if self.runtime else (),
         )

@@ -47,6 +47,33 @@ class DeployRequest(Struct, forbid_unknown_fields=True):
     ] = field(default_factory=dict)
 
 
+class ChangeRequest(Struct, forbid_unknown_fields=True):
+    """The body of PATCH /v1/deployments/ID: what is left out stays as it is."""
+
+    pinned: Annotated[
+        bool | None, Meta(description="Never unload it when idle or to free memory")
+    ] = None
+    options: Annotated[
+        dict[str, str | int | bool] | None,
+        Meta(
+            description="All settings of the deployment, in place of those it has",
+            extra_json_schema={"propertyNames": {"enum": sorted(MODEL_SETTINGS)}},
+        ),
+    ] = None
+
+
+class RestartRequest(Struct, forbid_unknown_fields=True):
+    """The body of POST /v1/deployments/ID/restart, which may be left out."""
+
+    accept_unproven: Annotated[
+        bool,
+        Meta(
+            description="Serve it from now on although it failed to put relevant texts first in"
+            " the load check; every answer says so"
+        ),
+    ] = False
+
+
 class _Id(Struct):
     id: Annotated[str, Meta(pattern=ID_PATTERN)]
 
@@ -141,6 +168,16 @@ def spec_of(wire: DeployRequest, name: str) -> Spec:
         raise validation_error(str(error)) from error
     options = wire.options | ({"as_family": wire.as_family} if wire.as_family else {})
     return Spec(id=chosen, source=wire.model, pinned=wire.pinned, options=options)
+
+
+def changed_spec_of(wire: ChangeRequest, status: Status) -> Spec:
+    """Build the spec of a deployment that is to be changed."""
+    return Spec(
+        id=status.id,
+        source=status.source,
+        pinned=status.pinned if wire.pinned is None else wire.pinned,
+        options=status.options if wire.options is None else wire.options,
+    )
 
 
 def key_reply_of(key: Key) -> KeyReply:

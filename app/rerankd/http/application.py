@@ -19,11 +19,13 @@ from rerankd.http import (
     deployments,
     embeddings,
     health,
+    hub,
     keys,
     metrics,
     models,
     pages,
     routes,
+    server_info,
     usage,
 )
 from rerankd.http.access_log import AccessLog
@@ -56,10 +58,13 @@ def route_handlers(
             deployments.stop_deployment,
             deployments.stop_deployment_called_events,
             deployments.restart,
+            deployments.change_deployment,
             usage.logs,
         ),
+        *(hub.search_hub, hub.list_hub_files, hub.delete_model_files),
         *(keys.me, keys.list_keys, keys.create_key, keys.revoke_key),
         usage.usage,
+        server_info.server_info,
         *(() if replica else (metrics.metrics_route(public=metrics_public),)),
     )
 

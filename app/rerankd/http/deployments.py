@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Annotated, Any
 
-from litestar import Request, Response, delete, get, post
+from litestar import Request, Response, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import PathParameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
@@ -122,18 +122,61 @@ def show_deployment(
     opt=MANAGEMENT,
     doc=RouteDoc(
         tag=DEPLOYMENTS_TAG,
+        request=BodySchema(management.RestartRequest),
         reply=BodySchema(Status),
         errors=(ModelNotFound, Conflict, StateError, ShuttingDown),
     ),
+    request_max_body_size=MANAGEMENT_BYTES,
 )
-async def restart(deployment_id: DeploymentId, service: NamedDependency[Service]) -> Response[Any]:
+async def restart(
+    request: Request[Any, Any, Any],
+    deployment_id: DeploymentId,
+    service: NamedDependency[Service],
+) -> Response[Any]:
     """Load an absent or failed deployment again.
 
     Also one that is held back because the server ended while loading it.
     """
     wanted = deployment_id_of(deployment_id)
-    await service.deployments.restart(wanted)
+    body = await body_of(request, service.settings.read_timeout)
+    media_type = request.headers.get("content-type", "")
+    wire = decode(body or b"{}", media_type if body else JSON, management.RestartRequest)
+    await service.deployments.restart(wanted, accept_unproven=wire.accept_unproven)
     return Encoded(service.deployments.status(wanted), status_code=202)
+
+
+@patch(
+    "/v1/deployments/{deployment_id:str}",
+    operation_id="change",
+    status_code=202,
+    opt=MANAGEMENT,
+    doc=RouteDoc(
+        tag=DEPLOYMENTS_TAG,
+        request=BodySchema(management.ChangeRequest, {"options": {"workers": 2}}),
+        reply=BodySchema(Status),
+        errors=(ModelNotFound, SettingsError, StateError, ShuttingDown),
+    ),
+    request_max_body_size=MANAGEMENT_BYTES,
+)
+async def change_deployment(
+    request: Request[Any, Any, Any],
+    deployment_id: DeploymentId,
+    service: NamedDependency[Service],
+) -> Response[Any]:
+    """Change a deployment's options and load it anew.
+
+    Running requests may finish first. What is changed of the default model lasts until the server
+    ends.
+    """
+    settings = service.settings
+    body = await body_of(request, settings.read_timeout)
+    wire = decode(body, request.headers.get("content-type", ""), management.ChangeRequest)
+    spec = management.changed_spec_of(
+        wire, service.deployments.status(deployment_id_of(deployment_id))
+    )
+    await NAMING.run(require_known, spec, settings)
+    changed = await service.deployments.change(spec)
+    return Encoded(changed.status, status_code=202)
 
 
 @delete(

@@ -42,7 +42,8 @@ def usage(
         str,
         QueryParameter(
             enum=tuple(WINDOWS),
-            description="How far back: `hour` in steps of a minute, `day` in steps of 15 minutes",
+            description="How far back: `hour` in steps of a minute, `day` of 15 minutes, `week` of"
+            " an hour, `quarter` (92 days) of a day in UTC",
         ),
     ] = "hour",
 ) -> Response[Any]:

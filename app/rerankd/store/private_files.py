@@ -14,7 +14,7 @@ from pathlib import Path
 PRIVATE_MODE = 0o600
 PRIVATE_FOLDER_MODE = 0o700
 STATE_PATTERNS = (
-    *("state.sqlite3*", "scores.sqlite3*", "keys-required"),
+    *("state.sqlite3*", "scores.sqlite3*", "usage.sqlite3*", "keys-required"),
     *("tuned.json*", ".*-tuned.json", "weights/*"),
 )
 """The files in a state folder that rerankd writes, and copies made beside them."""

@@ -12,8 +12,10 @@ from rerankd.domain import Observer, Outcome, StepFacts
 from rerankd.errors import SettingsError
 from rerankd.logs import REQUEST
 from rerankd.settings import Settings, wants_traces
+from rerankd.store import UsageStore
 from rerankd.telemetry.metrics import Answer, Metrics
 from rerankd.telemetry.usage import Usage
+from rerankd.telemetry.usage_keeping import UsageKeeper
 
 logger = logging.getLogger(__name__)
 
@@ -60,11 +62,16 @@ class Telemetry:
     """Passes events to all observers; a `domain.Observer` itself. Safe from any thread."""
 
     def __init__(
-        self, traces: Traces | None = None, *, clock: Callable[[], float] = time.time
+        self,
+        traces: Traces | None = None,
+        *,
+        kept: UsageStore | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """`clock` returns Unix time in seconds."""
+        """`kept` is where usage outlives the process; `clock` returns Unix time in seconds."""
         self.metrics = Metrics()
         self.usage = Usage(clock)
+        self._keeper = UsageKeeper(self.usage, kept) if kept else None
         self._traces = traces
         counting: tuple[Observer, ...] = (_Noting(), self.metrics, self.usage)
         self._observers = (*counting, traces) if traces else counting
@@ -94,7 +101,9 @@ class Telemetry:
         return self._traces.around(app) if self._traces else app
 
     def close(self) -> None:
-        """Send the last spans."""
+        """Save usage, and send the last spans."""
+        if self._keeper:
+            self._keeper.close()
         if self._traces:
             self._traces.close()
 

@@ -1,8 +1,9 @@
-"""What each model and API key used in the last hour and day, in memory.
+"""What each model and API key used in the last hour, day, week and quarter, in memory.
 
-A `domain.Observer` that adds every request to two rings of steps: minutes for the hour, quarters
-of an hour for the day. Latencies are counted in buckets 9 % wide, so that memory is bounded and a
-percentile is off by less than 5 %.
+A `domain.Observer` that adds every request to one ring of steps per window: minutes for the hour,
+quarters of an hour for the day, hours for the week, days (UTC) for the quarter. Latencies are
+counted in buckets 9 % wide, so that memory is bounded and a percentile is off by less than 5 %.
+`telemetry.usage_keeping` stores what is counted here.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from rerankd.domain import Outcome, StepFacts
+from rerankd.store import UsageAmounts, UsagePlace
 
-WindowName = Literal["hour", "day"]
+WindowName = Literal["hour", "day", "week", "quarter"]
 
 MOST_PAIRS = 128
 OTHER = "other"
@@ -37,7 +39,13 @@ class Window(Struct, frozen=True):
     steps: int
 
 
-WINDOWS: dict[WindowName, Window] = {"hour": Window(60, 60), "day": Window(900, 96)}
+WINDOWS: dict[WindowName, Window] = {
+    "hour": Window(60, 60),
+    "day": Window(900, 96),
+    "week": Window(3600, 168),
+    "quarter": Window(86_400, 92),
+}
+LONGEST_WINDOW: WindowName = "quarter"
 
 
 class Amounts(Struct, frozen=True, kw_only=True):
@@ -92,14 +100,21 @@ class Usage:
         self._clock = clock
         self._most_pairs = most_pairs
         self._pairs: dict[_Pair, dict[WindowName, _Ring]] = {}
+        self._unsaved: Unsaved = {}
+        self._saving = False
         self._lock = threading.Lock()
 
     def ranked(self, outcome: Outcome) -> None:
         """Count a request that ended."""
         now = self._clock()
         with self._lock:
-            for name, ring in self._rings(outcome.model, outcome.caller, now).items():
-                ring.at(int(now // WINDOWS[name].step)).add(outcome)
+            pair = self._pair(outcome.model, outcome.caller, now)
+            for name, ring in self._pairs[pair].items():
+                step = int(now // WINDOWS[name].step)
+                _count_outcome(ring.at(step), outcome)
+                if self._saving:
+                    place = UsagePlace(name, step, *pair)
+                    _count_outcome(self._unsaved.setdefault(place, UsageAmounts()), outcome)
 
     def stepped(self, model: str, step: StepFacts) -> None:
         """Do nothing: steps serve several keys."""
@@ -115,19 +130,56 @@ class Usage:
             step_seconds=window.step,
             begin=begin * window.step,
             end=(last + 1) * window.step,
-            totals=_sum(one for counts in used.values() for one in counts.values()).amounts,
+            totals=Amounts(
+                **_figures_of(_sum(one for counts in used.values() for one in counts.values()))
+            ),
             series=tuple(
                 UsageSeries(
                     model=model,
                     key=key,
                     buckets=tuple(
-                        counts.get(at, _Counts()).bucket(at * window.step)
+                        UsageBucket(
+                            time=at * window.step, **_figures_of(counts.get(at, UsageAmounts()))
+                        )
                         for at in range(begin, last + 1)
                     ),
                 )
                 for (model, key), counts in used.items()
             ),
         )
+
+    def include(self, stored: Iterable[tuple[UsagePlace, UsageAmounts]]) -> None:
+        """Add what an earlier process counted; from now on, what is counted waits to be saved."""
+        now = self._clock()
+        with self._lock:
+            self._saving = True
+            for place, amounts in stored:
+                window = WINDOWS.get(cast("WindowName", place.window))
+                if window is None or not 0 <= now // window.step - place.step < window.steps:
+                    continue
+                pair = self._pair(place.model, place.key, now)
+                self._pairs[pair][cast("WindowName", place.window)].at(place.step).include(amounts)
+
+    def take_unsaved(self) -> Unsaved:
+        """Return what was counted since the last time."""
+        with self._lock:
+            taken, self._unsaved = self._unsaved, {}
+        return taken
+
+    def give_back_unsaved(self, counted: Unsaved) -> None:
+        """Keep what could not be saved for the next time, without what has expired meanwhile."""
+        expired = self.expired()
+        with self._lock:
+            for place, amounts in counted.items():
+                if place.step >= expired[place.window]:
+                    self._unsaved.setdefault(place, UsageAmounts()).include(amounts)
+
+    def expired(self) -> dict[str, int]:
+        """Return each window's first step that still counts."""
+        now = self._clock()
+        return {
+            name: int(now // window.step) - window.steps + 1 for name, window in WINDOWS.items()
+        }
 
     def _spans(self, name: WindowName, first: int, last: int) -> Iterator[tuple[_Pair, _Span]]:
         """Yield each pair's counts, the lock held for one pair at a time."""
@@ -138,65 +190,49 @@ class Usage:
                 counts = rings[name].span(first, last)
             yield pair, counts
 
-    def _rings(self, model: str, key: str, now: float) -> dict[WindowName, _Ring]:
-        found = self._pairs.get((model, key))
-        if found is None:
+    def _pair(self, model: str, key: str, now: float) -> _Pair:
+        """Return the pair that counts for a model and key, with its rings in place."""
+        if (model, key) not in self._pairs:
             if len(self._pairs) >= self._most_pairs:
                 self._forget_unused(now)
             if len(self._pairs) >= self._most_pairs:
                 model = key = OTHER
             rings = {name: _Ring(WINDOWS[name].steps) for name in get_args(WindowName)}
-            found = self._pairs.setdefault((model, key), rings)
-        return found
+            self._pairs.setdefault((model, key), rings)
+        return model, key
 
     def _forget_unused(self, now: float) -> None:
-        day = WINDOWS["day"]
-        last = int(now // day.step)
+        window = WINDOWS[LONGEST_WINDOW]
+        last = int(now // window.step)
         self._pairs = {
             pair: rings
             for pair, rings in self._pairs.items()
-            if rings["day"].span(last - day.steps + 1, last)
+            if rings[LONGEST_WINDOW].span(last - window.steps + 1, last)
         }
 
 
-class _Counts(Struct):
-    """Usage in one step; `latencies` counts requests by bucket."""
+def _count_outcome(amounts: UsageAmounts, outcome: Outcome) -> None:
+    amounts.requests += 1
+    if outcome.result is None:
+        amounts.errors += 1
+        return
+    amounts.documents += outcome.documents
+    amounts.tokens += outcome.result.prompt_tokens
+    amounts.cached += outcome.result.cached
+    place = _bucket_of(outcome.seconds * 1000)
+    amounts.latencies[place] = amounts.latencies.get(place, 0) + 1
 
-    requests: int = 0
-    documents: int = 0
-    tokens: int = 0
-    errors: int = 0
-    cached: int = 0
-    latencies: dict[int, int] = field(default_factory=dict)
 
-    def add(self, outcome: Outcome) -> None:
-        self.requests += 1
-        if outcome.result is None:
-            self.errors += 1
-            return
-        self.documents += outcome.documents
-        self.tokens += outcome.result.prompt_tokens
-        self.cached += outcome.result.cached
-        place = _bucket_of(outcome.seconds * 1000)
-        self.latencies[place] = self.latencies.get(place, 0) + 1
-
-    @property
-    def amounts(self) -> Amounts:
-        return Amounts(**self._named())
-
-    def bucket(self, begin: int) -> UsageBucket:
-        return UsageBucket(time=begin, **self._named())
-
-    def _named(self) -> dict[str, Any]:
-        return {
-            "requests": self.requests,
-            "documents": self.documents,
-            "tokens": self.tokens,
-            "errors": self.errors,
-            "cached": self.cached,
-            "p50_ms": quantile(self.latencies, 0.50),
-            "p95_ms": quantile(self.latencies, 0.95),
-        }
+def _figures_of(amounts: UsageAmounts) -> dict[str, Any]:
+    return {
+        "requests": amounts.requests,
+        "documents": amounts.documents,
+        "tokens": amounts.tokens,
+        "errors": amounts.errors,
+        "cached": amounts.cached,
+        "p50_ms": quantile(amounts.latencies, 0.50),
+        "p95_ms": quantile(amounts.latencies, 0.95),
+    }
 
 
 class _Ring:
@@ -204,19 +240,19 @@ class _Ring:
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
-        self._counts: dict[int, _Counts] = {}
+        self._counts: dict[int, UsageAmounts] = {}
 
-    def at(self, step: int) -> _Counts:
+    def at(self, step: int) -> UsageAmounts:
         found = self._counts.get(step)
         if found is None:
             # In both directions, since a clock may be set back.
             self._counts = {
                 at: counts for at, counts in self._counts.items() if abs(step - at) < self._steps
             }
-            found = self._counts[step] = _Counts()
+            found = self._counts[step] = UsageAmounts()
         return found
 
-    def span(self, first: int, last: int) -> dict[int, _Counts]:
+    def span(self, first: int, last: int) -> dict[int, UsageAmounts]:
         """Return copies of the counts from `first` to `last`."""
         return {at: _sum([counts]) for at, counts in self._counts.items() if first <= at <= last}
 
@@ -224,20 +260,17 @@ class _Ring:
 _Pair = tuple[str, str]
 """A model and a key's id."""
 
-_Span = dict[int, _Counts]
+Unsaved = dict[UsagePlace, UsageAmounts]
+"""What was counted and not stored yet."""
+
+_Span = dict[int, UsageAmounts]
 """Counts by step."""
 
 
-def _sum(parts: Iterable[_Counts]) -> _Counts:
-    total = _Counts()
+def _sum(parts: Iterable[UsageAmounts]) -> UsageAmounts:
+    total = UsageAmounts()
     for one in parts:
-        total.requests += one.requests
-        total.documents += one.documents
-        total.tokens += one.tokens
-        total.errors += one.errors
-        total.cached += one.cached
-        for place, count in one.latencies.items():
-            total.latencies[place] = total.latencies.get(place, 0) + count
+        total.include(one)
     return total
 
 

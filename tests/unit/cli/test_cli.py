@@ -22,10 +22,10 @@ from rerankd import cli, settings
 from rerankd.cli.rank_input import InputDocument
 from rerankd.cli.rank_output import ranked_lines
 from rerankd.cli.rank_scoring import ScoredText
+from rerankd.machine import resident_memory
 from rerankd.measuring.bench.rounds import compare_servers
 from rerankd.measuring.bench.workload import Measured, Workload, bodies
 from rerankd.measuring.client import RerankServer
-from rerankd.measuring.figures import resident_memory
 
 from support.fakes import LIMITS
 from support.places import ROOT

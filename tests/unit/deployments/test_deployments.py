@@ -25,6 +25,7 @@ from rerankd.errors import (
     ShuttingDown,
     StateError,
     StateUnavailable,
+    UnprovenModel,
 )
 from rerankd.scheduling.tickets import Load
 from rerankd.settings import Settings
@@ -54,6 +55,7 @@ class FakeRuntime:
             trained_context=512,
         )
         self.load = Load(0, 0, 0.0)
+        self.marks = ()
         self.closed: float | None = None
         self.aborted = False
 
@@ -221,6 +223,61 @@ def test_a_failing_step_is_told_and_can_be_tried_again(step: str) -> None:
         await house.all.restart("a")
         await settled(house.all._find("a"))
         assert house.states() == {"a": "ready"}
+
+    run(check)
+
+
+def test_a_restart_may_accept_what_the_load_check_judged(tmp_path: Path) -> None:
+    """The status has the failure's code; what was accepted is stored with the deployment."""
+
+    async def check() -> None:
+        store = Store(tmp_path)
+        house = House(store=store)
+        house.loader.fails["verify"] = UnprovenModel("it ranks backwards")
+        await house.ready("a")
+        assert house.all.status("a").error == "unproven_model"
+        house.loader.fails.clear()
+        await house.all.restart("a", accept_unproven=True)
+        await settled(house.all._find("a"))
+        status = house.all.status("a")
+        assert (status.state, status.error) == ("ready", "")
+        assert status.options == {"accept_unproven": True}
+        assert store.deployments()[0].options == {"accept_unproven": True}
+
+    run(check)
+
+
+def test_changed_options_are_stored_and_loaded_with(tmp_path: Path) -> None:
+    """The running model is closed, the one in its place has the new options."""
+
+    async def check() -> None:
+        store = Store(tmp_path)
+        house = House(store=store)
+        await house.ready("a")
+        wanted = Spec(id="a", source="a", pinned=True, options={"workers": 2})
+        await house.all.change(wanted)
+        await settled(house.all._find("a"))
+        first, second = house.loader.runtimes["a"]
+        assert (first.closed is None, second.closed) == (False, None)
+        assert (house.states(), house.all.status("a").pinned) == ({"a": "ready"}, True)
+        assert house.all.status("a").options == {"workers": 2}
+        assert store.deployments() == [wanted]
+
+    run(check)
+
+
+def test_options_can_be_changed_while_a_model_is_downloaded() -> None:
+    """The download is given up, and begins again with the new options."""
+
+    async def check() -> None:
+        house = House()
+        held = house.loader.hold("download")
+        await house.all.deploy(Spec(id="a", source="a"))
+        await house.loader.began.wait()
+        await house.all.change(Spec(id="a", source="a", options={"threads": 1}))
+        held.set()
+        await settled(house.all._find("a"))
+        assert (house.states(), house.all.status("a").options) == ({"a": "ready"}, {"threads": 1})
 
     run(check)
 

@@ -43,6 +43,33 @@ def test_no_new_deployment_is_called_events(body: dict[str, str]) -> None:
     assert "reserved" in refused.json()["error"]["message"]
 
 
+def test_options_are_changed_over_http() -> None:
+    """What is left out stays; a name or a value that can't be is refused before anything stops."""
+    with server_of(service_of(start=False, model_id="a")) as url:
+        place = f"{url}/v1/deployments/a"
+        changed = httpx.patch(place, json={"options": {"workers": 1}})
+        pinned = httpx.patch(place, json={"pinned": False})
+        refused = httpx.patch(place, json={"options": {"port": 1}})
+        strange = httpx.patch(place, json={"model": "another"})
+        absent = httpx.patch(f"{url}/v1/deployments/b", json={})
+
+    assert (changed.status_code, changed.json()["options"]) == (202, {"workers": 1})
+    assert (pinned.json()["pinned"], pinned.json()["options"]) == (False, {"workers": 1})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (422, "port")
+    assert (strange.status_code, absent.status_code) == (400, 404)
+
+
+@pytest.mark.parametrize("body", [None, {}, {"accept_unproven": True}])
+def test_a_restart_needs_no_body(body: dict[str, bool] | None) -> None:
+    """One that is there is read; a model that is ready isn't loaded again."""
+    with server_of(service_of(start=False, model_id="a")) as url:
+        place = f"{url}/v1/deployments/a/restart"
+        conflict = httpx.post(place) if body is None else httpx.post(place, json=body)
+        strange = httpx.post(place, json={"accept": True})
+
+    assert (conflict.status_code, strange.status_code) == (409, 400)
+
+
 @pytest.mark.parametrize("name", ["restart", "logs", "deployments"])
 def test_other_words_of_the_routes_are_names_like_any(name: str) -> None:
     """No route takes them for itself."""

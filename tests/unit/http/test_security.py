@@ -74,6 +74,11 @@ ROWS: dict[tuple[str, str], Row] = {
         "manage", path="/v1/deployments/none/logs"
     ),
     ("GET", "/v1/usage"): Row("manage"),
+    ("GET", "/v1/server"): Row("manage"),
+    ("GET", "/v1/hub"): Row("manage"),
+    ("GET", "/v1/hub/files"): Row("manage"),
+    ("DELETE", "/v1/files"): Row("manage"),
+    ("PATCH", "/v1/deployments/{deployment_id}"): Row("manage", path="/v1/deployments/none"),
     ("GET", "/health"): Row("public"),
     ("GET", "/health/live"): Row("public"),
     ("GET", "/health/ready"): Row("public"),

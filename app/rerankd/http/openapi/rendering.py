@@ -34,6 +34,7 @@ MEANINGS: dict[int, tuple[type[errors.RerankdError], str]] = {
     424: (errors.EngineFailure, "The engine failed on this request (TEI's status for it)"),
     429: (errors.QueueFull, "The queue is full, or the key's own limit is reached"),
     500: (errors.EngineFailure, "The engine or the server failed; see the log"),
+    502: (errors.DownloadError, "The Hub could not be asked, or refused"),
     503: (errors.ModelLoading, "The model is still loading, or the server is stopping"),
     504: (errors.DeadlineExceeded, "The request did not finish in the allowed time"),
 }

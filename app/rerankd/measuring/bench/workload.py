@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from rerankd.errors import RerankdError
+from rerankd.machine import resident_memory
 from rerankd.measuring.bench.memory_graph import sample_interval
 from rerankd.measuring.client import RerankClient, RerankReply, RerankServer, rerank_body
-from rerankd.measuring.figures import nearest_rank, resident_memory
+from rerankd.measuring.figures import nearest_rank
 
 _WORD_LIST = """
 time year people way day man thing woman life child world school state family student

@@ -10,8 +10,8 @@ from typing import Protocol
 from msgspec import Struct
 
 from rerankd.domain import RankRequest
+from rerankd.machine import resident_memory
 from rerankd.measuring.client import RerankClient, RerankServer, rerank_body
-from rerankd.measuring.figures import resident_memory
 from rerankd.service import Service, build
 from rerankd.settings import Settings
 
