@@ -2,6 +2,7 @@
 
 import { deref, groups, loadSpec, spec, specUrl } from "./api-document.js";
 import { byId, h, inline, paragraphs } from "./api-elements.js";
+import * as theme from "./console/theme.js";
 import { methodBadge, operationView } from "./api-operation.js";
 
 function schemeItem({ type, name, description }) {
@@ -38,6 +39,7 @@ function groupView({ name, description, ops }) {
 
 /** Load the document and draw the page from it, or say in words why that could not be done. */
 async function main() {
+  theme.begin();
   const status = byId("status");
   status.textContent = "Loading the API description…";
   try {

@@ -1,8 +1,11 @@
 import { call, inWords } from "./client.js";
 import { deploy, licence } from "./deploy.js";
+import { confirm } from "./dialogs.js";
 import { badge, choices, disable, facts, h, icon, notice, partsOf, template } from "./dom.js";
 import { BUSY, feed } from "./feed.js";
 import { bytes, compact, count, plural } from "./format.js";
+import { markBadge } from "./marks.js";
+import { toast } from "./notices.js";
 import { whyNotManage } from "./session.js";
 
 const MANY = "mul";
@@ -15,24 +18,46 @@ const SORTS = {
 };
 const MOST_LANGUAGES = 5;
 
+/** The names that people search for a model by, in lower case. */
+const namesOf = (entry) => [entry.id, entry.title, ...entry.aliases].map((name) => name.toLowerCase());
+
+/** How well a model is what was typed: 0 for its very name, then for a name's beginning, a part. */
+function distance(entry, typed) {
+  const names = namesOf(entry).flatMap((name) => [name, name.slice(name.lastIndexOf("/") + 1)]);
+  const fits = [(name) => name === typed, (name) => name.startsWith(typed), (name) => name.includes(typed)];
+  const best = fits.findIndex((fit) => names.some(fit));
+  return best < 0 ? fits.length : best;
+}
+
+/** While somebody searches, the best match comes first; the chosen order decides between equals. */
+function order(parts) {
+  const typed = parts.search.value.trim().toLowerCase();
+  const chosen = SORTS[parts.sort.value];
+  return typed ? (a, b) => distance(a, typed) - distance(b, typed) || chosen(a, b) : chosen;
+}
+
 const languageName = (code) => (code === MANY ? "many languages" : languages.of(code));
+
+/** Ask for the catalog again, on the page that is shown. */
+let refresh = () => {};
 
 export function page() {
   const element = template("page-catalog");
   const parts = partsOf(element);
   let entries = [];
-  const draw = () => list(parts, entries.filter(wanted(parts)).sort(SORTS[parts.sort.value]), entries.length);
+  const draw = () => list(parts, entries.filter(wanted(parts)).sort(order(parts)), entries.length);
   const onStates = () => entries.length && draw();
   parts.filters.addEventListener("input", draw);
   parts.filters.addEventListener("submit", (event) => event.preventDefault());
   parts.byHand.addEventListener("click", () => whyNotManage() || deploy());
   disable(parts.byHand, whyNotManage());
   feed.addEventListener("states", onStates);
-  call("GET", "/v1/catalog").then(({ data }) => {
+  refresh = () => call("GET", "/v1/catalog").then(({ data }) => {
     entries = data;
     offer(parts, entries);
     draw();
   }, (error) => parts.trouble.replaceChildren(notice("bad", inWords(error))));
+  refresh();
   return { element, title: "Catalog", leave: () => feed.removeEventListener("states", onStates) };
 }
 
@@ -73,7 +98,7 @@ function card(entry) {
       facts([["Download", bytes(entry.bytes)], ["Memory", bytes(entry.memory_bytes)], ["Parameters", compact(entry.parameters)], ["Context", count(entry.context.trained)]]),
       quality(entry),
       details(entry)),
-    h("div", { class: "model-foot" }, state(entry), action(entry, heading))));
+    h("div", { class: "model-foot" }, state(entry), h("div", { class: "actions" }, removal(entry, heading), action(entry, heading)))));
 }
 
 function fitting({ fits, memory_bytes: needed }) {
@@ -91,19 +116,29 @@ function spoken({ languages: codes }) {
   return [...names.map((name) => badge("", name)), rest > 0 && badge("", `and ${rest} more`)];
 }
 
+/** Benchmarks that many models have been measured with come first: they are what compares them. */
+const WELL_KNOWN = ["MTEB English v2 reranking", "BEIR", "MIRACL", "MMTEB-R", "MTEB-R", "TREC DL 2019", "MS MARCO dev"];
+const fame = ({ benchmark }) => (WELL_KNOWN.indexOf(benchmark) + 1 || WELL_KNOWN.length + 1);
+
 function quality({ quality: figures }) {
-  return figures.length > 0 && h("div", null, figures.slice(0, 2).map(figure));
+  const first = [...figures].sort((a, b) => fame(a) - fame(b)).slice(0, 2);
+  return figures.length > 0 && h("div", null, first.map(figure));
 }
 
-const figure = ({ benchmark, metric, value }) =>
-  h("p", { class: "quality" }, h("span", { class: "muted" }, `${benchmark}, ${metric}`), h("b", null, value));
+/** All figures are shown on one scale, to 100; makers publish shares and percents. */
+const scaled = ({ value }) => (value <= 1 ? 100 * value : value).toFixed(1);
+const metricOf = ({ metric }) => metric.replace(/, percent$/, "");
+
+const figure = (one) =>
+  h("p", { class: "quality", title: "On a scale to 100; see the details for the source" },
+    h("span", { class: "muted" }, `${one.benchmark}, ${metricOf(one)}`), h("b", null, scaled(one)));
 
 function details(entry) {
   const { warnings, quality: figures, variants } = entry;
   const points = [
     ...(entry.needs_acceptance ? [licence(entry)] : []),
     ...warnings,
-    ...figures.map((one) => `${one.benchmark}, ${one.metric}: ${one.value}. Source: ${one.source}${one.note ? `. ${one.note}` : ""}.`),
+    ...figures.map((one) => `${one.benchmark}, ${metricOf(one)}: ${scaled(one)} of 100. Source: ${one.source}${one.note ? `. ${one.note}` : ""}.`),
   ];
   return h("details", null, h("summary", null, "Details"),
     h("div", { class: "stack" },
@@ -118,8 +153,27 @@ const deployed = (entry) => feed.list.find((status) => status.model === entry.id
 function state(entry) {
   const found = deployed(entry)?.state ?? entry.state;
   if (!found) return h("span");
-  if (found === "ready") return badge("good", "ready", "check");
+  if (found === "ready") return h("span", { class: "badges" }, badge("good", "ready", "check"), (deployed(entry)?.marks ?? []).map(markBadge));
   return badge(BUSY.has(found) ? "busy" : "", found, BUSY.has(found) && "clock");
+}
+
+/** Delete what was downloaded or converted, once no deployment uses it; the embedded model stays. */
+function removal(entry, heading) {
+  const here = entry.variants.some((variant) => variant.installed && (variant.repo || variant.checkpoint));
+  if (!here || whyNotManage() || (deployed(entry) && !["absent", "failed"].includes(deployed(entry).state))) return null;
+  return h("button", { type: "button", class: "button danger", "aria-describedby": heading, click: () => remove(entry) }, "Delete files");
+}
+
+async function remove(entry) {
+  const text = "All its files are deleted from the server. Deploying it again downloads or converts them again.";
+  if (!(await confirm(`Delete the files of ${entry.title}?`, text, "Delete"))) return;
+  try {
+    const { freed_bytes: freed } = await call("DELETE", `/v1/files?model=${encodeURIComponent(entry.id)}`);
+    toast(`${entry.title}: ${bytes(freed)} freed`);
+  } catch (error) {
+    toast(inWords(error));
+  }
+  refresh();
 }
 
 function action(entry, heading) {

@@ -1,5 +1,5 @@
 import { h, s } from "./dom.js";
-import { clock } from "./format.js";
+import { momentOf } from "./format.js";
 
 const HEIGHT = 152;
 const LEFT = 44;
@@ -12,15 +12,16 @@ const LABELS = 4;
  * A chart of values over time, its readout and its table.
  *
  * `times` are the beginnings of the steps; each of `lines` has `name`, `kind`, `values`, null
- * where there is none, and their `total` to show. `form` is "columns" or "lines", `write` puts a value into words.
+ * where there is none, and their `total` to show; `step` is the length of a step in seconds. `form` is "columns" or "lines", `write` puts a value into words.
  */
-export function chart({ title, times, lines, form, write }) {
+export function chart({ title, times, lines, form, write, step }) {
+  const clock = momentOf(step);
   const readout = h("span", { class: "readout" });
   const spoken = lines.map(({ name, total }) => `${name} ${total || "nothing"}`).join(", ");
   const label = `${title}: ${spoken}. The table below has the numbers.`;
   const svg = s("svg", { role: "img", "aria-label": label, tabindex: 0, preserveAspectRatio: "none" });
-  const figure = h("figure", { class: "card chart" }, h("figcaption", null, title, readout), svg, table(title, times, lines, write));
-  const drawing = new Drawing(svg, { times, lines, form, write });
+  const figure = h("figure", { class: "card chart" }, h("figcaption", null, title, readout), svg, table({ title, times, lines, write, clock }));
+  const drawing = new Drawing(svg, { times, lines, form, write, clock });
   const tell = (place) => {
     const texts = lines.map(({ values, total }) => (place === null ? total : written(values[place], write)));
     readout.replaceChildren(place === null ? "" : `${clock(times[place])} `, ...named(lines, texts));
@@ -75,13 +76,13 @@ class Drawing {
   draw(width) {
     if (!width) return;
     this.#width = width;
-    const { times, lines, form, write } = this.#data;
+    const { times, lines, form, write, clock } = this.#data;
     const most = niceMost(Math.max(0, ...lines.flatMap(({ values }) => values.map((value) => value ?? 0))), form);
     const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / most);
     this.#svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
     this.#svg.replaceChildren(
       ...grid(most, y, width, write),
-      ...labels(times, (place) => this.#x(place + 0.5)),
+      ...labels(times, clock, (place) => this.#x(place + 0.5)),
       ...(form === "columns" ? this.#columns(lines[0].values, y) : lines.flatMap((line) => this.#line(line, y))),
       this.#cursor,
     );
@@ -134,7 +135,7 @@ function grid(most, y, width, write) {
   ]);
 }
 
-function labels(times, x) {
+function labels(times, clock, x) {
   const every = Math.ceil(times.length / LABELS);
   return times.map((time, place) => place % every === 0 && s("text", {
     x: x(place), y: HEIGHT - 4, "text-anchor": place === 0 ? "start" : "middle",
@@ -151,7 +152,7 @@ function niceMost(most, form) {
 }
 
 /** The same numbers as text, steps without any left out. */
-function table(title, times, lines, write) {
+function table({ title, times, lines, write, clock }) {
   const kept = times.map((time, place) => [time, place]).filter(([, place]) => lines.some(({ values }) => values[place]));
   const heads = ["Time", ...lines.map(({ name }) => name)];
   return h("details", null, h("summary", null, "Table"),

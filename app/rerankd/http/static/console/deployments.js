@@ -1,7 +1,8 @@
 import { base, call, inWords } from "./client.js";
 import { codeBlock } from "./code_block.js";
-import { deploy } from "./deploy.js";
+import { changeOptions, deploy } from "./deploy.js";
 import { button, confirm, foot, open } from "./dialogs.js";
+import { MARKS, markBadge } from "./marks.js";
 import { badge, disable, facts, h, icon, notice, partsOf, sized, template } from "./dom.js";
 import { BUSY, feed } from "./feed.js";
 import { bytes, clockSeconds, compact, count, fromNow, plural, span } from "./format.js";
@@ -41,17 +42,18 @@ function show(parts, cards) {
       cards.delete(id);
     }
   }
-  for (const status of feed.list) {
-    if (!cards.has(status.id)) {
-      cards.set(status.id, new Card(status.id));
-      parts.list.append(cards.get(status.id).element);
-    }
+  for (const [place, status] of [...feed.list].sort(newestFirst).entries()) {
+    if (!cards.has(status.id)) cards.set(status.id, new Card(status.id));
+    const { element } = cards.get(status.id);
+    if (parts.list.children[place] !== element) parts.list.insertBefore(element, parts.list.children[place] ?? null);
     cards.get(status.id).show(status);
   }
   const none = parts.list.querySelector(".empty");
   if (!cards.size && !why && feed.live === "yes" && !none) parts.list.append(nothing());
   else if (cards.size) none?.remove();
 }
+
+const newestFirst = (a, b) => b.created - a.created;
 
 const nothing = () => h("li", { class: "empty" }, icon("deployments"),
   h("p", null, "Nothing is deployed."), h("a", { class: "button primary", href: "#catalog" }, "Choose a model"));
@@ -73,9 +75,11 @@ class Card {
     };
     this.try = h("a", { class: "button", href: `#playground/model=${encodeURIComponent(id)}`, "aria-describedby": heading }, "Try it");
     this.restart = described("Load again", () => act("POST", `${pathOf(id)}/restart`, `${id} is loading again`));
+    this.accept = described("Serve anyway", () => acceptUnproven(id));
     this.stop = described("Stop", () => stop(id), "danger");
     const actions = h("div", { class: "actions" }, this.try,
-      described("curl", () => showCurl(id)), described("Logs", () => showLogs(id)), this.restart, this.stop);
+      described("curl", () => showCurl(id)), described("Logs", () => showLogs(id)),
+      described("Options", () => changeOptions(feed.get(id))), this.restart, this.accept, this.stop);
     this.element = h("li", null, h("article", { class: "card deployment", "aria-labelledby": heading },
       this.#head, this.#body, actions));
   }
@@ -89,14 +93,22 @@ class Card {
       badge(kind, status.state, iconName),
       status.default && badge("", "default"),
       status.pinned && badge("", "pinned"),
+      ...status.marks.map(markBadge),
     ].filter(Boolean));
-    this.#body.replaceChildren(...[told(status), BUSY.has(status.state) && progress(status), about(status)].filter(Boolean));
+    this.#body.replaceChildren(...[told(status), ...status.marks.map((mark) => notice("warn", MARKS[mark])), BUSY.has(status.state) && progress(status), about(status)].filter(Boolean));
     this.try.hidden = status.state !== "ready";
     const idle = ["absent", "failed"].includes(status.state);
     this.restart.hidden = !idle;
     this.restart.textContent = status.state === "failed" ? "Try again" : "Load again";
-    this.stop.textContent = idle ? "Remove" : "Stop";
+    this.accept.hidden = status.error !== "unproven_model";
+    this.stop.textContent = { idle: "Remove", busy: "Cancel" }[standing(status.state)] ?? "Stop";
   }
+}
+
+/** Whether there is nothing to stop, only something to give up, or a model at work. */
+function standing(state) {
+  if (["absent", "failed"].includes(state)) return "idle";
+  return BUSY.has(state) ? "busy" : "working";
 }
 
 const pathOf = (id) => `/v1/deployments/${encodeURIComponent(id)}`;
@@ -146,9 +158,9 @@ function about({ facts: known, load, memory_bytes: memory, used, created, state 
   ]), known.offload && h("p", { class: "muted small" }, sentence(known.offload)));
 }
 
-async function act(method, path, done) {
+async function act(method, path, done, body) {
   try {
-    await call(method, path);
+    await call(method, path, { body });
     toast(done);
   } catch (error) {
     toast(inWords(error));
@@ -161,10 +173,19 @@ const ENDS = {
   remove: ["Remove", "New requests for it are refused. Its file stays on this machine.", "removed"],
 };
 
+/** A download or a load is given up at once: no request depends on it, and what arrived is kept. */
 async function stop(id) {
-  const idle = ["absent", "failed"].includes(feed.get(id)?.state);
-  const [verb, text, done] = ENDS[idle ? "remove" : "stop"];
+  const now = standing(feed.get(id)?.state);
+  if (now === "busy") return void act("DELETE", pathOf(id), `${id}: cancelled; what has arrived is kept for the next try`);
+  const [verb, text, done] = ENDS[now === "idle" ? "remove" : "stop"];
   if (await confirm(`${verb} ${id}?`, text, `${verb} it`)) await act("DELETE", pathOf(id), `${id} ${done}`);
+}
+
+async function acceptUnproven(id) {
+  const text = `${feed.get(id)?.message ?? ""}. It may rank wrongly. Every answer, this page and the playground will call it unproven.`;
+  if (await confirm(`Serve ${id} anyway?`, text, "Serve anyway")) {
+    await act("POST", `${pathOf(id)}/restart`, `${id} is loading, unproven`, { accept_unproven: true });
+  }
 }
 
 function showCurl(id) {

@@ -1,38 +1,56 @@
-/** Read documents as people paste them: a JSON array, JSON Lines, or one a line. */
+/**
+ * Read documents as people paste them: a JSON array, a whole request, JSON Lines, or one a line.
+ *
+ * `lines` has the line that each document stands on, null where documents are no lines.
+ */
 export function parse(text) {
   const trimmed = text.trim();
-  if (!trimmed) return { documents: [], form: "lines", fault: null };
+  if (!trimmed) return { documents: [], lines: null, form: "lines", fault: null };
   if (/^\[\s*(["{\]]|$)/.test(trimmed)) return fromArray(trimmed);
-  const lines = trimmed.split(/\r?\n/).map((line) => line.trim()).filter(Boolean);
-  if (lines.every((line) => /^\{.*\}$/.test(line))) return fromLines(lines);
-  return { documents: lines, form: "lines", fault: null };
+  const filled = text.split(/\r?\n/)
+    .map((line, number) => ({ text: line.trim(), number: number + 1 }))
+    .filter((line) => line.text);
+  const lines = filled.map((line) => line.number);
+  if (/^\{\s*("|\}|$)/.test(filled[0].text)) return fromObject(trimmed) ?? fromLines(filled, lines);
+  return { documents: filled.map((line) => line.text), lines, form: "lines", fault: null };
+}
+
+/** A request's body has documents; any other object is one. Null for what is no object. */
+function fromObject(text) {
+  try {
+    const found = JSON.parse(text);
+    return Array.isArray(found.documents) ? checked(found.documents, "JSON request") : checked([found], "JSON");
+  } catch {
+    return null;
+  }
 }
 
 function fromArray(text) {
   try {
     return checked(JSON.parse(text), "JSON");
   } catch (error) {
-    return { documents: [], form: "JSON", fault: `This is not valid JSON: ${error.message}` };
+    return { documents: [], lines: null, form: "JSON", fault: `This is not valid JSON: ${error.message}` };
   }
 }
 
-function fromLines(lines) {
+/** The first line begins as JSON, so that all lines have to be: half-read ones are not ranked. */
+function fromLines(filled, lines) {
   const documents = [];
-  for (const [number, line] of lines.entries()) {
+  for (const { text, number } of filled) {
     try {
-      documents.push(JSON.parse(line));
-    } catch {
-      const fault = `Line ${number + 1} is not valid JSON`;
-      return { documents: [], form: "JSON Lines", fault };
+      documents.push(JSON.parse(text));
+    } catch (error) {
+      const fault = `Line ${number} is not valid JSON: ${error.message}. To rank lines as they are, put them into a JSON array.`;
+      return { documents: [], lines: null, form: "JSON Lines", fault };
     }
   }
-  return checked(documents, "JSON Lines");
+  return checked(documents, "JSON Lines", lines);
 }
 
-function checked(documents, form) {
+function checked(documents, form, lines = null) {
   const wrong = documents.findIndex((one) => typeof one !== "string" && !isObject(one));
-  if (wrong < 0) return { documents, form, fault: null };
-  return { documents: [], form, fault: `Document ${wrong + 1} is neither text nor an object` };
+  if (wrong < 0) return { documents, lines, form, fault: null };
+  return { documents: [], lines: null, form, fault: `Document ${wrong + 1} is neither text nor an object` };
 }
 
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);

@@ -59,9 +59,9 @@ export function notice(kind, ...children) {
     icon(kind === "bad" || kind === "warn" ? "alert" : "info"), h("div", null, ...children));
 }
 
-/** Fill a select, keeping its choice where that is still offered. */
+/** Fill a select, keeping its choice where that is still offered; the first time, the first one. */
 export function choices(select, pairs) {
-  const before = select.value;
+  const before = select.options.length ? select.value : null;
   select.replaceChildren(...pairs.map(([value, text]) => h("option", { value }, text)));
   if (pairs.some(([value]) => value === before)) select.value = before;
 }

@@ -6,10 +6,10 @@ export const EXAMPLES = [
     documents: [
       "hi",
       "it is a bear",
-      "Panda Express sells Chinese food in shopping malls.",
-      "pandas is a Python library for tables and time series.",
+      "The train to Chengdu takes eight hours.",
+      "Grizzly bears catch salmon in the rivers of Alaska.",
       "The giant panda (Ailuropoda melanoleuca) is a bear species endemic to China.",
-      "The red panda climbs trees in the Himalayas and is no bear at all.",
+      "Pandas eat bamboo for up to fourteen hours a day.",
     ],
   },
   {

@@ -26,7 +26,8 @@ export function span(seconds) {
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+  if (whole < 86_400) return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+  return `${Math.floor(whole / 86_400)} d ${Math.floor((whole % 86_400) / 3600)} h`;
 }
 
 /** A Unix time told from now, such as "3 minutes ago" or "in 2 days". */
@@ -41,6 +42,11 @@ export const dateTime = (time) =>
   new Date(time * 1000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
 export const clock = (time) =>
   new Date(time * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+const weekday = (time) => new Date(time * 1000).toLocaleString("en-GB", { weekday: "short", hour: "2-digit", minute: "2-digit" });
+/** Days are those of UTC, as the server counts them. */
+const day = (time) => new Date(time * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
+/** How moments are written where one step of time takes so many seconds. */
+export const momentOf = (step) => (step >= LENGTHS.day ? day : step >= LENGTHS.hour ? weekday : clock);
 export const clockSeconds = (time) => new Date(time * 1000).toLocaleTimeString("en-GB");
 
 /** A score with as many places as tell neighbours apart. */

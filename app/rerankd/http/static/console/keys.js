@@ -37,9 +37,10 @@ async function load(parts) {
 }
 
 const nothing = () => h("div", { class: "empty" }, icon("key"),
-  h("p", null, "No keys yet. Once you create one, every request needs a key."));
+  h("p", null, "No keys yet, so anyone who can reach this server may rank. Once you create a key, every request needs one."));
 
-const COLUMNS = ["Name", "Key", "Permissions", "Models", "Limits", "Last used", "Expires"];
+const COLUMNS = ["Name", "Key", "Permissions", "Models", "Limits", "Created", "Last used", "Expires"];
+const PERMISSIONS = { inference: "rank", manage: "manage" };
 
 function table(keys) {
   const sorted = [...keys].sort((a, b) => Boolean(a.revoked) - Boolean(b.revoked) || b.created - a.created);
@@ -55,12 +56,22 @@ function row(key) {
   return h("tr", null,
     h("th", { scope: "row", id: heading }, key.name || "unnamed", key.id === whoAmI().id && whoAmI().keyed && [" ", badge("", "yours")]),
     cell("Key", h("code", null, key.prefix ? `${key.prefix}…` : "from the settings")),
-    cell("Permissions", h("span", { class: "badges" }, key.scopes.map((scope) => badge(scope === "manage" ? "busy" : "", scope)))),
+    cell("Permissions", h("span", { class: "badges" }, key.scopes.map(permission))),
     cell("Models", key.models?.length ? key.models.join(", ") : "all"),
     cell("Limits", limits(key)),
-    cell("Last used", key.last_used ? h("time", { title: dateTime(key.last_used) }, fromNow(key.last_used)) : "never"),
+    cell("Created", moment(key.created) ?? "with the server"),
+    cell("Last used", moment(key.last_used) ?? "never"),
     cell("Expires", standing(key)),
     h("td", { class: "end" }, revocation(key, heading)));
+}
+
+/** When something happened, told from now; null for never. */
+const moment = (time) => (time ? h("time", { datetime: new Date(time * 1000).toISOString(), title: dateTime(time) }, fromNow(time)) : null);
+
+function permission(scope) {
+  const made = badge(scope === "manage" ? "busy" : "", PERMISSIONS[scope] ?? scope);
+  made.title = `Scope “${scope}”`;
+  return made;
 }
 
 function limits(key) {
@@ -73,7 +84,7 @@ function standing(key) {
   if (key.revoked) return badge("bad", "revoked", "cross");
   if (!key.expires) return "never";
   if (key.expires < Date.now() / 1000) return badge("warn", "expired", "clock");
-  return h("time", { title: dateTime(key.expires) }, fromNow(key.expires));
+  return moment(key.expires);
 }
 
 function revocation(key, heading) {
@@ -105,8 +116,16 @@ async function create() {
     remember(made.key);
     await identify();
   }
-  await open("Your new key", (close) => [...shown(made), foot(button("Done", close, "primary"))], { wide: true });
+  await showOnce(made);
   drawAgain();
+}
+
+/** Show a new key until its owner says that they have it: Escape alone must not lose it. */
+function showOnce(made) {
+  const warning = h("p", { class: "fault", role: "alert" });
+  const onEscape = () => { warning.textContent = "The key can't be shown again. Copy it, then press Done."; };
+  const fill = (close) => [...shown(made), warning, foot(button("Done", close, "primary"))];
+  return open("Your new key", fill, { wide: true, onEscape });
 }
 
 function form(models, close) {

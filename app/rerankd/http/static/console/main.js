@@ -1,16 +1,18 @@
 import { inWords, refusals } from "./client.js";
 import { h, notice } from "./dom.js";
 import { BUSY, feed } from "./feed.js";
+import { showAbout } from "./about.js";
 import * as catalog from "./catalog.js";
 import * as deployments from "./deployments.js";
 import * as keys from "./keys.js";
 import * as playground from "./playground.js";
-import { changes } from "./session.js";
+import { changes, keyOf, may, onOtherTabs } from "./session.js";
 import { identify, showWho, signIn } from "./sign_in.js";
 import * as theme from "./theme.js";
 import * as usage from "./usage.js";
 
 const PAGES = { playground, catalog, deployments, keys, usage };
+const LOST = "The key that you were signed in with is no longer valid: it was revoked or has expired.";
 const main = document.getElementById("main");
 let leave = () => {};
 let shown = "";
@@ -50,6 +52,7 @@ function showServer() {
   const server = document.getElementById("server");
   server.dataset.live = feed.live;
   server.textContent = words[feed.live];
+  document.getElementById("about-server").hidden = feed.live !== "yes" || !may("manage");
   const count = document.getElementById("busy-count");
   count.hidden = busy === 0;
   count.textContent = busy ? String(busy) : "";
@@ -65,7 +68,9 @@ async function begin() {
     main.querySelector("h1").focus(); // what had the focus is gone
   });
   feed.addEventListener("change", showServer);
+  document.getElementById("about-server").addEventListener("click", showAbout);
   refusals.addEventListener("unauthorized", () => start());
+  onOtherTabs(() => start());
   window.addEventListener("hashchange", () => show({ focus: true }));
   document.getElementById("skip").addEventListener("click", (event) => {
     event.preventDefault();
@@ -76,25 +81,27 @@ async function begin() {
 
 /** Find out who is there, then show what they may see, or ask for a key. */
 async function start() {
+  const had = Boolean(keyOf());
   try {
     if (await identify()) again();
-    else enter();
+    else enter(had ? LOST : "");
   } catch (error) {
     main.replaceChildren(h("h1", { tabindex: -1 }, "rerankd"), notice("bad", inWords(error)));
   }
 }
 
 /** Without a right key there is nothing to show: ask for one, and leave a way to ask again. */
-async function enter() {
+async function enter(reason = "") {
   leave();
   feed.restart();
   leave = () => {};
   shown = "";
   main.replaceChildren(h("div", { class: "page" }, h("h1", { tabindex: -1 }, "Sign in"),
     h("p", { class: "muted" }, "This server requires an API key."),
-    h("div", null, h("button", { type: "button", class: "button primary", click: enter }, "Sign in with a key"))));
+    reason && notice("warn", reason),
+    h("div", null, h("button", { type: "button", class: "button primary", click: () => enter() }, "Sign in with a key"))));
   document.title = "Sign in · rerankd";
-  if (await signIn()) again();
+  if (await signIn(reason)) again();
 }
 
 begin();

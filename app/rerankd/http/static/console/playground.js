@@ -1,24 +1,30 @@
 import { base, inWords, timed } from "./client.js";
-import { codeBlock } from "./code_block.js";
 import * as documents from "./documents.js";
 import { choices, h, icon, notice, partsOf, template } from "./dom.js";
 import { EXAMPLES } from "./examples.js";
 import { feed } from "./feed.js";
-import { plural } from "./format.js";
+import { exportRow } from "./exports.js";
+import { fromNow, plural } from "./format.js";
 import { served } from "./models.js";
 import { announce, copy, toast } from "./notices.js";
+import { CodeTabs } from "./playground_code.js";
+import { failure, linkTwins, mark, spoken, takeDrops } from "./playground_parts.js";
+import { forgetAll, keepDraft, keepRun, keptDraft, keptRuns } from "./playground_store.js";
 import { comparison, ranking } from "./results.js";
 import { whoAmI } from "./session.js";
 import { pack, unpack } from "./share.js";
-import { LANGUAGES, snippet } from "./snippets.js";
+import { snippet } from "./snippets.js";
 
 const MOST_BYTES = 8_000_000;
 const MOST_LINK = 32_000;
 const FIRST = { ...EXAMPLES[0], documents: EXAMPLES[0].documents.join("\n") };
 const EMPTY = { query: "", documents: "", instruction: "", model: "", compare: "", overflow: "truncate", chunkTokens: "", passages: false, raw: false, topN: "" };
 
-/** What stands in the form, kept while other pages are looked at. */
-let draft = { ...EMPTY, query: FIRST.query, documents: FIRST.documents };
+const example = () => ({ ...EMPTY, query: FIRST.query, documents: FIRST.documents });
+const MOST_NUMBERED = 200;
+
+/** What stands in the form, kept while other pages are looked at and over a reload. */
+let draft = { ...example(), ...known(keptDraft() ?? {}) };
 
 export function page(argument) {
   const element = template("page-playground");
@@ -31,19 +37,19 @@ class Bench {
   #parts;
   #models = [];
   #running = null;
-  #language = "curl";
-  #code = codeBlock("Request", "");
+  #code;
   #onFeed = () => this.#offerModels();
+  #onHide = () => keepDraft(draft);
 
   constructor(parts) {
     this.#parts = parts;
-    parts.snippet.append(this.#code.element);
+    this.#code = new CodeTabs(parts, (language) => this.#codeIn(language));
     this.#wire();
   }
 
   async begin(argument) {
     this.#show(draft);
-    this.#nothingYet();
+    this.#lastRun();
     feed.addEventListener("states", this.#onFeed);
     const [kind, value] = argument.split("=", 2);
     if (kind === "model") draft.model = decodeURIComponent(value);
@@ -57,6 +63,8 @@ class Bench {
 
   end() {
     feed.removeEventListener("states", this.#onFeed);
+    keepDraft(draft);
+    removeEventListener("pagehide", this.#onHide);
     this.#running?.abort();
   }
 
@@ -70,13 +78,15 @@ class Bench {
     parts.form.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.#run();
     });
-    parts.code.addEventListener("toggle", () => this.#showCode());
     parts.share.addEventListener("click", () => this.#share());
     parts.file.addEventListener("change", () => this.#read(parts.file.files[0]));
-    this.#takeDrops(parts.form);
+    takeDrops(parts.form, (file) => this.#read(file));
+    addEventListener("pagehide", this.#onHide);
+    parts.numbered.addEventListener("toggle", () => this.#showNumbered());
+    parts.clear.addEventListener("click", () => this.#clear());
+    parts.history.addEventListener("change", () => this.#showRun(Number(parts.history.value)));
     parts.examples.append(h("span", { class: "muted small" }, "Try"), ...EXAMPLES.map((example) =>
       h("button", { type: "button", class: "button compact", click: () => this.#take(example) }, example.name)));
-    this.#offerLanguages();
   }
 
   // The form
@@ -109,13 +119,25 @@ class Bench {
       topN: parts.topN.value,
     };
     const { documents: found, form, fault } = documents.parse(draft.documents);
+    this.#showNumbered();
     const how = found.length && form !== "lines" ? `, ${form}` : "";
     parts.documentCount.textContent = plural(found.length, "document") + how;
     mark(parts.documents, parts.documentsFault, fault);
     mark(parts.query, parts.queryFault, null);
     parts.chunkField.hidden = draft.overflow !== "chunk";
     this.#showInstruction();
-    this.#showCode();
+    this.#code.show();
+  }
+
+  /** The documents with the numbers that results name them by. */
+  #showNumbered() {
+    const { numbered, numberedList } = this.#parts;
+    const { documents: found } = documents.parse(draft.documents);
+    numbered.hidden = !found.length;
+    if (!numbered.open) return;
+    const rest = found.length - MOST_NUMBERED;
+    numberedList.replaceChildren(...found.slice(0, MOST_NUMBERED).map((one) => h("li", { dir: "auto" }, documents.textOf(one))),
+      ...(rest > 0 ? [h("li", { class: "muted" }, `and ${plural(rest, "more document")}`)] : []));
   }
 
   #showInstruction() {
@@ -138,20 +160,6 @@ class Bench {
     this.#parts.file.value = "";
     this.#changed();
     announce(`${file.name}: ${this.#parts.documentCount.textContent}`);
-  }
-
-  #takeDrops(form) {
-    const over = (event, on) => {
-      if (!event.dataTransfer?.types.includes("Files")) return;
-      event.preventDefault();
-      form.classList.toggle("dropping", on);
-    };
-    form.addEventListener("dragover", (event) => over(event, true));
-    form.addEventListener("dragleave", (event) => over(event, false));
-    form.addEventListener("drop", (event) => {
-      over(event, false);
-      this.#read(event.dataTransfer?.files[0]);
-    });
   }
 
   async #offerModels() {
@@ -184,38 +192,13 @@ class Bench {
       ...(raw && { raw_scores: true }),
       ...(overflow !== "truncate" && { overflow }),
       ...(overflow === "chunk" && Number(chunkTokens) > 0 && { chunk_tokens: Number(chunkTokens) }),
-      ...(passages && { return_passages: true }),
+      // Of chunks, the best one is always marked: it is what the score comes from.
+      ...((passages || overflow === "chunk") && { return_passages: true }),
     };
   }
 
-  #offerLanguages() {
-    const tabs = Object.entries(LANGUAGES).map(([id, name]) =>
-      h("button", { type: "button", role: "tab", id: `tab-${id}`, "aria-controls": "snippet", click: () => choose(id) }, name));
-    const choose = (id) => {
-      this.#language = id;
-      for (const tab of tabs) {
-        const on = tab.id === `tab-${id}`;
-        tab.setAttribute("aria-selected", String(on));
-        tab.tabIndex = on ? 0 : -1;
-      }
-      this.#parts.snippet.setAttribute("aria-labelledby", `tab-${id}`);
-      this.#showCode();
-    };
-    this.#parts.languages.append(...tabs);
-    this.#parts.languages.addEventListener("keydown", (event) => {
-      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (!step) return;
-      const next = tabs[(tabs.indexOf(document.activeElement) + step + tabs.length) % tabs.length];
-      choose(next.id.slice("tab-".length));
-      next.focus();
-    });
-    choose(this.#language);
-  }
-
-  #showCode() {
-    if (!this.#parts.code.open) return;
-    const { keyed } = whoAmI();
-    this.#code.set(snippet(this.#language, base, this.#body(draft.model), { keyed }));
+  #codeIn(language) {
+    return snippet(language, base, this.#body(draft.model), { keyed: whoAmI().keyed });
   }
 
   async #share() {
@@ -239,6 +222,48 @@ class Bench {
     if (signal.aborted) return;
     this.#busy(false);
     this.#present(ended);
+    if (ended.every((one) => one.reply)) keepRun(draft, ended);
+    this.#offerRuns();
+  }
+
+  // What is kept
+
+  /** Show the last run's answer again, where it is the answer to what stands in the form. */
+  #lastRun() {
+    this.#offerRuns();
+    const [last] = keptRuns();
+    if (last && JSON.stringify(last.draft) === JSON.stringify(draft)) this.#present(last.ended, { quiet: true });
+    else this.#nothingYet();
+  }
+
+  #offerRuns() {
+    const runs = keptRuns();
+    this.#parts.kept.hidden = !runs.length;
+    this.#parts.history.replaceChildren(h("option", { value: "" }, "Earlier runs"),
+      ...runs.map((run, place) => h("option", { value: place }, `${run.draft.query.slice(0, 40)} · ${run.ended.map((one) => one.reply.model).join(", ")} · ${fromNow(run.time)}`)));
+  }
+
+  #showRun(place) {
+    const run = keptRuns()[place];
+    if (!run) return;
+    draft = { ...EMPTY, ...known(run.draft) };
+    this.#parts.model.value = draft.model;
+    this.#parts.compare.value = draft.compare;
+    this.#show(draft);
+    this.#present(run.ended);
+    this.#parts.history.value = "";
+  }
+
+  /** Back to the page as it opens for the first time; nothing of it stays in this browser. */
+  #clear() {
+    forgetAll();
+    draft = { ...example(), model: draft.model };
+    this.#show(draft);
+    this.#parts.compare.value = "";
+    this.#nothingYet();
+    this.#offerRuns();
+    history.replaceState(null, "", "#playground");
+    toast("Cleared: the form, the results and the earlier runs");
   }
 
   async #one(body, signal) {
@@ -265,15 +290,18 @@ class Bench {
     this.#parts.answers.setAttribute("aria-busy", String(on));
   }
 
-  #present(ended) {
-    const { answers } = this.#parts;
+  #present(ended, { quiet = false } = {}) {
+    const { answers, bench } = this.#parts;
     const first = ended[0].reply;
     const shown = ended.map((one, place) =>
       (one.error ? failure(one) : ranking(one, place > 0 ? first : null)));
     const both = ended.length === 2 && ended.every((one) => one.reply);
     answers.classList.toggle("two", ended.length === 2);
-    answers.replaceChildren(...(both ? [comparison(ended[0].reply, ended[1].reply)] : []), ...shown);
+    bench.classList.toggle("comparing", ended.length === 2);
+    const any = ended.some((one) => one.reply);
+    answers.replaceChildren(...(any ? [exportRow(ended)] : []), ...(both ? [comparison(ended[0].reply, ended[1].reply)] : []), ...shown);
     if (ended.length === 2) linkTwins(answers);
+    if (quiet) return;
     announce(ended.map(spoken).join(" "));
     if (answers.getBoundingClientRect().top > innerHeight * 0.5) answers.scrollIntoView();
   }
@@ -296,31 +324,4 @@ class Bench {
 function known(state) {
   return Object.fromEntries(Object.entries(state).filter(([name, value]) =>
     name in EMPTY && typeof value === typeof EMPTY[name]));
-}
-
-function mark(field, place, fault) {
-  if (fault) field.setAttribute("aria-invalid", "true");
-  else field.removeAttribute("aria-invalid");
-  place.hidden = !fault;
-  place.textContent = fault ?? "";
-}
-
-function failure({ body, error }) {
-  return h("div", { role: "alert" }, notice("bad", h("strong", null, `${body.model ?? "Request"}: `), inWords(error)));
-}
-
-function spoken({ reply, error }) {
-  if (error) return inWords(error);
-  const [best] = reply.results;
-  return `${reply.model}: ${plural(reply.results.length, "result")}, best is document ${best.index + 1}.`;
-}
-
-/** Light up a document in both rankings when one of them is pointed at. */
-function linkTwins(answers) {
-  answers.onpointerover = (event) => {
-    const index = event.target.closest?.("[data-index]")?.dataset.index;
-    for (const row of answers.querySelectorAll("[data-index]")) {
-      row.classList.toggle("twin", row.dataset.index === index);
-    }
-  };
 }

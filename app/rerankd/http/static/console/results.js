@@ -57,8 +57,12 @@ function rows(body, reply, against) {
     return row(result, place, before, { scale, body, cut: cutOnes.has(result.index), places });
   };
   const list = h("ol", { class: "ranking" }, reply.results.slice(0, MOST_ROWS).map(draw));
-  return [list, rest(list, reply.results, draw)];
+  return [legend(places), list, rest(list, reply.results, draw)];
 }
+
+/** What the arrows mean, above the first of them. */
+const legend = (places) => h("p", { class: "hint arrows" },
+  h("span", { "aria-hidden": "true" }, "▲ ▼"), ` places up or down against ${places ? "the first model’s order" : "the order you gave"}`);
 
 /** A long ranking is drawn in full only for those who want it. */
 function rest(list, results, draw) {
@@ -74,17 +78,18 @@ function rest(list, results, draw) {
 
 function row(result, place, before, { scale, body, cut: isCut, places }) {
   const text = result.document?.text ?? textOf(body.documents[result.index]);
-  const passage = result.passages?.find((one) => !isWhole(one, text));
-  const words = passage ? marked(text, passage) : plain(text);
+  const [passage] = result.passages ?? [];
+  const part = passage && !isWhole(passage, text);
+  const words = part ? marked(text, passage) : plain(text);
   const shown = score(result.relevance_score, scale.name);
   return h("li", { class: "ranked", "data-index": result.index },
     h("div", { class: "place" }, h("span", null, h("span", { class: "visually-hidden" }, "Place "), place + 1), moved(before, place, places)),
     words,
     h("span", { class: "score", title: String(result.relevance_score) }, h("span", { class: "visually-hidden" }, "Score "), shown),
     track(result.relevance_score, scale),
-    h("span", { class: "from" }, `document ${result.index + 1}`),
+    h("span", { class: "from", title: `“index” ${result.index} in the API, which counts from 0` }, `document ${result.index + 1}`),
     h("p", { class: "below" },
-      passage && h("span", null, `best passage: characters ${count(passage.start)} to ${count(passage.end)}`),
+      passage && h("span", null, part ? `best passage: characters ${count(passage.start)} to ${count(passage.end)}` : "best passage: the whole document"),
       isCut && badge("warn", "truncated", "scissors"),
       more(words)));
 }
@@ -109,7 +114,7 @@ function track(value, { low, width }) {
   return h("div", { class: "track", "aria-hidden": "true" }, fill);
 }
 
-const plain = (text) => h("p", { class: text.length > LONG ? "words short" : "words" }, text);
+const plain = (text) => h("p", { dir: "auto", class: text.length > LONG ? "words short" : "words" }, text);
 
 /** Tell a passage that is the whole text: there is nothing to mark then. */
 const isWhole = ({ start, end }, text) => start === 0 && end >= Array.from(text).length;
@@ -119,7 +124,7 @@ function marked(text, { start, end }) {
   const { before, inside, after } = cut(text, start, end);
   const short = before.length > AROUND || after.length > AROUND;
   const whole = [before, h("mark", null, inside), after];
-  const words = h("p", { class: "words" }, whole);
+  const words = h("p", { class: "words", dir: "auto" }, whole);
   if (short) {
     const head = before.length > AROUND ? `… ${before.slice(-AROUND)}` : before;
     const tail = after.length > AROUND ? `${after.slice(0, AROUND)} …` : after;

@@ -1,17 +1,26 @@
 const STORED = "rerankd.key";
 
-/** The person before the screen: their key, kept for this tab alone, and what it allows. */
+/** The person before the screen and what their key allows. */
 let me = { id: "", name: "", scopes: ["inference", "manage"], models: null, keyed: false };
 
 export const changes = new EventTarget();
 
-export const keyOf = () => sessionStorage.getItem(STORED);
+/** The key is kept for this tab, or for the browser where somebody asked to stay signed in. */
+export const keyOf = () => sessionStorage.getItem(STORED) ?? localStorage.getItem(STORED);
 export const whoAmI = () => me;
 export const may = (scope) => me.scopes.includes(scope);
 
-export function remember(key) {
-  if (key) sessionStorage.setItem(STORED, key);
-  else sessionStorage.removeItem(STORED);
+export function remember(key, { stay = false } = {}) {
+  sessionStorage.removeItem(STORED);
+  localStorage.removeItem(STORED);
+  if (key) (stay ? localStorage : sessionStorage).setItem(STORED, key);
+}
+
+/** Call back when another tab signs in for all tabs, or signs out. */
+export function onOtherTabs(callback) {
+  window.addEventListener("storage", (event) => {
+    if (event.key === STORED || event.key === null) callback();
+  });
 }
 
 export function become(found) {

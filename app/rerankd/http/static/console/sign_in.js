@@ -1,6 +1,7 @@
 import { ApiError, call, inWords } from "./client.js";
 import { button, open } from "./dialogs.js";
-import { h, partsOf, template } from "./dom.js";
+import { h, notice, partsOf, template } from "./dom.js";
+import { forgetAll } from "./playground_store.js";
 import { become, keyOf, remember, whoAmI } from "./session.js";
 
 let asking = null;
@@ -23,17 +24,18 @@ export async function identify() {
 }
 
 /** Ask for a key until it is right or the person gives up. One dialog at a time. */
-export function signIn() {
-  asking ??= open("Sign in", form).finally(() => { asking = null; });
+export function signIn(reason = "") {
+  asking ??= open("Sign in", (close) => form(close, reason)).finally(() => { asking = null; });
   return asking;
 }
 
-function form(close) {
+function form(close, reason) {
   const element = template("form-sign-in");
   const parts = partsOf(element);
+  if (reason) parts.reason.append(notice("warn", reason));
   const enter = async (event) => {
     event.preventDefault();
-    remember(parts.key.value.trim());
+    remember(parts.key.value.trim(), { stay: parts.stay.checked });
     const fault = await identify().then((right) => (right ? null : "This key is not valid."), inWords);
     if (!fault) return close(true);
     parts.fault.textContent = fault;
@@ -50,6 +52,7 @@ export function showWho(place, onLeave) {
   const me = whoAmI();
   const out = () => {
     remember(null);
+    forgetAll();
     onLeave();
   };
   const signed = Boolean(keyOf());

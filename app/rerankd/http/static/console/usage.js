@@ -1,6 +1,6 @@
 import { call, inWords } from "./client.js";
 import { chart } from "./charts.js";
-import { choices, h, notice, partsOf, template } from "./dom.js";
+import { choices, h, icon, notice, partsOf, template } from "./dom.js";
 import { compact, count, milliseconds } from "./format.js";
 import { whyNotManage } from "./session.js";
 
@@ -111,18 +111,19 @@ function tiles(sum) {
 }
 
 function charts(report, series, sum) {
-  const steps = Math.round((report.end - report.begin) / report.step_seconds);
-  const times = Array.from({ length: steps }, (_, step) => report.begin + step * report.step_seconds);
+  const step = report.step_seconds;
+  const steps = Math.round((report.end - report.begin) / step);
+  const times = Array.from({ length: steps }, (_, place) => report.begin + place * step);
   const buckets = new Map(times.map((time) => [time, []]));
   for (const bucket of series.flatMap((one) => one.buckets)) buckets.get(bucket.time)?.push(bucket);
   const each = (value) => times.map((time) => value(buckets.get(time)));
   const sums = (name) => each((found) => found.reduce((total, bucket) => total + bucket[name], 0));
   const counted = (name) => chart({
-    title: NAMES[name], times, form: "columns", write: compact,
+    title: NAMES[name], times, step, form: "columns", write: compact,
     lines: [{ name: NAMES[name], kind: "", values: sums(name), total: count(sum[name]) }],
   });
   const timesTaken = chart({
-    title: "Request time", times, form: "lines", write: milliseconds,
+    title: "Request time", times, step, form: "lines", write: milliseconds,
     lines: [{ name: "median", kind: "p50", values: each((found) => latencyOf(found).p50_ms), total: spent(sum.p50_ms) },
       { name: "p95", kind: "p95", values: each((found) => latencyOf(found).p95_ms), total: spent(sum.p95_ms) }],
   });
@@ -132,12 +133,15 @@ function charts(report, series, sum) {
 const COLUMNS = ["Requests", "Documents", "Tokens", "Cache hits", "Errors", "Median", "p95"];
 
 function table(series, nameOf) {
-  if (!series.length) return h("p", { class: "muted" }, "No requests in this period.");
+  if (!series.length) return nothing();
   return h("div", { class: "table-wrap" }, h("table", { class: "stacks" },
     h("caption", { class: "visually-hidden" }, "Usage by model and key"),
     h("thead", null, h("tr", null, h("th", { scope: "col" }, "Model"), h("th", { scope: "col" }, "Key"), COLUMNS.map((name) => h("th", { scope: "col", class: "amount" }, name)))),
     h("tbody", null, series.map((one) => row(one, nameOf)))));
 }
+
+const nothing = () => h("div", { class: "empty" }, icon("usage"), h("p", null, "No requests in this period. Rank something in the playground, or choose a longer time."),
+  h("a", { class: "button primary", href: "#playground" }, "Open the playground"));
 
 function row(one, nameOf) {
   const sum = totals([one], null);
