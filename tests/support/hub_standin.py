@@ -172,12 +172,13 @@ class HubStandin:
     def _sent(self, key: str, request: AnyRequest) -> Response[Any]:
         headers = self._facts(key)
         content = self.lies.get(key, self.files[key])
-        found = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
+        found = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
         found = found if self.ranges else None
-        part = content[int(found[1]) :] if found else content
+        end = min(int(found[2]) + 1, len(content)) if found and found[2] else len(content)
+        part = content[int(found[1]) : end] if found else content
         headers["Content-Length"] = str(len(part))
         if found:
-            headers["Content-Range"] = f"bytes {found[1]}-{len(content) - 1}/{len(content)}"
+            headers["Content-Range"] = f"bytes {found[1]}-{end - 1}/{len(content)}"
         status = 206 if found else 200
         if self.cuts:
             part = part[: self.cuts.pop(0)]

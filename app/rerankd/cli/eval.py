@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rerankd.cli import options, output
 from rerankd.cli.eval_display import show_comparison
 from rerankd.cli.help import HelpPage, option_under
+from rerankd.cli.progress import require_here
 from rerankd.cli.quant_loss import print_quant_loss, require_alone
 from rerankd.errors import InvalidRequest
 from rerankd.measuring.client import RerankServer
@@ -208,6 +209,7 @@ def _local_contenders(models: Sequence[str], settings: Settings) -> list[Contend
     each = [msgspec.structs.replace(settings, model=model, model_id="") for model in models]
     for one in each:
         preflight(one)
+        require_here(one)
     return _require_distinct([rankers.in_process(one.model, one) for one in each])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ from rich.console import Console
 from rerankd.cli import options, output
 from rerankd.cli.completion import complete_model
 from rerankd.cli.help import HelpPage
+from rerankd.cli.progress import fetch_model
 from rerankd.cli.tables import show_facts
 from rerankd.deployments import load_check
 from rerankd.deployments.load_check import LoadCheckResult
 from rerankd.settings import Settings
 from rerankd.sources import gguf as gguf_file
+from rerankd.sources import resolve as sources
 from rerankd.sources.gguf import Header, Verdict
-from rerankd.sources.resolve import ResolvedModel, judge_file, resolve_model
+from rerankd.sources.resolve import ResolvedModel
 
 
 class Inspection(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -48,6 +51,7 @@ class Inspection(Struct, frozen=True, kw_only=True, omit_defaults=True):
         "rerankd inspect ./model.gguf",
         "rerankd inspect bge-reranker-v2-m3 --json",
         "rerankd inspect ./model.gguf --load",
+        "rerankd inspect hf:gpustack/bge-reranker-v2-m3-GGUF:Q8_0",
     ),
 )
 @click.argument("model", shell_complete=complete_model)
@@ -63,17 +67,30 @@ def inspect_command(
 ) -> None:
     """Print the verdict on MODEL: a file, a catalog id, or hf:owner/repo:file.gguf.
 
-    The exit status is 0 if the file can be served, otherwise 2.
+    Of a model that is not on this machine only the header is read, unless --load is given. The exit
+    status is 0 if the file can be served, otherwise 2.
     """
-    settings = options.load(config_file, flags).settings
-    resolved = resolve_model(model, settings)
-    header, verdict = judge_file(resolved, settings.as_family)
-    check = _check_by_loading(resolved, header, verdict, settings) if load else None
+    settings = options.load(config_file, {**flags, "model": model}).settings
+    sources.require_known_family(settings)
+    check = None
+    if load or sources.is_local(model, settings):
+        resolved = fetch_model(settings)
+        header, verdict = sources.judge_file(resolved, settings.as_family)
+        check = _check_by_loading(resolved, header, verdict, settings) if load else None
+    else:
+        header, verdict = _judge_remote(model, settings)
     found = inspection_of(header, verdict, check)
     print_inspection(found, as_json=as_json)
     gguf_file.require_reranker(header, verdict, accept_degraded=settings.accept_degraded)
     if check is not None:
-        load_check.require_proven(resolved.path, check, settings)
+        load_check.require_proven(header.path, check, settings)
+
+
+def _judge_remote(model: str, settings: Settings) -> tuple[Header, Verdict]:
+    # Not at the top: it brings the Hub's client, which a file on this machine has no use for.
+    remote = importlib.import_module("rerankd.sources.remote_header")
+    judged: tuple[Header, Verdict] = remote.judge_remote(model, settings)
+    return judged
 
 
 def _check_by_loading(

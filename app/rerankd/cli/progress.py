@@ -10,7 +10,9 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from rerankd.cli import output
+from rerankd.settings import Settings
 from rerankd.sources.hub.meter import DownloadProgress, OnFileProgress
+from rerankd.sources.resolve import ResolvedModel, is_local, resolve_model
 
 PROGRESS_LINES = 10
 """Lines of progress in a log for each stage of a file."""
@@ -50,6 +52,22 @@ def _on_bar(bars: Progress, task: TaskID, room: int) -> OnStage:
         bars.update(task, completed=now.done, total=now.total or None, detail=detail)
 
     return on_stage
+
+
+def require_here(settings: Settings) -> None:
+    """Download the settings' model in sight, unless it is here. Raises what `fetch_model` does."""
+    if not is_local(settings.model, settings):
+        fetch_model(settings)
+
+
+def fetch_model(settings: Settings) -> ResolvedModel:
+    """Return the settings' model, downloaded in sight. Raises what `resolve_model` does."""
+    if is_local(settings.model, settings):
+        return resolve_model(settings.model, settings)
+    with stages_shown(settings.model) as on_stage:
+        return resolve_model(
+            settings.model, settings, lambda amount: on_stage("downloading", amount)
+        )
 
 
 class ProgressLines:

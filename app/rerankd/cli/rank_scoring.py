@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from rich.progress import Progress
 
 from rerankd.cli import output
+from rerankd.cli.progress import require_here
 from rerankd.cli.remote import ask_server, server_client
 from rerankd.domain import Passage, RankRequest
 from rerankd.errors import EngineFailure
@@ -71,6 +72,7 @@ class _RemoteReply(Struct):
 async def score_here(settings: Settings, request: RankRequest) -> list[ScoredText]:
     """Score a request's documents with a model that is loaded for it."""
     preflight(settings)
+    require_here(settings)
     service = build(settings)
     try:
         await service.start()

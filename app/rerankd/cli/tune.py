@@ -14,6 +14,7 @@ from rerankd.cli import options, output
 from rerankd.cli.completion import complete_model
 from rerankd.cli.help import HelpPage
 from rerankd.cli.plain_log import configure_logging
+from rerankd.cli.progress import fetch_model
 from rerankd.cli.tables import TableColumn, show_table
 from rerankd.deployments import runtime
 from rerankd.deployments.applied_tuning import AppliedTuning, forget_tuning, keep_tuning
@@ -72,7 +73,7 @@ def tune_command(  # noqa: PLR0913 - one parameter an option
     """
     own = options.load(config_file, {**flags, "model": model}).settings
     configure_logging("warning")  # each of some fifty loads would say the same
-    resolved = sources.resolve_model(own.model, own)
+    resolved = fetch_model(own)
     if forget:
         known = forget_tuning(gguf_file.read(resolved.path), own)
         output.print_note("forgotten" if known else "there is no tuning result for this file")

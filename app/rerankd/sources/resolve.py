@@ -68,13 +68,13 @@ def resolve_model(
         catalog.require_license(manifest, settings.accept_license)
         files = remote_files(manifest.weights)
         path = _download(files, on_progress, stop) if files else local_weights(manifest)
-        return _as_asserted(ResolvedModel(path, manifest, chosen=found_by_name.reason), settings)
+        return as_asserted(ResolvedModel(path, manifest, chosen=found_by_name.reason), settings)
     if source.startswith(HUB_PREFIX):
         path = _download(parse_reference(source), on_progress, stop)
     else:
         path = _local_path(source)
         _require_no_typo(source, path, settings)
-    found = _as_asserted(ResolvedModel(path, _identify(path, settings)), settings)
+    found = as_asserted(ResolvedModel(path, _identify(path, settings)), settings)
     if found.manifest is not None:
         catalog.require_license(found.manifest, settings.accept_license)
     return found
@@ -94,7 +94,13 @@ def judge_file(model: ResolvedModel, as_family: str = "") -> tuple[Header, Verdi
     `as_family` is the setting of that name: it outranks the manifest's family. Raises
     ModelFileError.
     """
-    header, manifest = gguf.read(model.path), model.manifest
+    return judge_header(gguf.read(model.path), model.manifest, as_family)
+
+
+def judge_header(
+    header: Header, manifest: Manifest | None, as_family: str = ""
+) -> tuple[Header, Verdict]:
+    """Judge a header as `judge_file` does."""
     chosen = _family_chosen(as_family)
     if manifest is None:
         return judging_by_chat(header, gguf.judge(header, asserted=chosen))
@@ -127,7 +133,7 @@ def _choosable() -> list[Family]:
     return [family for family in registry.FAMILIES if not family.needs_readout]
 
 
-def _as_asserted(found: ResolvedModel, settings: Settings) -> ResolvedModel:
+def as_asserted(found: ResolvedModel, settings: Settings) -> ResolvedModel:
     """Return a model with the manifest that the user says is its own, if they say so."""
     wanted = settings.as_family
     require_known_family(settings)

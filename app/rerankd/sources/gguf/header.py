@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,30 +15,39 @@ from rerankd.families.header import NUMBERS_PREFIX, Header
 from rerankd.sources.gguf.format import require_gguf
 from rerankd.sources.gguf.limits import Allowance
 from rerankd.sources.gguf.parts import joined, other_parts
-from rerankd.sources.gguf.reader import HeaderReader
+from rerankd.sources.gguf.reader import HeaderCutShort, HeaderReader
 
 
-def read(path: Path) -> Header:
+def read(path: Path, available: Mapping[Path, int] | None = None) -> Header:
     """Read a model's header, given its file or the first of its parts.
 
-    Time and memory are bounded, whatever the file says (`limits`). Raises ModelFileError, one
-    line that says what is wrong and what to do, when a file is missing, not GGUF, cut short, or
-    not the first part.
+    Time and memory are bounded, whatever the file says (`limits`). `available` says how many bytes
+    of a file are there, where that isn't all; HeaderCutShort is raised if the header has more.
+    Raises ModelFileError, one line that says what is wrong and what to do, when a file is missing,
+    not GGUF, cut short, or not the first part.
     """
     allowance = Allowance()
-    first = _read_part(path, allowance)
+    known = available or {}
+    first = _read_part(path, allowance, known.get(path))
     others = other_parts(first)
-    return joined(first, [_read_part(one, allowance) for one in others]) if others else first
+    return (
+        joined(first, [_read_part(one, allowance, known.get(one)) for one in others])
+        if others
+        else first
+    )
 
 
-def _read_part(path: Path, allowance: Allowance) -> Header:
+def _read_part(path: Path, allowance: Allowance, available: int | None) -> Header:
     require_gguf(path)
     try:
         size = path.stat().st_size
-        reader = HeaderReader(path, allowance)
+        whole = available is None or available >= size
+        reader = HeaderReader(path, allowance, None if whole else available)
         metadata = reader.metadata
     except OSError as error:
         raise ModelFileError(f"{path}: can't be read: {error.strerror}") from error
+    except HeaderCutShort:
+        raise
     except (ArithmeticError, LookupError, TypeError, ValueError, struct.error) as error:
         raise ModelFileError(
             f"{path}: the GGUF header can't be read ({error}); download the file again"

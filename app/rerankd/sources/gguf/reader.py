@@ -22,6 +22,11 @@ from rerankd.sources.gguf.limits import Allowance
 TOKENS_KEY = struct.pack("<Q21s", 21, b"tokenizer.ggml.tokens")
 CHARSMAP_KEY = b"tokenizer.ggml.precompiled_charsmap"
 
+
+class HeaderCutShort(ValueError):
+    """The header goes on behind the bytes of it that are here."""
+
+
 FieldParts = tuple[int, list[NDArray[Any]], list[int], list[GGUFValueType]]
 
 
@@ -32,8 +37,13 @@ class HeaderReader(GGUFReader):  # type: ignore[misc]
     anything of that size is read.
     """
 
-    def __init__(self, path: Path, allowance: Allowance) -> None:
-        """Read the header; of a split model, `allowance` is shared by its parts."""
+    def __init__(self, path: Path, allowance: Allowance, available: int | None = None) -> None:
+        """Read the header; of a split model, `allowance` is shared by its parts.
+
+        `available` says how many of the file's bytes are there. Raises HeaderCutShort where the
+        header needs more of them.
+        """
+        self._available = available
         self.infos: dict[str, TensorInfo] = {}
         self.numbers: dict[str, tuple[int, int]] = {}
         self.charsmap = (0, 0)
@@ -51,7 +61,7 @@ class HeaderReader(GGUFReader):  # type: ignore[misc]
 
     @data.setter
     def data(self, mapped: NDArray[np.uint8]) -> None:
-        self._data = np.asarray(mapped)
+        self._data = np.asarray(mapped)[: self._available]
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -67,9 +77,14 @@ class HeaderReader(GGUFReader):  # type: ignore[misc]
     ) -> NDArray[Any]:
         # The library takes what is left when less is there than the header says.
         if offset + np.dtype(dtype).itemsize * int(count) > len(self.data):
-            raise ValueError("the header runs past the end of the file")
+            raise self._past_end("the header")
         part: NDArray[Any] = super()._get(offset, dtype, count, override_order)
         return part
+
+    def _past_end(self, what: str) -> ValueError:
+        if self._available is not None:
+            return HeaderCutShort()
+        return ValueError(f"{what} runs past the end of the file")
 
     def _get_str(self, offset: int) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
         length, text = super()._get_str(offset)
@@ -88,6 +103,8 @@ class HeaderReader(GGUFReader):  # type: ignore[misc]
         return size
 
     def _build_tensor_info(self, offs: int, count: int) -> tuple[int, list[Any]]:
+        if len(self.data) < offs <= limits.HEADER_BYTES and self._available is not None:
+            raise HeaderCutShort
         if not offs <= min(len(self.data), limits.HEADER_BYTES):
             raise ValueError(f"{offs:,} bytes of metadata, which no model has")
         self._allowance.take(limits.TENSORS, int(count))
@@ -153,7 +170,7 @@ class HeaderReader(GGUFReader):  # type: ignore[misc]
         self._allowance.take(limits.STRINGS, length)
         end = min(len(self.data), start + limits.MOST[limits.STRING_BYTES] + 1)
         if start + 8 * length > end:
-            raise ValueError("an array runs past the end of the file")
+            raise self._past_end("an array")
         hashes, offset, view = array("q"), start, self.data.data
         for number, (begin, offset) in enumerate(self._string_places(start, length, end)):
             if tokens:
@@ -168,10 +185,10 @@ class HeaderReader(GGUFReader):  # type: ignore[misc]
         for _ in range(length):
             begin = offset + 8
             if begin > end:
-                raise ValueError("a string runs past the end of the file")
+                raise self._past_end("a string")
             offset = begin + unpack(view, offset)[0]
             if offset > end:
-                raise ValueError("a string runs past the end of the file")
+                raise self._past_end("a string")
             yield begin, offset
 
     def _require_distinct(self, hashes: array[int], start: int, end: int) -> None:
