@@ -1,11 +1,12 @@
-"""The C library's allocator: how much of the memory that was freed stays with this process.
+"""What frees memory: the C library's allocator and Python's collector of cycles.
 
-Only glibc can be steered; where another C library is in use, nothing here has an effect.
+Of the allocators only glibc's can be steered.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 from typing import Any
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
@@ -38,6 +39,16 @@ def give_back_freed() -> None:
     trim = _library_function("malloc_trim")
     if trim is not None:
         trim(0)
+
+
+def exempt_lasting_objects() -> None:
+    """Let Python's collector pass over what there is now: the program itself, and its model.
+
+    It holds all threads while it looks through every object, 60 to 110 ms with all that starting
+    leaves behind, and finds nothing there.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _library_function(name: str) -> Any:

@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
         Room("lru", "a cache bounded in bytes", "what it holds"),
         Room("utf8", "text from outside: byte order marks, UTF-16, lone surrogates", "its use"),
         Room("terminal", "text and streams that are safe on a terminal", "what is printed"),
-        Room("allocator", "how much freed memory this process keeps", "who frees it"),
+        Room("allocator", "what frees memory, and how much of it is kept", "who frees it"),
         Room("machine", "the cores and memory this process may use", "who uses them"),
         Room("children", "how this program starts itself as a child process", "what children do"),
         Room("threads", "bounded pools of threads for work that takes long", "what they run"),

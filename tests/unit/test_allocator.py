@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 from types import SimpleNamespace
 from typing import Any
 
@@ -51,3 +52,14 @@ def test_freed_memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_this_library_takes_the_call() -> None:
     """Whichever it is."""
     allocator.give_back_freed()
+
+
+def test_what_lasts_is_passed_over() -> None:
+    """Python's collector no longer looks at it."""
+    kept = [object()]
+    try:
+        allocator.exempt_lasting_objects()
+        assert gc.get_freeze_count() > 1000
+        assert not any(one is kept for one in gc.get_objects())
+    finally:
+        gc.unfreeze()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from rerankd.threads import WorkerPool, run_apart
+from rerankd.threads import TURN_SECONDS, WorkerPool, run_apart, shorten_turns
 
 from support.places import ROOT, files_in
 
@@ -90,3 +91,13 @@ def test_work_that_is_cancelled_before_its_turn_never_runs() -> None:
     asyncio.run(scenario())
 
     assert ran == ["third"]
+
+
+def test_threads_wait_less_for_each_other() -> None:
+    """A server takes turns that are a tenth of Python's."""
+    before = sys.getswitchinterval()
+    try:
+        shorten_turns()
+        assert sys.getswitchinterval() == pytest.approx(TURN_SECONDS)
+    finally:
+        sys.setswitchinterval(before)

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from rerankd.allocator import limit_slack
+from rerankd.allocator import exempt_lasting_objects, limit_slack
 from rerankd.auth.keys import key_store_of
 from rerankd.cli import options
 from rerankd.cli.help import HelpPage
@@ -26,6 +26,7 @@ from rerankd.store import Store, UsageStore
 from rerankd.telemetry import log_format
 from rerankd.telemetry.observers import Telemetry, traces_of
 from rerankd.terminal import visible
+from rerankd.threads import shorten_turns
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ def serve_command(config_file: Path | None, **flags: Any) -> None:
     raise_descriptor_limit()
     if not configures_allocator():
         limit_slack()
+    shorten_turns()
     telemetry = Telemetry(traces_of(settings), kept=UsageStore(state_folder(settings)))
     service = build(settings, keep=True, observer=telemetry)
     app = create_app(service, telemetry, key_store)
@@ -103,6 +105,7 @@ async def _serve(service: Service, app: Any, listener: socket.socket) -> int:
         if loading.done():
             code = _outcome(loading)
             server.should_exit = server.should_exit or code != 0
+            exempt_lasting_objects()
         await serving
         await asyncio.wait({loading})
     finally:

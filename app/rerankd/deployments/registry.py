@@ -65,7 +65,7 @@ class Deployments:
     @property
     def statuses(self) -> list[Status]:
         """Every deployment's status, the default one first, then oldest first."""
-        return [one.status for one in self._all.values()]
+        return [one.status for one in list(self._all.values())]  # threads ask as well
 
     def status(self, deployment_id: str) -> Status:
         """Return a deployment's status. Raises ModelNotFound."""

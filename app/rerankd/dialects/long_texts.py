@@ -25,12 +25,24 @@ LONG = 64
 """Bytes of the shortest string that is taken out."""
 SLICE = 256 * 1024
 """Bytes that are looked at or decoded in one call, which takes about a millisecond."""
+STRETCH = 64 * 1024
+"""Bytes in which short strings are looked for in one call: as long."""
 
 _MARK = f"\ue000{secrets.token_hex(4)}:"
 """Begins what stands for a string. Nobody outside knows it, so no body has it by itself."""
 _CONTINUATION = range(0x80, 0xC0)
 """Bytes that go on with a character of UTF-8."""
 _JSON_TEXT = re.compile(rb'(?:[^"\\]++|\\(?:[^u]|u[0-9a-fA-F]{4}))*+', re.DOTALL)
+_JSON_STRING = rb'"(?:[^"\\]++|\\.)*+"'
+_STRINGS = re.compile(_JSON_STRING, re.DOTALL)
+_SHORT_STRINGS = re.compile(
+    rb'(?:[^"]++|"[^"\\]{0,%(most)d}+"|"(?:[^"\\]|\\.){0,%(most)d}+")*+' % {b"most": LONG - 1},
+    re.DOTALL,
+)
+"""What stands before the next long string, or before one that the slice cuts. Escapes are checked
+when the skeleton is decoded."""
+_BLANKS = re.compile(rb"[ \t\n\r]{%d}" % LONG)
+_STRING_OR_BLANKS = re.compile(rb"(%s)|[ \t\n\r]++" % _JSON_STRING, re.DOTALL)
 _LONG_NUMBER = re.compile(rb"(?<![0-9.eE+-])[0-9.eE+-]{100}")
 """Looks at each number once, from its beginning."""
 _LOW_SURROGATE = re.compile(rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}")
@@ -112,9 +124,9 @@ def json_skeleton(content: bytes, most: int) -> Skeleton:
     """
     parts, position = _Parts(most), 0
     while position < len(content):
-        quote = _copy_structure(parts, content, position)
-        if quote < 0:
-            break
+        quote = position = _copy_short_strings(parts, content, position)
+        if content[quote : quote + 1] != b'"':  # the end, or that of a stretch
+            continue
         ends = list(_string_slices(content, quote + 1))
         end = ends[-1]
         if end >= len(content) or content[end] != ord('"'):
@@ -133,22 +145,19 @@ def json_skeleton(content: bytes, most: int) -> Skeleton:
     return parts.skeleton()
 
 
-def _copy_structure(parts: _Parts, content: bytes, position: int) -> int:
-    """Copy what stands before the next string, and return the string's place or -1."""
-    while position < len(content):
-        stop = min(position + SLICE, len(content))
-        quote = content.find(b'"', position, stop)
-        gap = content[position : stop if quote < 0 else quote]
-        parts.count(gap.count(b",") + gap.count(b"[") + gap.count(b"{"))
-        if len(gap) > LONG:  # millions of blanks or digits take time as well
-            gap = b" ".join(gap.split())
-            if _LONG_NUMBER.search(gap):
-                raise MalformedJson("the body is not valid JSON: a number is too long")
-        parts.pieces.append(gap)
-        if quote >= 0:
-            return quote
-        position = stop
-    return -1
+def _copy_short_strings(parts: _Parts, content: bytes, position: int) -> int:
+    """Copy short strings and what stands around them; return where that ends."""
+    found = _SHORT_STRINGS.match(content, position, position + STRETCH)
+    end = found.end() if found else position
+    stretch = content[position:end]
+    bare = _STRINGS.sub(b"", stretch)
+    parts.count(bare.count(b",") + bare.count(b"[") + bare.count(b"{"))
+    if _LONG_NUMBER.search(bare):  # millions of digits or blanks take time as well
+        raise MalformedJson("the body is not valid JSON: a number is too long")
+    if _BLANKS.search(bare):
+        stretch = _STRING_OR_BLANKS.sub(rb"\1 ", stretch)
+    parts.pieces.append(stretch)
+    return end
 
 
 def _string_slices(content: bytes, start: int) -> Iterator[int]:

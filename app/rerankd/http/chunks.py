@@ -10,7 +10,7 @@ from typing import Any
 
 import h11
 
-MANY_CHUNKS = 4096
+MANY_CHUNKS = 512
 """Chunks of a body that may have any size."""
 LEAST_MEAN = 16
 """Bytes that the chunks of a body with more of them must have on average."""

@@ -17,6 +17,7 @@ from litestar.static_files import create_static_files_router
 from rerankd.auth.keys import KeyStore
 from rerankd.http.guard import PUBLIC
 from rerankd.http.openapi.document import document
+from rerankd.threads import run_apart
 
 STATIC = Path(__file__).parent / "static"
 
@@ -63,7 +64,8 @@ def openapi_route(described: Sequence[object]) -> HTTPRouteHandler:
     async def openapi(ring: NamedDependency[KeyStore]) -> Response[bytes]:
         """Give the OpenAPI document."""
         await ring.refresh()
-        return Response(encoded(keyed=ring.requires_key), media_type="application/json")
+        content = await run_apart("make-openapi", encoded, keyed=ring.requires_key)
+        return Response(content, media_type="application/json")
 
     return openapi
 

@@ -33,6 +33,7 @@ def _short_slices(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Divide texts often, so that every kind of place to divide them at occurs."""
     with monkeypatch.context() as patch:
         patch.setattr(long_texts, "SLICE", 67)
+        patch.setattr(long_texts, "STRETCH", 71)
         yield
 
 
@@ -131,6 +132,7 @@ def test_damaged_json_is_refused_before_it_is_decoded(
 ) -> None:
     """Its decoding would take as long as that of a good body."""
     monkeypatch.setattr(long_texts, "SLICE", 256 * 1024)
+    monkeypatch.setattr(long_texts, "STRETCH", 64 * 1024)
     with pytest.raises(MalformedJson):
         Body(content).split(MOST)
 
@@ -138,6 +140,7 @@ def test_damaged_json_is_refused_before_it_is_decoded(
 def test_digits_without_end_are_refused_after_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each number is looked at once: 30,000 of 900 digits took minutes."""
     monkeypatch.setattr(long_texts, "SLICE", 256 * 1024)
+    monkeypatch.setattr(long_texts, "STRETCH", 64 * 1024)
     body = b'{"documents":[],"x":[%b]}'
     with pytest.raises(MalformedJson, match="too long"):
         json_skeleton(body % b",".join([b"1" * 900] * 10), 1000)
@@ -149,6 +152,7 @@ def test_digits_without_end_are_refused_after_one_look(monkeypatch: pytest.Monke
 def test_large_bodies_let_other_threads_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing that is decoded in one call is larger than a slice, or than what has no texts."""
     monkeypatch.setattr(long_texts, "SLICE", 256 * 1024)
+    monkeypatch.setattr(long_texts, "STRETCH", 64 * 1024)
     sizes: list[int] = []
     decode = msgspec.json.decode
 

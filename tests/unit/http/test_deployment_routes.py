@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx
 import pytest
+
+from rerankd.http import deployments
+from rerankd.settings import Settings
 
 from support.serving import server_of, service_of
 
@@ -116,3 +121,23 @@ def test_an_option_beyond_the_machine_is_refused_with_the_bound() -> None:
     assert refused.json()["error"]["param"] == "workers"
     assert "at most" in refused.json()["error"]["message"]
     assert [one["id"] for one in listed] == ["rerank-mini-en"]
+
+
+def test_a_new_deployment_is_named_apart_from_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A local file may be one of the catalog's, and then all of it is read."""
+    seen: list[str] = []
+
+    def named(model: str, settings: Settings) -> str:
+        del model, settings
+        seen.append(threading.current_thread().name)
+        return "found"
+
+    monkeypatch.setattr(deployments, "default_name", named)
+    with server_of(service_of(start=False)) as url:
+        found = httpx.post(f"{url}/v1/deployments", json={"model": str(tmp_path / "m.gguf")})
+
+    assert found.json()["id"] == "found"
+    assert seen
+    assert all(name.startswith("name-deployments") for name in seen)
