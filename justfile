@@ -89,6 +89,10 @@ release tag="": binary wheels build
 test-release *options: (_install "dev")
     {{ python }} -m pytest tests/integration/release {{ options }}
 
+# Measure an installation from dist/ to the first answer, here or in a root that debootstrap made
+measure-release *root: (_install "dev")
+    PYTHONPATH=tests {{ python }} tests/integration/release/measure.py {{ root }}
+
 # Build the container image with podman, docker or buildah (docs/container.md)
 image target="cpu" *options:
     @scripts/image.sh {{ target }} {{ options }}
