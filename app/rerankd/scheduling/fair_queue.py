@@ -11,7 +11,9 @@ is given out as if there were no priorities, so that those of a higher number wa
 for ever.
 
 Deadlines. A job that could not be done in time even if it had all workers to itself is given
-up before more is computed for it.
+up before more is computed for it. A job `in_order` is worth what it has at its deadline: its rows
+run as they are numbered, in steps that take at most a quarter of the time left, and it is given
+up when not even its next row can be done in time.
 """
 
 from __future__ import annotations
@@ -30,19 +32,34 @@ SMALLEST_STEP = 32
 
 
 EQUAL_TURN = 8
+STEPS_LEFT = 4
+"""Steps that should still fit before the deadline of a job whose parts count."""
 
 
 class Job:
     """One request's rows on their way through the engine."""
 
-    def __init__(self, prompt: Prompt, *, priority: int = 0, deadline: float = math.inf) -> None:
-        """`deadline` is a reading of the clock that `FairQueue.late` is asked with."""
+    def __init__(
+        self,
+        prompt: Prompt,
+        *,
+        priority: int = 0,
+        deadline: float = math.inf,
+        in_order: bool = False,
+    ) -> None:
+        """`deadline` is a reading of the clock that `FairQueue.late` is asked with.
+
+        With `in_order`, rows run as they are numbered, and count one by one.
+        """
         self.prompt = prompt
         self.priority = priority
         self.deadline = deadline
+        self.in_order = in_order
         self.tag = 0.0
         self.number = 0
-        self.pending = sorted((cost, row) for row, cost in enumerate(prompt.row_costs))
+        self.pending = [(cost, row) for row, cost in enumerate(prompt.row_costs)]
+        if not in_order:
+            self.pending.sort()
         self.pending_tokens = sum(length for length, _ in self.pending)
         self.running = 0
         self.scores = [0.0] * len(prompt.rows)
@@ -118,18 +135,32 @@ class FairQueue:
         self._jobs.sort(key=lambda one: (one.tag, one.number))
 
     def late(self, now: float, tokens_per_second: float) -> list[Job]:
-        """Return the jobs with waiting rows that all workers together can't do in time."""
+        """Return the jobs with waiting rows that can't be done in time.
+
+        That is, by all workers together; or by one of them, for the next row of a job in order.
+        """
         return [
             job
             for job in self._jobs
             if job.pending
             and job.deadline < math.inf
-            and now + (job.pending_tokens / tokens_per_second if tokens_per_second else 0)
-            > job.deadline
+            and now + self._least_seconds(job, tokens_per_second) > job.deadline
         ]
 
-    def take(self, limits: StepLimits) -> tuple[Share, ...]:
-        """Choose the next step and mark its rows as running; empty when nothing waits."""
+    def _least_seconds(self, job: Job, tokens_per_second: float) -> float:
+        if not tokens_per_second:
+            return 0.0
+        if job.in_order:
+            return job.pending[0][0] * self._workers / tokens_per_second
+        return job.pending_tokens / tokens_per_second
+
+    def take(
+        self, limits: StepLimits, *, now: float = 0.0, tokens_per_second: float = 0.0
+    ) -> tuple[Share, ...]:
+        """Choose the next step and mark its rows as running; empty when nothing waits.
+
+        `tokens_per_second` is what all workers do together, 0 where it isn't known yet.
+        """
         waiting = [job for job in self._jobs if job.pending]
         if (self._steps + 1) % EQUAL_TURN:
             waiting.sort(key=lambda job: job.priority)  # stable: by tag within a priority
@@ -137,6 +168,9 @@ class FairQueue:
         unfinished = self._running_tokens + sum(job.pending_tokens for job in waiting)
         even_share = -(-unfinished // self._workers)
         budget = min(limits.step_tokens, max(SMALLEST_STEP, even_share))
+        if waiting and waiting[0].in_order and waiting[0].deadline < math.inf:
+            seconds = (waiting[0].deadline - now) / STEPS_LEFT
+            budget = min(budget, max(1, int(seconds * tokens_per_second / self._workers)))
         shares = [
             _claim(waiting[picked.job], picked.rows)
             for picked in plan(waiting, limits, step_tokens=budget)
@@ -175,8 +209,11 @@ class FairQueue:
 
 
 def _claim(job: Job, rows: Sequence[tuple[int, int]]) -> Share:
-    for entry in rows:
-        del job.pending[bisect_left(job.pending, entry)]
+    if job.in_order:
+        del job.pending[: len(rows)]
+    else:
+        for entry in rows:
+            del job.pending[bisect_left(job.pending, entry)]
     tokens = sum(length for length, _ in rows)
     job.pending_tokens -= tokens
     job.running += len(rows)

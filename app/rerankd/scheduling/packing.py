@@ -17,7 +17,12 @@ class Waiting(Protocol):
 
     @property
     def pending(self) -> Sequence[tuple[int, int]]:
-        """(tokens, row) of every row that has not run, shortest first."""
+        """(tokens, row) of every row that has not run: shortest first, or in order."""
+        ...
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the rows run in their own order, whatever room that leaves."""
         ...
 
 
@@ -39,6 +44,7 @@ def plan(
 
     The first job's longest row always goes, even over the budget of `step_tokens` (default:
     the limits' own); then whatever still fits, the longest first, from each job in turn.
+    The rows of a job `in_order` go as they are numbered, up to the first that doesn't fit.
     Nothing is chosen only when nothing waits.
     """
     step = _Step(limits, limits.step_tokens if step_tokens is None else step_tokens)
@@ -70,7 +76,7 @@ class _Step:
         left = list(job.pending)
         picked = Picked(number)
         while left and self._rows:
-            at = self._longest_fitting(left, cells)
+            at = self._next_of(job, left, cells)
             if at is None:
                 break
             tokens, row = left.pop(at)
@@ -82,10 +88,12 @@ class _Step:
             self._cells = cells
             self.picked.append(picked)
 
-    def _longest_fitting(self, left: list[tuple[int, int]], cells: int) -> int | None:
+    def _next_of(self, job: Waiting, left: list[tuple[int, int]], cells: int) -> int | None:
         first = not self.picked and self._rows == self._limits.step_rows
+        room = min(self._tokens, cells)
+        if job.in_order:
+            return 0 if first or left[0][0] <= room else None
         if first:
             return len(left) - 1
-        room = min(self._tokens, cells)
         at = bisect_right(left, room, key=lambda entry: entry[0]) - 1
         return at if at >= 0 else None

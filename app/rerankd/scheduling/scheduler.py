@@ -78,9 +78,12 @@ class Scheduler:
         *,
         priority: int = 0,
         deadline: float = math.inf,
+        in_order: bool = False,
         on_rows: OnRows | None = None,
     ) -> ScoredRows:
         """Return the logits of all rows; `on_rows` gets them as they are computed.
+
+        With `in_order`, rows run as they are numbered, as many as the deadline allows.
 
         Raises QueueFull at once when the whole prompt doesn't fit the token limit, TooManyTokens
         when it never could, DeadlineExceeded when the clock passes `deadline` or surely will,
@@ -90,7 +93,7 @@ class Scheduler:
         if not prompt.rows:
             return ScoredRows((), 0.0, 0.0)
         ticket = Ticket(asyncio.get_running_loop(), self._clock(), on_rows)
-        job = Job(prompt, priority=priority, deadline=deadline)
+        job = Job(prompt, priority=priority, deadline=deadline, in_order=in_order)
         self._admit(job, ticket)
         patience = None if math.isinf(deadline) else max(0.0, deadline - self._clock())
         try:
@@ -163,7 +166,7 @@ class Scheduler:
         for job in self._queue.late(self._clock(), self._rate()):
             self._queue.cancel(job)
             ticket = self._tickets.get(job)
-            if ticket:
+            if ticket and not (job.in_order and job.running):  # those rows still count
                 ticket.resolve(_too_late())
 
     def _leave(self, job: Job) -> None:
@@ -197,9 +200,9 @@ class Scheduler:
         with self._changed:
             while not self._stopped:
                 self._give_up_late()
-                shares = self._queue.take(limits)
+                now = self._clock()
+                shares = self._queue.take(limits, now=now, tokens_per_second=self._rate())
                 if shares:
-                    now = self._clock()
                     for share in shares:
                         ticket = self._tickets.get(share.job)
                         if ticket and ticket.started is None:
@@ -222,11 +225,13 @@ class Scheduler:
                 ticket = self._tickets.get(share.job)
                 if isinstance(outcome, EngineFailure):
                     self._queue.cancel(share.job)
-                    answer: tuple[float, ...] | EngineFailure | None = outcome
+                    answer: tuple[float, ...] | RerankdError | None = outcome
                 else:
                     answer = share.job.fill(share.rows, outcome)
                     if ticket:
                         ticket.report(share.rows, outcome)
+                    if answer is None and share.job.finished:
+                        answer = _too_late()  # the rest was given up while this ran
                 if ticket and answer is not None:
                     ticket.resolve(answer)
 

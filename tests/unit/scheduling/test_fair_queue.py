@@ -238,6 +238,48 @@ def test_each_workers_own_limits_hold() -> None:
     assert expected == [len(share.rows) for share in run_all(waiting, narrow)]
 
 
+def ordered(*lengths: int, deadline: float) -> Job:
+    return Job(prompt(*lengths), deadline=deadline, in_order=True)
+
+
+def test_a_job_in_order_runs_its_rows_as_they_are_numbered() -> None:
+    """Whatever their lengths are, and although a later row would fill a step better."""
+    waiting, one = queue(), ordered(30, 40, 5, 60, 20, deadline=float("inf"))
+    waiting.add(one)
+    expected = [(0,), (1, 2), (3,), (4,)]
+    assert expected == [share.rows for share in run_all(waiting)]
+    assert waiting.tokens == len(waiting.jobs) == 0
+
+
+def test_a_job_in_order_rides_along_with_what_comes_next() -> None:
+    """In the room that another job leaves, only its next rows go."""
+    waiting, first, one = queue(), job(30), ordered(20, 20, 1, deadline=float("inf"))
+    waiting.add(first)
+    waiting.add(one)
+    expected = [(first, (0,)), (one, (0,))]
+    assert expected == [(share.job, share.rows) for share in run_step(waiting)]
+
+
+def test_steps_of_a_job_in_order_leave_time_for_others_before_its_deadline() -> None:
+    """At 100 tokens/s a step with 2 s left takes half a second; an unknown speed is tried first."""
+    waiting, one = queue(), ordered(*[10] * 20, deadline=2.0)
+    waiting.add(one)
+    (unknown,) = waiting.take(WIDE, now=0.0, tokens_per_second=0.0)
+    (known,) = waiting.take(WIDE, now=0.0, tokens_per_second=100.0)
+    (late,) = waiting.take(WIDE, now=1.9, tokens_per_second=100.0)
+    expected = [1, 5, 1]
+    assert expected == [len(share.rows) for share in (unknown, known, late)]
+
+
+def test_a_job_in_order_is_late_when_its_next_row_is() -> None:
+    """What is done until then counts, so that work for hours is begun within a second."""
+    waiting, one = queue(workers=2), ordered(10, *[50] * 1000, deadline=1.0)
+    waiting.add(one)
+    assert waiting.late(0.79, 100.0) == []  # a worker does 50 tokens/s
+    assert waiting.late(0.81, 100.0) == [one]
+    assert waiting.late(1.1, 0.0) == [one]
+
+
 class Accounts(RuleBasedStateMachine):
     """Jobs come, run and are cancelled in any order; the queue's accounts stay true."""
 

@@ -20,6 +20,7 @@ class Job(Struct):
 
     prefix_tokens: int
     pending: list[tuple[int, int]]
+    in_order: bool = False
 
 
 class Case(Struct):

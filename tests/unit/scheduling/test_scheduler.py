@@ -681,3 +681,32 @@ class TimedBackend(FakeBackend):
         """See FakeBackend."""
         self._now[0] += self.seconds
         return super().run(step)
+
+
+def test_rows_in_hand_count_when_the_rest_of_a_job_in_order_is_given_up() -> None:
+    """At the deadline's approach nothing new is begun, but what runs is reported."""
+    gate, clock = Gate(), Clock()
+    told: list[int] = []
+
+    async def test() -> None:
+        limits = msgspec.structs.replace(LIMITS, step_rows=1)
+        async with pool(FakeBackend(gate=gate, limits=limits), gate=gate, clock=clock) as scheduler:
+            asked = asyncio.create_task(
+                scheduler.score(
+                    prompt(10, 10, 10),
+                    deadline=1000.0,
+                    in_order=True,
+                    on_rows=lambda rows, _scores: told.extend(rows),
+                )
+            )
+            await asyncio.to_thread(gate.await_step)
+            clock.now = 1001.0
+            (other,) = await submit(scheduler, prompt(5))  # gives up what is late
+            assert not asked.done()
+            gate.let(2)
+            with pytest.raises(DeadlineExceeded):
+                await soon(asked)
+            await soon(other)
+
+    run(test())
+    assert told == [0]
