@@ -19,8 +19,10 @@ Vector: TypeAlias = NDArray[np.float32]
 OnVector: TypeAlias = Callable[[TokenIds, Vector], None]
 """Takes a row and its embedding, in an engine thread."""
 
-ScoreScale = Literal["probability", "uncalibrated", "logit"]
-"""Uncalibrated scores lie between 0 and 1 as well, but only their order means something."""
+ScoreScale = Literal["model", "calibrated", "uncalibrated", "logit"]
+"""All but logits are from 0 to 1; calibrated: how often such a document is relevant."""
+OnTimeout = Literal["error", "partial"]
+"""What a deadline ends in: an error, or a ranking of the documents scored by then."""
 Overflow = Literal["truncate", "chunk", "error"]
 TruncationSide = Literal["right", "left"]
 ChunkScore = Literal["max", "mean_top_k"]
@@ -61,7 +63,7 @@ class RankRequest(Struct, frozen=True, kw_only=True):
     top_n: int | None = None
     """How many results to give; None means all, and more than there are clamps."""
     raw_scores: bool = False
-    """Give the model's logits instead of probabilities."""
+    """Give the model's logits instead of scores from 0 to 1."""
     truncation: Truncation = Truncation()
     chunk_score: ChunkScore = "max"
     """A chunked document's score: its best chunk's, or the mean of its best few."""
@@ -73,6 +75,9 @@ class RankRequest(Struct, frozen=True, kw_only=True):
     """Requests of a lower number go first."""
     timeout_ms: int | None = None
     """Milliseconds from the request's arrival after which the answer is of no use."""
+    on_timeout: OnTimeout | None = None
+    min_score: float | None = None
+    """Documents with a lower score, on the result's scale, are dropped."""
 
 
 class Passage(Struct, frozen=True):
@@ -126,6 +131,10 @@ class RankedResult(Struct, frozen=True, kw_only=True):
     """How query and document were compared."""
     hybrid: float = 0.0
     """The weight of BM25 in the scores, in logits."""
+    unscored: tuple[int, ...] = ()
+    """Inputs that had no score at the deadline, ascending; only with `on_timeout: "partial"`."""
+    below_min_score: int = 0
+    """Scored documents that `min_score` dropped."""
 
 
 class EmbedRequest(Struct, frozen=True, kw_only=True):
@@ -140,7 +149,6 @@ class EmbedRequest(Struct, frozen=True, kw_only=True):
     dimensions: int | None = None
     """Shorten vectors to so many numbers; None: as long as the model makes them."""
     timeout_ms: int | None = None
-    """As in a RankRequest."""
 
 
 class EmbeddedResult(Struct, frozen=True, kw_only=True, eq=False):

@@ -4,6 +4,7 @@ RerankdError
 ├── RequestError                 the caller can mend it
 │   ├── MalformedJson            the body is not JSON
 │   ├── InvalidRequest           wrong type, value out of range, missing field
+│   ├── UnsupportedOption        an option that this API has no form of answer for
 │   ├── NotFound                 no such path
 │   ├── MethodNotAllowed         the path takes another method
 │   ├── MissingDocuments         no documents to rank
@@ -73,6 +74,12 @@ class InvalidRequest(RequestError):
     """A field is missing, has the wrong type or is out of range."""
 
     code = "invalid_request"
+
+
+class UnsupportedOption(RequestError):
+    """The request's dialect cannot express what an option asks for."""
+
+    code = "unsupported_option"
 
 
 class MissingDocuments(RequestError):

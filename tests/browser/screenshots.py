@@ -65,7 +65,7 @@ def outcome(caller: str, chance: random.Random) -> Outcome:
     documents = chance.randint(5, 40)
     failed = chance.random() < 0.01
     facts: dict[str, Any] = {"results": (), "truncated": (), "query_truncated": False}
-    facts |= {"query_tokens": 9, "chunks": documents, "score_scale": "probability"}
+    facts |= {"query_tokens": 9, "chunks": documents, "score_scale": "model"}
     result = RankedResult(
         model="rerank-mini-en",
         device="cpu",

@@ -22,6 +22,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
         Room("rerankd", "the version, and the way to the Python API", "everything else"),
         Room("errors", "every error raised on purpose, drawn as a tree in its docstring", "HTTP"),
         Room("domain", "values that travel between rooms, and Protocols", "every other room"),
+        Room("calibration", "from logits to scores", "models, judged data"),
         Room("logs", "logging, and the last lines of each deployment", "how lines look"),
         Room("lru", "a cache bounded in bytes", "what it holds"),
         Room("utf8", "text from outside: byte order marks, UTF-16, lone surrogates", "its use"),

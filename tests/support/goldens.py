@@ -1,7 +1,8 @@
 """Golden files: a request, and what it is answered with, for every dialect.
 
-A file has `path` and `request`, maybe `headers` and `settings`; `python tests/support/goldens.py`
-asks them all and writes `status`, `reply` and the `told` headers anew, for a person to review.
+A file has `path` and `request`, maybe `headers`, `settings` and `time_for`.
+`python tests/support/goldens.py` asks them all and writes `status`, `reply` and the `told` headers
+anew, for a person to review.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from litestar.testing import TestClient
 
+from support.deadlines import time_for
+from support.fakes import LIMITS
 from support.places import DATA, files_in
-from support.serving import client_of, service_of
+from support.serving import FakeEngine, client_of, service_of
 
 FOLDER = DATA / "golden"
 TOLD = re.compile(r"x-compute-.*|x-.*-time|x-rerankd-warning|retry-after")
@@ -37,9 +41,18 @@ def read(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def client_for(settings: dict[str, Any]) -> Iterator[TestClient[Any]]:
-    """Yield a client of a server with a golden file's settings, which keeps no scores."""
-    with client_of(service_of(**{"cache_bytes": 0} | settings)) as client:
+def client_for(golden: dict[str, Any]) -> Iterator[TestClient[Any]]:
+    """Yield a client of a server with a golden file's settings, which keeps no scores.
+
+    With `time_for`, it has time for so many documents.
+    """
+    own = {"cache_bytes": 0} | golden.get("settings", {})
+    if "time_for" not in golden:
+        with client_of(service_of(**own)) as client:
+            yield client
+        return
+    engine = FakeEngine(limits=msgspec.structs.replace(LIMITS, step_rows=1))
+    with time_for(golden["time_for"]), client_of(service_of(engine, **own)) as client:
         yield client
 
 
@@ -56,7 +69,7 @@ def answered(golden: dict[str, Any], client: TestClient[Any]) -> dict[str, Any]:
     return asked | found | ({"told": timeless(told)} if told else {})
 
 
-ASKED = ("path", "headers", "settings", "request")
+ASKED = ("path", "headers", "settings", "time_for", "request")
 
 
 def timeless(value: Any) -> Any:
@@ -75,7 +88,7 @@ def main() -> None:
     """Write all files anew."""
     for path in files():
         golden = read(path)
-        with client_for(golden.get("settings", {})) as client:
+        with client_for(golden) as client:
             text = json.dumps(answered(golden, client), ensure_ascii=False, indent=2)
         path.write_text(text + "\n", "utf-8")
         print(path.relative_to(FOLDER))

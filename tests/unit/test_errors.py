@@ -13,6 +13,7 @@ CODES = {
     "RequestError": "bad_request",
     "MalformedJson": "malformed_json",
     "InvalidRequest": "invalid_request",
+    "UnsupportedOption": "unsupported_option",
     "NotFound": "not_found",
     "MethodNotAllowed": "method_not_allowed",
     "MissingDocuments": "missing_documents",

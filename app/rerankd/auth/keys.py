@@ -19,6 +19,7 @@ from msgspec import Struct
 from rerankd.auth.key_file import KeyFile
 from rerankd.auth.last_uses import LastUses
 from rerankd.auth.rate_limits import KeyLimits
+from rerankd.domain import OnTimeout
 from rerankd.errors import Conflict, NotFound, Unauthorized
 from rerankd.settings import Settings
 from rerankd.store import Key, Scope, Store
@@ -49,6 +50,8 @@ class Caller(Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] | None = None
     keyed: bool = False
     limits: KeyLimits = KeyLimits()
+    on_timeout: OnTimeout | None = None
+    """What its requests' deadlines end in where they don't say; None: as in the settings."""
 
     def may_use(self, model: str) -> bool:
         """Return whether the caller may use this deployment."""
@@ -65,6 +68,7 @@ def make_key(  # noqa: PLR0913 - one parameter a column
     requests_per_minute: int | None = None,
     tokens_per_minute: int | None = None,
     concurrent_requests: int | None = None,
+    on_timeout: OnTimeout | None = None,
 ) -> tuple[Key, str]:
     """Return a new key's record, and the key itself, which is stored nowhere."""
     text = KEY_MARK + secrets.token_urlsafe(SECRET_BYTES)
@@ -80,6 +84,7 @@ def make_key(  # noqa: PLR0913 - one parameter a column
         requests_per_minute=requests_per_minute,
         tokens_per_minute=tokens_per_minute,
         concurrent_requests=concurrent_requests,
+        on_timeout=on_timeout,
     )
     return key, text
 
@@ -229,6 +234,7 @@ class KeyStore:
             models=key.models,
             keyed=True,
             limits=KeyLimits(**own),
+            on_timeout=key.on_timeout,
         )
 
     def _last_used(self, key: Key) -> int | None:

@@ -89,6 +89,11 @@ def keys_command() -> None:
 @limit_option("--requests-per-minute", type=click.IntRange(0), help="0: no limit")
 @limit_option("--tokens-per-minute", type=click.IntRange(0), help="0: no limit")
 @limit_option("--concurrent-requests", type=click.IntRange(0), help="0: no limit")
+@click.option(
+    "--on-timeout",
+    type=click.Choice(["error", "partial"]),
+    help="what the deadlines of its requests end in; default: the server's setting",
+)
 @options.with_settings({"state_dir"})
 def create_key_command(
     name: str, config_file: Path | None, state_dir: str | None, **given: Any

@@ -83,7 +83,7 @@ class RankCommand(HelpPage):
 @output_option(
     "--top-n", type=click.IntRange(min=0), default=0, help="how many results to print; 0: all"
 )
-@output_option("--raw-scores", is_flag=True, help="print logits instead of probabilities")
+@output_option("--raw-scores", is_flag=True, help="print logits instead of scores from 0 to 1")
 @output_option("--passages", is_flag=True, help="print the parts that a score comes from")
 @output_option("--json", "as_json", is_flag=True, help="print JSON even in a terminal")
 @long_option(

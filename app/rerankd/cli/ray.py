@@ -87,7 +87,7 @@ def stop_on_ray_command(config_file: Path | None, **flags: Any) -> None:
 @click.option(
     "--document-column", default="document", show_default=True, help="column of the document"
 )
-@click.option("--raw-scores", is_flag=True, help="write logits instead of probabilities")
+@click.option("--raw-scores", is_flag=True, help="write logits instead of scores from 0 to 1")
 @click.option("--instruction", help="what counts as relevant, for models that take one")
 @click.option("--keep-texts", is_flag=True, help="also write the query and document")
 @click.option(

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from rerankd import __version__
 from rerankd.allocator import give_back_freed
+from rerankd.calibration import Calibration
 from rerankd.deployments.applied_tuning import (
     apply_tuning,
     file_head,
@@ -64,6 +65,8 @@ class Target(Struct, frozen=True):
     """This model's settings: the server's, its deployment's own, and what tuning found."""
     unproven: bool = False
     """Whether it failed to put relevant texts first in the load check, and was accepted so."""
+    calibration: Calibration | None = None
+    """What maps its logits to calibrated scores, None where nothing was fitted."""
 
 
 class OpenEngine(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import UNSET, Struct, UnsetType
 
+from rerankd.dialects.answer_options import AnswerOptions, answer_options
 from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
 from rerankd.dialects.error_format import ErrorFormat
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
@@ -21,7 +22,7 @@ class DashScopeInput(Struct):
     documents: Texts | None = None
 
 
-class DashScopeParameters(Struct):
+class DashScopeParameters(AnswerOptions):
     """What to do with them."""
 
     top_n: NonNegative | None = None
@@ -81,6 +82,7 @@ def _parse_dashscope(body: Body, context: RequestContext) -> ParsedRequest:
         model=wire.model,
         instruction=instruction_of(parameters.instruct),
         top_n=parameters.top_n or None,
+        **answer_options(parameters),
     )
     wanted = bool(parameters.return_documents)
     return ParsedRequest(

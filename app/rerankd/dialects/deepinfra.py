@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from rerankd.dialects.answer_options import AnswerOptions, answer_options
 from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
 from rerankd.dialects.pairs import Pairs, pairs_of, scores_of
@@ -14,7 +15,7 @@ from rerankd.dialects.reading import Texts, WireText, instruction_of
 from rerankd.domain import RankedResult, RankRequest
 
 
-class DeepInfraRequest(Struct):
+class DeepInfraRequest(AnswerOptions):
     """The body of DeepInfra's request: one query, or one for each document."""
 
     queries: list[WireText]
@@ -53,6 +54,7 @@ def _parse_deepinfra(body: Body, context: RequestContext) -> ParsedRequest:
             documents=one.documents,
             model=wire.model or context.model or None,
             instruction=instruction_of(wire.instruction),
+            **answer_options(wire),
         )
         for one in pairs
     )
@@ -86,4 +88,5 @@ DIALECT = Dialect(
         "documents": EXAMPLE_DOCUMENTS,
     },
     parse=_parse_deepinfra,
+    needs_all_scores=True,
 )

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
+from rerankd.dialects.answer_options import require_all_scored
 from rerankd.dialects.error_format import ErrorFormat, validation_error
 from rerankd.dialects.long_texts import Skeleton, json_skeleton, msgpack_skeleton
 from rerankd.dialects.marks import Marks
@@ -119,8 +120,18 @@ class Dialect(Struct, frozen=True, kw_only=True):
     errors: ErrorFormat = ErrorFormat()
     headers: Callable[[ParsedRequest, Sequence[RankedResult]], dict[str, str]] | None = None
     """Headers that its replies have in addition to those of every dialect."""
+    needs_all_scores: bool = False
+    """Whether its replies hold a score for each document, so that none may be left out."""
     has_warnings: bool = False
     """Whether its replies have a place for warnings; otherwise they are sent in a header."""
+
+    def read(self, body: Body, context: RequestContext) -> ParsedRequest:
+        """Parse a body. Raises what `parse` raises, and UnsupportedOption."""
+        parsed = self.parse(body, context)
+        if not self.needs_all_scores:
+            return parsed
+        requests = require_all_scored(parsed.requests, self.label)
+        return msgspec.structs.replace(parsed, requests=requests)
 
     @property
     def label(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from rerankd.dialects.answer_options import AnswerOptions, answer_options
 from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
 from rerankd.dialects.reading import NonNegative, Texts, WireText, documents_of
@@ -11,7 +12,7 @@ from rerankd.dialects.texts import query_of
 from rerankd.domain import RankRequest
 
 
-class IsaacusRequest(Struct):
+class IsaacusRequest(AnswerOptions):
     """The body of Isaacus's request; its options for splitting texts are ignored."""
 
     query: WireText
@@ -48,6 +49,7 @@ def _parse_isaacus(body: Body, context: RequestContext) -> ParsedRequest:
         documents=documents_of(wire.texts, "texts"),
         model=wire.model,
         top_n=wire.top_n or None,
+        **answer_options(wire),
     )
     return ParsedRequest(
         (request,),

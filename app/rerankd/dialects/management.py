@@ -10,6 +10,7 @@ from msgspec import Meta, Struct, field
 from rerankd.auth.keys import Caller
 from rerankd.deployments import Status
 from rerankd.dialects.error_format import validation_error
+from rerankd.domain import OnTimeout
 from rerankd.settings import MODEL_SETTINGS
 from rerankd.store import Key, Scope, Spec
 
@@ -95,6 +96,10 @@ class Deleted(Struct, kw_only=True):
 Moment = Annotated[int, Meta(ge=0, le=10**11)]
 Amount = Annotated[int, Meta(ge=0, le=10**12)]
 Limit = Annotated[Amount | None, Meta(description="null: the server's setting; 0: no limit")]
+OnTimeoutChoice = Annotated[
+    OnTimeout | None,
+    Meta(description="What deadlines end in: `error`, `partial`, or null: the server's setting"),
+]
 Models = Annotated[
     list[Annotated[str, Meta(pattern=ID_PATTERN)]], Meta(min_length=1, max_length=100)
 ]
@@ -116,6 +121,7 @@ class KeyRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     requests_per_minute: Limit = None
     tokens_per_minute: Limit = None
     concurrent_requests: Limit = None
+    on_timeout: OnTimeoutChoice = None
 
 
 class KeyReply(Struct, kw_only=True):
@@ -135,6 +141,7 @@ class KeyReply(Struct, kw_only=True):
     requests_per_minute: Limit
     tokens_per_minute: Limit
     concurrent_requests: Limit
+    on_timeout: OnTimeoutChoice
 
 
 class NewKeyReply(KeyReply, kw_only=True):

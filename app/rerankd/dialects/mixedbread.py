@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
+from rerankd.dialects.answer_options import AnswerOptions, answer_options
 from rerankd.dialects.dialect import SHARED_PATHS, Body, Dialect, ParsedRequest, RequestContext
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
 from rerankd.dialects.marks import Marks
@@ -15,7 +16,7 @@ from rerankd.dialects.texts import query_of
 from rerankd.domain import RankRequest
 
 
-class MixedbreadRequest(Struct):
+class MixedbreadRequest(AnswerOptions):
     """The body of Mixedbread's request; `rewrite_query` is ignored."""
 
     query: WireText
@@ -57,6 +58,7 @@ def _parse_mixedbread(body: Body, context: RequestContext) -> ParsedRequest:
         model=wire.model,
         instruction=instruction_of(wire.instruction),
         top_n=wire.top_k or None,
+        **answer_options(wire),
     )
     return_input = bool(wire.return_input)
     return ParsedRequest(

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from rerankd.dialects.answer_options import listed_unscored
 from rerankd.dialects.dialect import (
     SHARED_PATHS,
     Body,
@@ -29,11 +30,10 @@ from rerankd.dialects.results import (
     meta_of,
     passages_of,
     result_rows,
-    text_of_result,
     usage_of,
 )
 from rerankd.dialects.texts import query_of
-from rerankd.domain import RankedDocument, RankedResult, RankRequest
+from rerankd.domain import RankedResult, RankRequest
 
 
 class Request(RankOptions, kw_only=True):
@@ -166,13 +166,24 @@ def _native_reply(
         object=style.object,
         created=context.created if style.object == "rerank" else UNSET,
         results=[
-            Result(
-                index=ranked.index,
-                document=_document(request, ranked, style) if wanted else UNSET,
-                relevance_score=ranked.score,
-                passages=passages_of(request, ranked),
-            )
-            for ranked in result.results
+            *(
+                Result(
+                    index=ranked.index,
+                    document=_document(request, ranked.index, style) if wanted else UNSET,
+                    relevance_score=ranked.score,
+                    passages=passages_of(request, ranked),
+                )
+                for ranked in result.results
+            ),
+            *(
+                Result(
+                    index=index,
+                    document=_document(request, index, style) if wanted else UNSET,
+                    relevance_score=None,
+                    scored=False,
+                )
+                for index in listed_unscored(request, result)
+            ),
         ],
         data=result_rows(request, result, documents=wanted) if style.voyage_rows else UNSET,
         usage=usage_of([result]),
@@ -180,8 +191,8 @@ def _native_reply(
     )
 
 
-def _document(request: RankRequest, ranked: RankedDocument, style: ReplyStyle) -> Document | str:
-    text = text_of_result(request, ranked)
+def _document(request: RankRequest, index: int, style: ReplyStyle) -> Document | str:
+    text = request.documents[index]
     if style.documents == "string":
         return text
     return Document(text, None if style.documents == "gpustack" else UNSET)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from rerankd.dialects.answer_options import AnswerOptions, answer_options
 from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
 from rerankd.dialects.reading import NonNegative, Texts, WireText, documents_of
@@ -15,7 +16,7 @@ from rerankd.domain import RankRequest, Truncation
 from rerankd.errors import InvalidRequest
 
 
-class NvidiaRequest(Struct):
+class NvidiaRequest(AnswerOptions):
     """The body of a ranking request."""
 
     query: WireText
@@ -54,6 +55,7 @@ def _parse_nvidia(body: Body, context: RequestContext) -> ParsedRequest:
         top_n=wire.top_k or None,
         truncation=_nvidia_truncation(wire.truncate),
         raw_scores=True,
+        **answer_options(wire),
     )
     return ParsedRequest(
         (request,),

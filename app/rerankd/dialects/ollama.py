@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from rerankd.dialects.answer_options import AnswerOptions, answer_options
 from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
 from rerankd.dialects.error_format import ErrorFormat
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
@@ -14,7 +15,7 @@ from rerankd.domain import RankRequest
 from rerankd.errors import RerankdError
 
 
-class OllamaRequest(Struct):
+class OllamaRequest(AnswerOptions):
     """The body of the plugin's request."""
 
     query: WireText
@@ -48,6 +49,7 @@ def _parse_ollama(body: Body, context: RequestContext) -> ParsedRequest:
         model=wire.model,
         instruction=instruction_of(wire.instruction),
         top_n=wire.top_n or None,
+        **answer_options(wire),
     )
     wanted = bool(wire.return_documents)
     return ParsedRequest(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
+from rerankd.dialects.answer_options import AnswerOptions, answer_options
 from rerankd.dialects.reading import NonNegative, instruction_of, options_of, side_of
 from rerankd.domain import ChunkScore, Overflow, RankRequest, Truncation
 
@@ -14,14 +15,14 @@ HYBRID_WEIGHT = 1.0
 """Logits that `hybrid: true` adds to BM25's best document (docs/embedding.md)."""
 
 
-class RankOptions(Struct, kw_only=True):
+class RankOptions(AnswerOptions, kw_only=True):
     """The optional fields; null means the default."""
 
     model: Annotated[
         str | None, Meta(description="The model's id; default: the server's default model")
     ] = None
     raw_scores: Annotated[
-        bool | None, Meta(description="Return logits instead of probabilities")
+        bool | None, Meta(description="Return logits instead of scores from 0 to 1")
     ] = False
     use_activation: Annotated[
         bool | None, Meta(description="vLLM's name for it: false returns logits")
@@ -85,10 +86,6 @@ class RankOptions(Struct, kw_only=True):
     priority: Annotated[
         int | None, Meta(description="Waiting requests with a lower number go first")
     ] = None
-    timeout_ms: Annotated[
-        Annotated[int, Meta(gt=0)] | None,
-        Meta(description="Give up after this many milliseconds"),
-    ] = None
 
 
 def request_of(
@@ -107,7 +104,7 @@ def request_of(
         chunk_score=options.chunk_score or "max",
         hybrid=HYBRID_WEIGHT if options.hybrid is True else float(options.hybrid or 0),
         priority=options.priority or 0,
-        timeout_ms=options.timeout_ms,
+        **answer_options(options),
     )
 
 

@@ -43,7 +43,13 @@ class Result(Struct, kw_only=True):
 
     index: int
     document: Document | str | UnsetType = UNSET
-    relevance_score: float
+    relevance_score: Annotated[
+        float | None, Meta(description="null for a document that was not scored in time")
+    ]
+    scored: Annotated[
+        Literal[False] | UnsetType,
+        Meta(description="false for a document that was not scored in time, otherwise absent"),
+    ] = UNSET
     passages: Annotated[
         list[ResultPassage] | UnsetType,
         Meta(description="With `return_passages`: the parts its score comes from, best first"),
@@ -77,6 +83,15 @@ class Tokens(Struct):
     output_tokens: int = 0
 
 
+class PartialAnswer(Struct):
+    """How far the ranking was when its deadline came."""
+
+    scored: Annotated[int, Meta(description="Documents with a score")]
+    unscored: Annotated[
+        int, Meta(description="Documents without one, which follow in the order of the request")
+    ]
+
+
 class ReplyMeta(Struct, kw_only=True):
     """Details about how a reply was computed."""
 
@@ -86,8 +101,9 @@ class ReplyMeta(Struct, kw_only=True):
     score_scale: Annotated[
         ScoreScale,
         Meta(
-            description="`probability` in [0, 1], `uncalibrated` for models whose scores only"
-            " order documents, or `logit` with `raw_scores`"
+            description="`model` for the model's own scores in [0, 1], `calibrated` for those that"
+            " say how often such a document is relevant, `uncalibrated` for models whose scores"
+            " only order documents, or `logit` with `raw_scores`"
         ),
     ]
     truncated: Annotated[list[int], Meta(description="Indices of the documents that were cut")]
@@ -107,6 +123,13 @@ class ReplyMeta(Struct, kw_only=True):
     ] = UNSET
     hybrid: Annotated[
         float | UnsetType, Meta(description="Logits that were added to BM25's best document")
+    ] = UNSET
+    partial: Annotated[
+        PartialAnswer | UnsetType,
+        Meta(description='Only with `on_timeout: "partial"`, where the deadline came first'),
+    ] = UNSET
+    below_min_score: Annotated[
+        int | UnsetType, Meta(description="Documents that `min_score` dropped")
     ] = UNSET
 
 
@@ -161,4 +184,11 @@ def meta_of(version: Literal["1", "2"], request: RankRequest, result: RankedResu
         timings=result.timings,
         scoring=UNSET if result.scoring == "cross-encoder" else result.scoring,
         hybrid=result.hybrid or UNSET,
+        partial=_partial_answer(request, result),
+        below_min_score=UNSET if request.min_score is None else result.below_min_score,
     )
+
+
+def _partial_answer(request: RankRequest, result: RankedResult) -> PartialAnswer | UnsetType:
+    missing = len(result.unscored)
+    return PartialAnswer(len(request.documents) - missing, missing) if missing else UNSET

@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
+from rerankd.dialects.answer_options import AnswerOptions, answer_options
 from rerankd.dialects.dialect import SHARED_PATHS, Body, Dialect, ParsedRequest, RequestContext
 from rerankd.dialects.error_format import ErrorFormat
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY
@@ -36,7 +37,7 @@ from rerankd.errors import (
 ErrorType = Literal["Unhealthy", "Backend", "Overloaded", "Validation", "Empty"]
 
 
-class TeiRequest(Struct):
+class TeiRequest(AnswerOptions):
     """The body of TEI's request, with the `top_n` that its clients in other libraries send."""
 
     query: WireText
@@ -79,6 +80,7 @@ def _parse_tei(body: Body, context: RequestContext) -> ParsedRequest:
             truncation_side=side_of(wire.truncation_direction, "truncation_direction"),
         ),
         raw_scores=bool(wire.raw_scores),
+        **answer_options(wire),
     )
     with_text = bool(wire.return_text)
     return ParsedRequest(

@@ -92,4 +92,5 @@ DIALECT = Dialect(
     reply=ScoreReply,
     example={"model": EXAMPLE_MODEL, "text_1": EXAMPLE_QUERY, "text_2": EXAMPLE_DOCUMENTS},
     parse=_parse_scores,
+    needs_all_scores=True,
 )

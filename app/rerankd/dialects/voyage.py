@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from rerankd.dialects.answer_options import AnswerOptions, answer_options
 from rerankd.dialects.dialect import SHARED_PATHS, Body, Dialect, ParsedRequest, RequestContext
 from rerankd.dialects.error_format import ErrorFormat
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
@@ -17,7 +18,7 @@ from rerankd.domain import RankRequest, Truncation
 from rerankd.errors import RerankdError
 
 
-class VoyageRequest(Struct):
+class VoyageRequest(AnswerOptions):
     """The body of Voyage's request."""
 
     query: WireText
@@ -61,6 +62,7 @@ def _parse_voyage(body: Body, context: RequestContext) -> ParsedRequest:
         instruction=instruction_of(wire.instruction),
         top_n=wire.top_k or wire.top_n or None,
         truncation=Truncation(overflow="error" if wire.truncation is False else None),
+        **answer_options(wire),
     )
     wanted = bool(wire.return_documents)
     return ParsedRequest(

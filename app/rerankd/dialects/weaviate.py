@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from rerankd.dialects.answer_options import AnswerOptions, answer_options
 from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
 from rerankd.dialects.error_format import ErrorFormat
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY
@@ -14,7 +15,7 @@ from rerankd.domain import RankRequest
 from rerankd.errors import RerankdError
 
 
-class WeaviateRequest(Struct):
+class WeaviateRequest(AnswerOptions):
     """The body of the module's request; its `property` is ignored."""
 
     query: WireText
@@ -49,6 +50,7 @@ def _parse_weaviate(body: Body, context: RequestContext) -> ParsedRequest:
         query=query_of(wire.query),
         documents=documents_of(wire.documents, "documents"),
         model=wire.model,
+        **answer_options(wire),
     )
     return ParsedRequest(
         (request,),
@@ -75,5 +77,6 @@ DIALECT = Dialect(
     reply=WeaviateReply,
     example={"query": EXAMPLE_QUERY, "documents": EXAMPLE_DOCUMENTS, "property": "text"},
     parse=_parse_weaviate,
+    needs_all_scores=True,
     errors=ErrorFormat(body=_weaviate_error),
 )

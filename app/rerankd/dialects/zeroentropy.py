@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from rerankd.dialects.answer_options import AnswerOptions, answer_options
 from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
 from rerankd.dialects.reading import NonNegative, Texts, WireText, documents_of, instruction_of
@@ -14,7 +15,7 @@ from rerankd.dialects.texts import query_of
 from rerankd.domain import RankedResult, RankRequest
 
 
-class ZeroEntropyRequest(Struct):
+class ZeroEntropyRequest(AnswerOptions):
     """The body of ZeroEntropy's request; its `latency` is ignored."""
 
     query: WireText
@@ -44,6 +45,7 @@ def _parse_zeroentropy(body: Body, context: RequestContext) -> ParsedRequest:
         model=wire.model,
         instruction=instruction_of(wire.instruction),
         top_n=wire.top_n or None,
+        **answer_options(wire),
     )
     return ParsedRequest((request,), lambda results: _zeroentropy_reply(request, results[0]))
 

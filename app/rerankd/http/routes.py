@@ -112,7 +112,7 @@ def _parsed(
 ) -> tuple[Dialect, ParsedRequest]:
     dialect = table.DIALECTS.detect(context.path, body)
     speak(request, dialect)
-    return dialect, dialect.parse(body, context)
+    return dialect, dialect.read(body, context)
 
 
 async def _answer(
@@ -167,8 +167,12 @@ def _headers(
 
 def _warnings(results: Sequence[RankedResult]) -> list[str]:
     found = dict.fromkeys(text for result in results for text in result.warnings)
-    cut = sum(len(result.truncated) for result in results)
-    return [*found, *([f"documents that were cut to fit: {cut}"] if cut else [])]
+    counts = {
+        "documents that were cut to fit": sum(len(result.truncated) for result in results),
+        "documents that were not scored in time": sum(len(result.unscored) for result in results),
+        "documents below min_score": sum(result.below_min_score for result in results),
+    }
+    return [*found, *(f"{what}: {count}" for what, count in counts.items() if count)]
 
 
 def server_timing(timings: Sequence[Timings]) -> str:

@@ -32,6 +32,7 @@ STATUSES: dict[type[errors.RerankdError], int] = {
     errors.RequestError: 400,
     errors.MalformedJson: 400,
     errors.InvalidRequest: 400,
+    errors.UnsupportedOption: 422,
     errors.MissingDocuments: 400,
     errors.NotFound: 404,
     errors.MethodNotAllowed: 405,

@@ -114,7 +114,7 @@ def no_result(model: str) -> RankedResult:
     return RankedResult(
         model=model,
         results=(),
-        score_scale="probability",
+        score_scale="model",
         device="cpu",
         prompt_tokens=0,
         truncated=(),

@@ -10,6 +10,7 @@ import msgspec
 from rerankd.domain import Passage, RankedDocument, RankRequest
 from rerankd.prompts import TokenizedRequest
 from rerankd.ranking.preparation import PreparedRequest
+from rerankd.ranking.scales import Scale
 from rerankd.ranking.score_cache import CachedScore
 
 TOP_CHUNKS = 3
@@ -27,6 +28,7 @@ class ScoreCollector:
         prepared: PreparedRequest,
         request: RankRequest,
         places: Sequence[int],
+        scale: Scale,
         on_scored: OnScored | None = None,
     ) -> None:
         """`places` has, for each input, its number among the distinct documents.
@@ -40,6 +42,7 @@ class ScoreCollector:
         self._prepared = prepared
         self._request = request
         self._places = places
+        self._scale = scale
         self._on_scored = on_scored
         tokenized = prepared.tokenized
         self._rows: dict[int, list[int]] = {}
@@ -85,11 +88,13 @@ class ScoreCollector:
             self.computed += [(keys[one], score) for one, score in found.items() if one in keys]
         self._report(found)
 
-    def inputs(self) -> list[CachedScore]:
-        """Return each input's score, with what BM25 adds to it; all of them must be known."""
-        return [
-            self._with_bm25(index, self.scores[number]) for index, number in enumerate(self._places)
-        ]
+    def inputs(self) -> dict[int, CachedScore]:
+        """Return the score of each input that has one, with what BM25 adds to it."""
+        return {
+            index: self._with_bm25(index, self.scores[number])
+            for index, number in enumerate(self._places)
+            if number in self.scores
+        }
 
     def _score_of(self, tokenized: TokenizedRequest, document: int) -> CachedScore:
         """Make a document's score of its rows' logits."""
@@ -111,14 +116,16 @@ class ScoreCollector:
         )
 
     def _report(self, found: dict[int, CachedScore]) -> None:
-        if self._on_scored and found:
-            self._on_scored(
-                [
-                    ranked_document(index, self._with_bm25(index, score), self._request)
-                    for number, score in found.items()
-                    for index in self._inputs[number]
-                ]
-            )
+        if not self._on_scored:
+            return
+        scored = [
+            (index, self._with_bm25(index, score))
+            for number, score in found.items()
+            for index in self._inputs[number]
+        ]
+        kept = [each for each in scored if self._scale.keeps(each[1].logit)]
+        if kept:
+            self._on_scored([ranked_document(*each, self._scale) for each in kept])
 
     def _with_bm25(self, index: int, score: CachedScore) -> CachedScore:
         added = self._prepared.bm25_logits[index] if self._prepared.bm25_logits else 0.0
@@ -133,19 +140,10 @@ class ScoreCollector:
         )
 
 
-def ranked_document(index: int, score: CachedScore, request: RankRequest) -> RankedDocument:
-    """Return a document with its scores on the scale that was asked for."""
-    scale = float if request.raw_scores else sigmoid
+def ranked_document(index: int, score: CachedScore, scale: Scale) -> RankedDocument:
+    """Return a document with its scores on a scale."""
     return RankedDocument(
         index,
-        scale(score.logit),
-        tuple(Passage(one.start, one.end, scale(one.score)) for one in score.passages),
+        scale.score(score.logit),
+        tuple(Passage(one.start, one.end, scale.score(one.score)) for one in score.passages),
     )
-
-
-def sigmoid(logit: float) -> float:
-    """Return 1/(1+e^-logit) without overflow."""
-    if logit >= 0:
-        return 1.0 / (1.0 + math.exp(-logit))
-    grown = math.exp(logit)
-    return grown / (1.0 + grown)

@@ -53,7 +53,7 @@ class PreparedRequest(Struct, frozen=True, eq=False):
     keys: dict[int, bytes]
     """The cache keys of distinct documents; empty where nothing is kept."""
     tokenized: TokenizedRequest | None
-    """None where every score is known."""
+    """None where every score is known, or no time was left for the others."""
     bm25_logits: tuple[float, ...] = ()
     """What BM25 adds to the logit of each input; empty where it isn't asked for."""
 
@@ -81,19 +81,34 @@ def prepare(  # noqa: PLR0913 - what an answer depends on, and how long it may t
     missing = tuple(number for number in range(len(documents)) if number not in cached)
     tokenized = None
     if missing:
-        tokenized = runtime.prompts.build(
-            request.query,
-            tuple(documents[number] for number in missing),
-            instruction=instruction,
-            truncation=request.truncation,
-            spans=request.return_passages,
-            token_limit=runtime.token_limit,
-            check=patience.check,
-        )
-        costs = runtime.costs(tokenized.prompt)
-        prompt = msgspec.structs.replace(tokenized.prompt, costs=costs)
-        tokenized = msgspec.structs.replace(tokenized, prompt=prompt)
+        texts = tuple(documents[number] for number in missing)
+        try:
+            tokenized = _tokenized(runtime, request, instruction, texts, patience)
+        except DeadlineExceeded:
+            if request.on_timeout != "partial" or not cached:
+                raise
     return PreparedRequest(cached, missing, keys, tokenized, _bm25_logits(request))
+
+
+def _tokenized(
+    runtime: Runtime,
+    request: RankRequest,
+    instruction: str | None,
+    texts: tuple[str, ...],
+    patience: Patience,
+) -> TokenizedRequest:
+    tokenized = runtime.prompts.build(
+        request.query,
+        texts,
+        instruction=instruction,
+        truncation=request.truncation,
+        spans=request.return_passages,
+        token_limit=runtime.token_limit,
+        check=patience.check,
+    )
+    costs = runtime.costs(tokenized.prompt)
+    prompt = msgspec.structs.replace(tokenized.prompt, costs=costs)
+    return msgspec.structs.replace(tokenized, prompt=prompt)
 
 
 def _cache_keys(  # noqa: PLR0913 - what scores depend on, and how long they may take

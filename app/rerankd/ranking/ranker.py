@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Mapping
 
 from rerankd.deployments.runtime import Runtime
-from rerankd.domain import RankedResult, RankRequest, ScoreScale, Timings
+from rerankd.domain import RankedResult, RankRequest, Timings
 from rerankd.errors import DeadlineExceeded
 from rerankd.prompts import TokenizedRequest
 from rerankd.ranking.collector import OnScored, ScoreCollector, ranked_document
 from rerankd.ranking.preparation import Patience, PreparedRequest, prepare
+from rerankd.ranking.scales import Scale, scale_of
 from rerankd.ranking.score_cache import CachedScore, ScoreCache
-from rerankd.scheduling.tickets import ScoredRows
+from rerankd.scheduling.tickets import OnRows, ScoredRows
 
 LOOKUP_SECONDS = 0.1
 """How long known scores may be looked up although the deadline has passed."""
@@ -40,7 +42,8 @@ async def rank(  # noqa: PLR0913 - each by its name
 
     Scores are looked up and kept for `owner` alone; without one, they are everybody's.
     `deadline`, and `begun`, when the request arrived, are readings of the monotonic clock. Raises
-    what `PromptBuilder.build` and `Scheduler.score` raise.
+    what `PromptBuilder.build` and `Scheduler.score` raise; a request that takes partial answers
+    gets DeadlineExceeded only where no document has a score.
     """
     arrived = time.monotonic() if begun is None else begun
     begun = time.monotonic()
@@ -49,24 +52,39 @@ async def rank(  # noqa: PLR0913 - each by its name
     except DeadlineExceeded as error:
         raise _too_late(0, len(request.documents), arrived) from error
     tokenized = time.monotonic()
-    collector = ScoreCollector(prepared, request, places, on_scored)
+    scale = scale_of(runtime, request)
+    collector = ScoreCollector(prepared, request, places, scale, on_scored)
     try:
-        rows = NOTHING_TO_SCORE
-        if prepared.tokenized:
-            # Each step that is reported wakes the event loop: only for those who need it.
-            early = on_scored is not None or deadline < math.inf
-            rows = await runtime.scheduler.score(
-                prepared.tokenized.prompt,
-                priority=request.priority,
-                deadline=deadline,
-                on_rows=collector.take if early else None,
-            )
+        # Each step that is reported wakes the event loop: only for those who need it.
+        on_rows = collector.take if on_scored or deadline < math.inf else None
+        rows = await _scored(runtime, request, prepared, deadline, on_rows)
         collector.take(range(len(rows.scores)), rows.scores)
     except DeadlineExceeded as error:
-        raise _too_late(collector.inputs_scored, len(places), arrived) from error
+        if request.on_timeout != "partial" or not collector.inputs_scored:
+            raise _too_late(collector.inputs_scored, len(places), arrived) from error
+        rows = ScoredRows((), 0.0, time.monotonic() - tokenized)
     finally:
         cache.put(collector.computed)
-    return _result(runtime, request, prepared, collector, timings_of(begun, tokenized, rows))
+    timings = timings_of(begun, tokenized, rows)
+    return _result(runtime, request, prepared, collector, scale, timings)
+
+
+async def _scored(
+    runtime: Runtime,
+    request: RankRequest,
+    prepared: PreparedRequest,
+    deadline: float,
+    on_rows: OnRows | None,
+) -> ScoredRows:
+    if not prepared.tokenized:
+        return NOTHING_TO_SCORE
+    return await runtime.scheduler.score(
+        prepared.tokenized.prompt,
+        priority=request.priority,
+        deadline=deadline,
+        in_order=request.on_timeout == "partial",
+        on_rows=on_rows,
+    )
 
 
 async def _prepared(
@@ -79,7 +97,7 @@ async def _prepared(
     patience = Patience(deadline)
     loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(_seconds_until(deadline)):
+        async with asyncio.timeout(_seconds_until(deadline, request)):
             return await loop.run_in_executor(
                 runtime.tokenizers, _prepare_distinct, runtime, cache, request, patience, owner
             )
@@ -100,11 +118,14 @@ def _prepare_distinct(
     return prepared, places
 
 
-def _seconds_until(deadline: float) -> float | None:
+def _seconds_until(deadline: float, request: RankRequest) -> float | None:
     """Return how long to wait for a tokenizer thread; what is known gets LOOKUP_SECONDS."""
     if deadline == math.inf:
         return None
-    return max(LOOKUP_SECONDS, deadline - time.monotonic())
+    left = deadline - time.monotonic()
+    if request.on_timeout == "partial":  # tokenising ends at the deadline, what is known counts
+        return max(0.0, left) + LOOKUP_SECONDS
+    return max(LOOKUP_SECONDS, left)
 
 
 def _too_late(scored: int, documents: int, arrived: float) -> DeadlineExceeded:
@@ -116,44 +137,42 @@ def _too_late(scored: int, documents: int, arrived: float) -> DeadlineExceeded:
     )
 
 
-def _result(
+def _result(  # noqa: PLR0913 - what a result is made of
     runtime: Runtime,
     request: RankRequest,
     prepared: PreparedRequest,
     collector: ScoreCollector,
+    scale: Scale,
     timings: Timings,
 ) -> RankedResult:
     scores, tokenized = collector.inputs(), prepared.tokenized
+    ordered = _order(scores)
+    kept = [index for index in ordered if scale.keeps(scores[index].logit)]
     return RankedResult(
         model=runtime.facts.id,
         results=tuple(
-            ranked_document(index, scores[index], request)
-            for index in _order(scores)[: request.top_n or None]
+            ranked_document(index, scores[index], scale) for index in kept[: request.top_n or None]
         ),
-        score_scale=_scale(runtime, request),
+        score_scale=scale.name,
         device=runtime.facts.device,
-        prompt_tokens=sum(one.tokens for one in scores),
-        truncated=tuple(index for index, one in enumerate(scores) if one.truncated),
+        prompt_tokens=sum(one.tokens for one in scores.values()),
+        truncated=tuple(index for index, one in scores.items() if one.truncated),
         query_truncated=bool(tokenized and tokenized.query_truncated),
         query_tokens=tokenized.query_tokens if tokenized else 0,
-        chunks=sum(one.chunks for one in scores),
+        chunks=sum(one.chunks for one in scores.values()),
         cached=collector.inputs_cached,
         timings=timings,
         warnings=_warnings_about(runtime, request, tokenized),
         scoring=runtime.facts.scoring,
         hybrid=request.hybrid,
+        unscored=tuple(index for index in range(len(request.documents)) if index not in scores),
+        below_min_score=len(ordered) - len(kept),
     )
 
 
-def _scale(runtime: Runtime, request: RankRequest) -> ScoreScale:
-    if request.raw_scores:
-        return "logit"
-    return "probability" if runtime.target.verdict.calibrated else "uncalibrated"
-
-
-def _order(scores: list[CachedScore]) -> list[int]:
-    """Return the inputs best first, by logit: rounded probabilities tie where logits don't."""
-    return sorted(range(len(scores)), key=lambda index: (-scores[index].logit, index))
+def _order(scores: Mapping[int, CachedScore]) -> list[int]:
+    """Return the inputs best first, by logit: rounded scores tie where logits don't."""
+    return sorted(scores, key=lambda index: (-scores[index].logit, index))
 
 
 def _warnings_about(

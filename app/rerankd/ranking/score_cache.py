@@ -1,7 +1,7 @@
 """What was computed before: raw scores under digests, bounded in bytes, kept on disk if wanted.
 
 Nothing of a query or document is stored but a digest. Raw scores only: what is made of them
-(probabilities, order, top_n) is a request's own matter.
+(its scale, order, top_n) is a request's own matter.
 """
 
 from __future__ import annotations

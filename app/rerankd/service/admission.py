@@ -7,9 +7,12 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+import msgspec
+
 from rerankd.auth.keys import Caller
 from rerankd.auth.rate_limits import RateLimiter
 from rerankd.deployments import Deployments
+from rerankd.domain import RankRequest
 from rerankd.errors import ModelNotFound, QueueFull, RerankdError, TooManyDocuments
 from rerankd.settings import Settings
 
@@ -43,6 +46,13 @@ class Admission:
         """Return the seconds that a request may take: its own limit, or the server's."""
         own = math.inf if timeout_ms is None else timeout_ms / 1000
         return min(own, self._settings.request_timeout or math.inf)
+
+    def with_defaults(self, request: RankRequest, caller: Caller) -> RankRequest:
+        """Return a request that says what its deadline ends in."""
+        found = request.on_timeout or caller.on_timeout or self._settings.on_timeout
+        if found == request.on_timeout:
+            return request
+        return msgspec.structs.replace(request, on_timeout=found)
 
     def require_few_documents(
         self, count: int, param: str = "documents", what: str = "documents"

@@ -182,6 +182,7 @@ class Service:
         result, error = None, ""
         try:
             self._require_documents(request)
+            request = self._admission.with_defaults(request, caller)
             deadline = begun + self._admission.patience(request.timeout_ms)
             with self._admission.running():
                 async with self.deployments.use(request.model, deadline) as runtime:

@@ -8,18 +8,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
-from rerankd.settings.marks import Help, Mark, OptionName, marks_of
-
-LARGEST = 2**53 - 1
-"""The largest integer that every JSON reader keeps exactly."""
-Natural = Annotated[int, Meta(ge=0, le=LARGEST)]
-Positive = Annotated[int, Meta(ge=1, le=LARGEST)]
+from rerankd.settings.field_types import Masked, Natural, Positive
+from rerankd.settings.marks import Help, Mark, OptionName
 
 
-class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Settings(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings, in the order in which help and docs list them."""
 
     host: Annotated[
@@ -175,6 +170,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(ge=0, le=86_400),
         Help("seconds that a request may take before it gets 504; 0: no limit"),
     ] = 0.0
+    on_timeout: Annotated[
+        Literal["error", "partial"],
+        Help(
+            "what a deadline ends in: error (504), or partial (the documents scored so far); API "
+            "keys and requests may say otherwise"
+        ),
+    ] = "error"
     cache_bytes: Annotated[Natural, Help("memory for the score cache, in bytes; 0: no cache")] = (
         16 * 1024 * 1024
     )
@@ -285,12 +287,3 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Help("on Ray: GPUs per replica, or a fraction of one"),
         Mark.CHANGES_SCORES,
     ] = 0.0
-
-    def __repr__(self) -> str:
-        """Show every setting, the secret ones masked."""
-        shown = []
-        for one in msgspec.structs.fields(self):
-            value = getattr(self, one.name)
-            hidden = bool(value) and Mark.SECRET in marks_of(one.type)
-            shown.append(f"{one.name}={'***' if hidden else repr(value)}")
-        return f"Settings({', '.join(shown)})"

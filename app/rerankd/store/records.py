@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
+from rerankd.domain import OnTimeout
+
 logger = logging.getLogger(__name__)
 
 LAST_MOMENT = 253_000_000_000
@@ -38,10 +40,11 @@ class Spec(Struct, frozen=True, kw_only=True):
     options: dict[str, str | int | bool] = field(default_factory=dict)
 
 
-class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """An API key's record; of the key itself only its digest. Times are Unix seconds.
 
     A field that this version doesn't know may limit the key, so it makes the record unreadable.
+    Defaults are not written, so that an earlier version reads keys that don't use new fields.
     """
 
     id: str
@@ -58,6 +61,8 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """None: the limit that the settings give every key; 0: no limit. Likewise the next two."""
     tokens_per_minute: KeyLimit | None = None
     concurrent_requests: KeyLimit | None = None
+    on_timeout: OnTimeout | None = None
+    """What deadlines end in; None: as the settings say."""
     last_used: Moment | None = None
     revoked: Moment | None = None
 

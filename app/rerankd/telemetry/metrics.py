@@ -164,6 +164,9 @@ class _Families:
         self.chunks = counter("chunks", "Chunks of documents that were scored.")
         self.cached = counter("cached_documents", "Documents whose score was cached.")
         self.truncated = counter("truncated_documents", "Documents that were truncated.")
+        self.unscored = counter(
+            "unscored_documents", "Documents left without a score in partial answers."
+        )
         self.cut_queries = counter("truncated_queries", "Queries that were truncated.")
         self.seconds = histogram("request_seconds", "Time of a rerank request within the service.")
         self.tokenize = histogram("tokenize_seconds", "Time a request spent in tokenisation.")
@@ -213,6 +216,7 @@ class _Model:
         self.chunks = families.chunks.labels(name)
         self.cached = families.cached.labels(name)
         self.truncated = families.truncated.labels(name)
+        self.unscored = families.unscored.labels(name)
         self.cut_queries = families.cut_queries.labels(name)
         self.seconds = families.seconds.labels(name)
         self.embedding_seconds = families.embedding.seconds.labels(name)
@@ -244,6 +248,7 @@ class _Model:
         self.chunks.inc(result.chunks)
         self.cached.inc(result.cached)
         self.truncated.inc(len(result.truncated))
+        self.unscored.inc(len(result.unscored))
         self.cut_queries.inc(result.query_truncated)
         self._worked(result.prompt_tokens, result.timings)
 

@@ -40,7 +40,7 @@ def result(*passages: Passage, **changed: Any) -> RankedResult:
         RankedResult(
             model="m",
             results=(RankedDocument(0, 1.0, passages),),
-            score_scale="probability",
+            score_scale="model",
             device="cpu",
             prompt_tokens=5,
             truncated=(),

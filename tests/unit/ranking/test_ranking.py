@@ -15,13 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rerankd.auth.keys import Caller
+from rerankd.calibration import sigmoid
 from rerankd.domain import Outcome, RankedDocument, RankedResult, RankRequest, StepFacts, Truncation
 from rerankd.errors import (
     DeadlineExceeded,
     EngineFailure,
     RerankdError,
 )
-from rerankd.ranking.collector import TOP_CHUNKS, sigmoid
+from rerankd.ranking.collector import TOP_CHUNKS
 from rerankd.service import Service
 
 from support.fakes import PATIENCE, Gate

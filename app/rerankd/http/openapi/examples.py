@@ -10,7 +10,7 @@ from rerankd.dialects.dialect import Body, Dialect, RequestContext
 from rerankd.dialects.examples import EXAMPLE_MODEL
 from rerankd.domain import RankedDocument, RankedResult, RankRequest, Timings
 
-PROBABILITIES = (0.0004, 0.0377, 0.9998)
+SCORES = (0.0004, 0.0377, 0.9998)
 LOGITS = (-7.81, -3.24, 8.56)
 """Scores that a model may give to the documents of the examples."""
 
@@ -23,12 +23,12 @@ def answer_to(dialect: Dialect, path: str) -> Any:
 
 
 def _ranked(request: RankRequest) -> RankedResult:
-    scores = LOGITS if request.raw_scores else PROBABILITIES
+    scores = LOGITS if request.raw_scores else SCORES
     best = sorted(enumerate(scores), key=lambda pair: -pair[1])[: request.top_n]
     return RankedResult(
         model=EXAMPLE_MODEL,
         results=tuple(RankedDocument(index, score) for index, score in best),
-        score_scale="logit" if request.raw_scores else "probability",
+        score_scale="logit" if request.raw_scores else "model",
         device="cpu",
         prompt_tokens=59,
         truncated=(),

@@ -33,7 +33,7 @@ class Verdict(Struct, frozen=True):
 
     @property
     def calibrated(self) -> bool:
-        """Whether scores are probabilities, or at least meant to be."""
+        """Whether scores are meant to say how relevant a document is, not only which is more so."""
         score = self.family.score if self.family else None
         return score.calibrated if isinstance(score, AnswerScore) else True
 

@@ -31,7 +31,10 @@ function figures(body, reply, seen) {
     h("span", null, `${milliseconds(seen)} round trip`),
     meta.truncated.length > 0 && badge("warn", `${plural(meta.truncated.length, "document")} truncated`, "scissors"),
     meta.query_truncated && badge("warn", "query truncated", "scissors"),
-    meta.score_scale === "logit" && badge("", "raw scores"));
+    meta.partial && badge("warn", `${plural(meta.partial.unscored, "document")} not scored in time`),
+    meta.below_min_score > 0 && badge("", `${plural(meta.below_min_score, "document")} below min_score`),
+    meta.score_scale === "logit" && badge("", "raw scores"),
+    meta.score_scale === "calibrated" && badge("", "calibrated"));
 }
 
 function timing(timings) {
@@ -45,10 +48,10 @@ function timing(timings) {
 }
 
 function rows(body, reply, against) {
-  const scores = reply.results.map((result) => result.relevance_score);
-  const probability = reply.meta.score_scale !== "logit";
+  const scores = reply.results.map((result) => result.relevance_score ?? 0);
+  const upToOne = reply.meta.score_scale !== "logit";
   const low = Math.min(0, ...scores);
-  const high = probability ? 1 : Math.max(0, ...scores);
+  const high = upToOne ? 1 : Math.max(0, ...scores);
   const scale = { low, width: high - low || 1, name: reply.meta.score_scale };
   const cutOnes = new Set(reply.meta.truncated);
   const places = against && new Map(against.results.map((result, place) => [result.index, place]));
@@ -81,12 +84,13 @@ function row(result, place, before, { scale, body, cut: isCut, places }) {
   const [passage] = result.passages ?? [];
   const part = passage && !isWhole(passage, text);
   const words = part ? marked(text, passage) : plain(text);
-  const shown = score(result.relevance_score, scale.name);
+  const isScored = result.relevance_score !== null;
+  const shown = isScored ? score(result.relevance_score, scale.name) : "not scored";
   return h("li", { class: "ranked", "data-index": result.index },
     h("div", { class: "place" }, h("span", null, h("span", { class: "visually-hidden" }, "Place "), place + 1), moved(before, place, places)),
     words,
-    h("span", { class: "score", title: String(result.relevance_score) }, h("span", { class: "visually-hidden" }, "Score "), shown),
-    track(result.relevance_score, scale),
+    h("span", { class: "score", title: isScored ? String(result.relevance_score) : "the deadline came first" }, h("span", { class: "visually-hidden" }, "Score "), shown),
+    track(result.relevance_score ?? 0, scale),
     h("span", { class: "from", title: `“index” ${result.index} in the API, which counts from 0` }, `document ${result.index + 1}`),
     h("p", { class: "below" },
       passage && h("span", null, part ? `best passage: characters ${count(passage.start)} to ${count(passage.end)}` : "best passage: the whole document"),
