@@ -11,11 +11,11 @@ from rerankd.http.openapi.rendering import rendered, types_of
 from rerankd.http.openapi.route_doc import operations_of
 
 DESCRIPTION = """\
-Reranks documents by their relevance to a query with a GGUF model.
+Reranks documents by their relevance to a query with a GGUF model, and makes vectors of texts.
 
 Bodies are JSON, or MessagePack if `Content-Type` and `Accept` say `application/msgpack`, and
-may be compressed with gzip or zstd in both directions. Unknown fields of a rerank request are
-ignored.
+may be compressed with gzip or zstd in both directions. Unknown fields of requests to rank
+or embed are ignored.
 """
 
 SCHEMES: dict[str, Any] = {
