@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 ANYTHING = "…"
-CLOSE = 0.05
-"""How far a number with a point may be off, also by its share: kernels and builds differ."""
+ROUNDED = 0.6
+"""How far a number with a point may be off, in units of its last digit: it is shown rounded."""
+KERNELS = 0.004
+"""How far it may be off in any case, also by its share: kernels and builds differ."""
 
 NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 
@@ -20,7 +22,7 @@ def text_faults(shown: str, printed: str) -> Iterator[str]:
 
     Blanks don't count, … is anything, and numbers with a point are near.
     """
-    numbers = [float(number) for number in NUMBER.findall(shown)]
+    numbers = NUMBER.findall(shown)
     parts = re.split(rf"({NUMBER.pattern}|{ANYTHING})", shown)
     pattern = "".join(map(_pattern_of, parts))
     found = re.search(pattern, re.sub(r"\s+", "", printed), re.DOTALL)
@@ -28,8 +30,17 @@ def text_faults(shown: str, printed: str) -> Iterator[str]:
         yield f"it prints something else:\n{printed}"
         return
     for wanted, text in zip(numbers, found.groups(), strict=True):
-        if not math.isclose(wanted, float(text), rel_tol=CLOSE, abs_tol=CLOSE):
+        if not _is_near(wanted, float(text)):
             yield f"{text} instead of {wanted}"
+
+
+def _is_near(shown: str, number: float) -> bool:
+    """Return whether a number is what a page shows, but for rounding."""
+    mantissa, _, exponent = shown.partition("e")
+    decimals = len(mantissa.partition(".")[2]) - int(exponent or 0)
+    return math.isclose(
+        float(shown), number, rel_tol=KERNELS, abs_tol=max(ROUNDED * 10.0**-decimals, KERNELS)
+    )
 
 
 def _pattern_of(part: str) -> str:
@@ -54,7 +65,7 @@ def json_faults(shown: Any, answered: Any, path: str = "") -> Iterator[str]:
 
 def _is_like(shown: Any, answered: Any) -> bool:
     if isinstance(shown, float) and isinstance(answered, (int, float)):
-        return math.isclose(shown, answered, rel_tol=CLOSE, abs_tol=CLOSE)
+        return _is_near(repr(shown), answered)
     if isinstance(shown, str) and isinstance(answered, str) and ANYTHING in shown:
         return not list(text_faults(shown, answered))
     return bool(shown == answered)
