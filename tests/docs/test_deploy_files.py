@@ -76,6 +76,12 @@ def test_both_images_are_alike_but_for_what_cuda_needs() -> None:
         assert "--require-hashes" in stage(name)
 
 
+def test_the_images_build_on_every_architecture() -> None:
+    """Nothing is written for one: portable.env chooses the kernels where the image is built."""
+    for name in ("build-cpu", "build-cuda", "cpu", "cuda"):
+        assert not re.search(r"x86|amd64|arm64|aarch64|haswell|armv\d", stage(name), re.IGNORECASE)
+
+
 def test_health_check_of_the_image_tells_the_states_apart() -> None:
     """The image's own check passes on a ready server and fails on one that still loads."""
     found = re.search(r"HEALTHCHECK .* CMD (\[.*\])$", stage("cpu"), re.MULTILINE)

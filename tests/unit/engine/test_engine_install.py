@@ -14,9 +14,31 @@ import pytest
 from support.places import ROOT
 
 SCRIPT = ROOT / "app/rerankd/engine/patches/install.sh"
-PORTABLE = dict(
-    re.findall(r'^(\w+)="(.+)"$', SCRIPT.with_name("portable.env").read_text(), re.MULTILINE)
-)
+OTHER = "x86_64" if os.uname().machine == "aarch64" else "aarch64"
+
+
+def portable(architecture: str) -> tuple[list[str], list[str]]:
+    """Return the variants of an architecture, and the flags of builds with them."""
+    code = 'architecture=$1; . "$2"; echo $CPU_VARIANTS; echo $CPU_FLAGS'
+    said = subprocess.run(
+        [
+            "/usr/bin/env",
+            "bash",
+            "-euc",
+            code,
+            "bash",
+            architecture,
+            SCRIPT.with_name("portable.env"),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    variants, flags = said.stdout.splitlines()
+    return variants.split(), flags.split()
+
+
+CPU_VARIANTS, CPU_FLAGS = portable(os.uname().machine)
 LIST = """\
 function(ggml_add_cpu_backend_variant tag_name)
     ggml_add_cpu_backend_variant_impl(${tag_name})
@@ -27,7 +49,8 @@ endfunction()
         ggml_add_cpu_backend_variant(apple_m1 DOTPROD)
 """ + "".join(
     f"        ggml_add_cpu_backend_variant({name} AVX)\n"
-    for name in PORTABLE["CPU_VARIANTS"].split()
+    for architecture in ("x86_64", "aarch64")
+    for name in portable(architecture)[0]
     if name not in {"haswell", "zen4"}
 )
 PIP = """\
@@ -39,6 +62,7 @@ install)
     for folder; do :; done
     cp "$folder/vendor/llama.cpp/ggml/src/CMakeLists.txt" {seen}
     echo "$CMAKE_ARGS" > {seen}.flags
+    echo "$*" > {seen}.words
     cat "$folder/lean.cmake" > {seen}.cmake
     cat {output}
     exit "$PIP_EXITS"
@@ -68,7 +92,7 @@ def lock(tmp_path: Path) -> Path:
 
 
 def install(
-    lock: Path, variants: str = "", *, exits: int = 0, stderr: int = subprocess.PIPE
+    lock: Path, variants: str = "", *, exits: int = 0, stderr: int = subprocess.PIPE, **more: str
 ) -> subprocess.CompletedProcess[str]:
     """Install with some variants; without the patches, which are for the real sources."""
     return subprocess.run(
@@ -79,6 +103,7 @@ def install(
             "RERANKD_CPU_VARIANTS": variants,
             "CMAKE_ARGS": "-DX=1",
             "PIP_EXITS": str(exits),
+            **more,
         },
         stdout=subprocess.PIPE,
         stderr=stderr,
@@ -97,7 +122,7 @@ def flags(lock: Path) -> list[str]:
     [
         ("zen4 x64", ["x64", "zen4"]),
         ("haswell", ["haswell"]),
-        ("all", PORTABLE["CPU_VARIANTS"].split()),
+        ("all", CPU_VARIANTS),
     ],
 )
 def test_only_what_is_named_is_compiled(lock: Path, variants: str, left: list[str]) -> None:
@@ -105,9 +130,55 @@ def test_only_what_is_named_is_compiled(lock: Path, variants: str, left: list[st
     assert install(lock, variants).returncode == 0
 
     seen = lock.with_name("seen").read_text()
-    assert sorted(re.findall(r"backend_variant\((\w+)[ )]", seen)) == sorted(left)
+    assert sorted(re.findall(r"backend_variant\(([\w.]+)[ )]", seen)) == sorted(left)
     assert seen.startswith("".join(LIST.splitlines(keepends=True)[:3]))
-    assert flags(lock)[2:] == [*PORTABLE["CPU_FLAGS"].split(), "-DX=1"]
+    assert flags(lock)[2:] == [*CPU_FLAGS, "-DX=1"]
+
+
+def test_another_architecture_is_cross_compiled_into_a_folder(lock: Path) -> None:
+    """With its own variants and its own compiler, and nothing goes into the environment."""
+    compiler = lock.with_name("bin") / f"{OTHER}-linux-gnu-g++"
+    compiler.parent.mkdir()
+    compiler.touch(0o755)
+    folder = lock.with_name("an engine")
+
+    done = install(
+        lock,
+        "all",
+        RERANKD_ENGINE_ARCHITECTURE=OTHER,
+        RERANKD_ENGINE_TARGET=str(folder),
+        PATH=f"{compiler.parent}:{os.environ['PATH']}",
+    )
+
+    assert done.returncode == 0, done.stderr
+    seen = lock.with_name("seen").read_text()
+    assert re.findall(r"backend_variant\(([\w.]+)[ )]", seen) == portable(OTHER)[0]
+    assert f"--upgrade --target {folder} " in lock.with_name("seen.words").read_text()
+    assert flags(lock)[-5:] == [
+        "-DCMAKE_SYSTEM_NAME=Linux",
+        f"-DCMAKE_SYSTEM_PROCESSOR={OTHER}",
+        f"-DCMAKE_C_COMPILER={OTHER}-linux-gnu-gcc",
+        f"-DCMAKE_CXX_COMPILER={OTHER}-linux-gnu-g++",
+        "-DX=1",
+    ]
+
+
+def test_without_the_other_compiler_it_says_what_to_install(lock: Path) -> None:
+    done = install(lock, "all", RERANKD_ENGINE_ARCHITECTURE="mips64")
+
+    assert done.returncode == 1
+    assert (
+        "there is no mips64-linux-gnu-g++ (Debian and Ubuntu: apt install g++-mips64" in done.stderr
+    )
+
+
+def test_every_architectures_variants_are_its_own() -> None:
+    """The plainest comes first: a processor that knows nothing else runs that."""
+    ours, theirs = portable("x86_64")[0], portable("aarch64")[0]
+
+    assert (ours[0], theirs[0]) == ("sse42", "armv8.0_1")
+    assert all(name.startswith("armv") for name in theirs)
+    assert not set(ours) & set(theirs)
 
 
 def test_with_nothing_named_it_is_compiled_for_this_machine(lock: Path) -> None:

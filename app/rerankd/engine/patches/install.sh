@@ -5,9 +5,12 @@
 # -DLLAVA_BUILD=ON adds the multimodal library.
 # RERANKD_CPU_VARIANTS="haswell zen4" compiles the CPU's kernels for these generations of processors, as
 # plugins, instead of for this machine; RERANKD_CPU_VARIANTS=all for those that portable.env lists.
+# RERANKD_ENGINE_ARCHITECTURE=aarch64 cross-compiles with Debian's compiler for it, and
+# RERANKD_ENGINE_TARGET=FOLDER installs into a folder instead of PYTHON's environment.
 set -euo pipefail
 python=$1 lock=$2
 here=$(cd "$(dirname "$0")" && pwd)
+architecture=${RERANKD_ENGINE_ARCHITECTURE:-$(uname -m)}
 . "$here/portable.env"
 variants=${RERANKD_CPU_VARIANTS:-}
 [ "$variants" != all ] || variants=$CPU_VARIANTS
@@ -53,18 +56,29 @@ flags="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$folder/lean.cmake"
 if [ -n "$variants" ]; then
     list=$folder/vendor/llama.cpp/ggml/src/CMakeLists.txt
     for variant in $variants; do
-        grep --quiet -E "ggml_add_cpu_backend_variant\($variant[ )]" "$list" || {
+        grep --quiet -E "ggml_add_cpu_backend_variant\(${variant//./\\.}[ )]" "$list" || {
             echo "llama.cpp has no CPU variant $variant" >&2
             exit 1
         }
     done
-    sed --in-place -E "/ggml_add_cpu_backend_variant\([a-z]/{/\((${variants// /|})[ )]/!d}" "$list"
+    named=${variants//./\\.}
+    sed --in-place -E "/ggml_add_cpu_backend_variant\([a-z]/{/\((${named// /|})[ )]/!d}" "$list"
     flags+=" $CPU_FLAGS"
+fi
+if [ "$architecture" != "$(uname -m)" ]; then
+    compiler=$architecture-linux-gnu
+    command -v "$compiler-g++" >/dev/null || {
+        echo "there is no $compiler-g++ (Debian and Ubuntu: apt install g++-${compiler/_/-})" >&2
+        exit 1
+    }
+    flags+=" -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=$architecture"
+    flags+=" -DCMAKE_C_COMPILER=$compiler-gcc -DCMAKE_CXX_COMPILER=$compiler-g++"
 fi
 # A copy, as its own path may contain spaces, at which CMAKE_ARGS are split.
 cp "$here/lean.cmake" "$folder"
 export CMAKE_ARGS="$flags ${CMAKE_ARGS:-}"
-"$python" -m pip install --verbose --disable-pip-version-check --no-deps --force-reinstall "$folder" 2>&1 |
+"$python" -m pip install --verbose --disable-pip-version-check --no-deps --force-reinstall \
+    ${RERANKD_ENGINE_TARGET:+--upgrade --target "$RERANKD_ENGINE_TARGET"} "$folder" 2>&1 |
     show_progress "$folder/log" || {
     tail -n 60 "$folder/log" >&2
     echo "llama.cpp was not compiled: see above" >&2
