@@ -14,6 +14,7 @@ from rich.console import Console
 from rerankd.cli import options, output
 from rerankd.cli.help import HelpPage, option_under
 from rerankd.cli.options import HTTP_ADDRESS
+from rerankd.cli.provenance_display import show_provenance
 from rerankd.cli.tables import TableColumn, show_table
 from rerankd.errors import Unavailable
 from rerankd.measuring.bench import memory_graph
@@ -21,6 +22,7 @@ from rerankd.measuring.bench.rounds import BenchLine, compare_servers, measure, 
 from rerankd.measuring.bench.workload import QUERY_WORDS, Workload
 from rerankd.measuring.client import RerankServer
 from rerankd.measuring.figures import MEGABYTE
+from rerankd.measuring.provenance import provenance_of
 
 server_option, load_option = option_under("Servers"), option_under("Load")
 
@@ -137,6 +139,8 @@ def bench_command(  # noqa: PLR0913 - one parameter an option
         lines = [line for load in loads for line in _measured(servers, load, rounds, seed, graph)]
     except Unavailable as error:
         raise click.ClickException(error.message) from error
+    made = provenance_of()
+    lines = [msgspec.structs.replace(one, made=made) for one in lines]
     output.print_results(lines, lambda console: show_bench(lines, console), as_json=as_json)
     if any(line.errors for line in lines):
         sys.exit(1)
@@ -180,6 +184,7 @@ def show_bench(lines: Sequence[BenchLine], console: Console) -> None:
     """Print the results for a person."""
     show_table(console, BENCH_COLUMNS, [_bench_cells(line) for line in lines])
     console.print("load: clients, documents per request, words per document")
+    show_provenance(console, lines[0].made if lines else None)
 
 
 def _bench_cells(line: BenchLine) -> tuple[str, ...]:

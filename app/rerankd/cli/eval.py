@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rerankd.cli import options, output
+from rerankd.cli.eval_contenders import contenders_of, model_files
 from rerankd.cli.eval_display import show_comparison
 from rerankd.cli.help import HelpPage, option_under
-from rerankd.cli.progress import require_here
 from rerankd.cli.quant_loss import print_quant_loss, require_alone
 from rerankd.errors import InvalidRequest
-from rerankd.measuring.client import RerankServer
-from rerankd.measuring.evaluation import rankers, report
+from rerankd.measuring.evaluation import report
 from rerankd.measuring.evaluation.comparison import (
     Comparison,
     Task,
@@ -34,8 +31,7 @@ from rerankd.measuring.evaluation.rankers import Contender
 from rerankd.measuring.evaluation.survey import survey_data
 from rerankd.measuring.evaluation.trec import TrecFiles, read_trec
 from rerankd.measuring.evaluation.trial import Tick
-from rerankd.service import preflight
-from rerankd.settings import Settings
+from rerankd.measuring.provenance import provenance_of
 from rerankd.utf8 import without_surrogates
 
 DEPTH = 100
@@ -154,8 +150,7 @@ def eval_command(  # noqa: PLR0913 - one parameter an option
     """Compare models on judged queries: DATA is JSONL, one query with its documents per line.
 
     Each model ranks the same queries in turn; nDCG@10, MRR@10 and recall@k are compared with the
-    first-stage order. Prints a table in a terminal and JSON into a pipe. See docs/evaluation.md
-    for the formats and how to read the figures.
+    first-stage order. docs/evaluation.md explains formats and figures.
     """
     _require_outputs(html, as_json=as_json, as_csv=as_csv)
     settings = options.load(config_file, flags).settings
@@ -164,17 +159,20 @@ def eval_command(  # noqa: PLR0913 - one parameter an option
         require_alone(models, urls, bool(html or as_csv))
         print_quant_loss(judged, quant_loss, against, settings, seed=seed, as_json=as_json)
         return
-    measures = Measures(recall_at)
-    if urls:
-        contenders = _server_contenders(urls, models, pids, api_key)
-    else:
-        contenders = _local_contenders(models or (settings.model,), settings)
-    known = survey_data(judged, measures)
-    task = Task(data=judged, measures=measures, known=known, depth=depth, seed=seed)
+    contenders = contenders_of(models, settings, servers=(urls, pids, api_key))
+    task = _task_of(judged, Measures(recall_at), depth, seed)
     found = asyncio.run(_compare_with_progress(task, contenders))
+    files = [one for one in (data, queries, documents, qrels, run) if one is not None]
+    files += () if urls else model_files(found, models or (settings.model,), settings)
+    found = msgspec.structs.replace(found, made=provenance_of(files))
     _print_comparison(found, as_json=as_json, as_csv=as_csv)
     _write_page(html, found)
     sys.exit(1 if found.failed else 0)
+
+
+def _task_of(judged: Data, measures: Measures, depth: int, seed: int) -> Task:
+    known = survey_data(judged, measures)
+    return Task(data=judged, measures=measures, known=known, depth=depth, seed=seed)
 
 
 def _require_outputs(html: Path | None, *, as_json: bool, as_csv: bool) -> None:
@@ -202,45 +200,6 @@ def _judged_data(data: Path | None, files: TrecFiles | None, depth: int) -> Data
     if data:
         return JsonlData(data, depth)
     raise click.UsageError("give DATA, or --queries, --documents and --qrels")
-
-
-def _local_contenders(models: Sequence[str], settings: Settings) -> list[Contender]:
-    """Return the models to load into this process, each judged by its header if it is here."""
-    each = [msgspec.structs.replace(settings, model=model, model_id="") for model in models]
-    for one in each:
-        preflight(one)
-        require_here(one)
-    return _require_distinct([rankers.in_process(one.model, one) for one in each])
-
-
-def _server_contenders(
-    urls: Sequence[str], models: Sequence[str], pids: Sequence[int], key: str | None
-) -> list[Contender]:
-    """Return every model at every server, or each server's own where no model is named."""
-    if pids and len(pids) != len(urls):
-        raise click.UsageError("give one --pid for each --url, in the same order")
-    contenders = []
-    for at, url in enumerate(urls):
-        _require_plain_address(url)
-        for model in models or (None,):
-            name = url if model is None else f"{model} at {url}"
-            pid = pids[at] if pids else None
-            server = RerankServer(url=url, key=key, model=model, pid=pid)
-            contenders.append(rankers.running(name, server))
-    return _require_distinct(contenders)
-
-
-def _require_plain_address(url: str) -> None:
-    if urlsplit(url).username is not None:
-        # The address appears in the report.
-        raise click.UsageError("--url: the address must not contain a password; use --api-key")
-
-
-def _require_distinct(contenders: list[Contender]) -> list[Contender]:
-    for name, times in Counter(one.name for one in contenders).items():
-        if times > 1:
-            raise click.UsageError(f"{name} is given {times} times")
-    return contenders
 
 
 async def _compare_with_progress(task: Task, contenders: Sequence[Contender]) -> Comparison:

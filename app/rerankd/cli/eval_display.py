@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from rerankd.cli.provenance_display import show_provenance
 from rerankd.cli.tables import TableColumn, show_table
 from rerankd.measuring.evaluation import report
 from rerankd.measuring.evaluation.comparison import Comparison, Standing
@@ -21,6 +22,7 @@ def show_comparison(found: Comparison, console: Console) -> None:
         TableColumn("MB", rank=5, right=True),
     ]
     show_table(console, columns, [_standing_cells(one) for one in _orders(found)])
+    show_provenance(console, found.made)
 
 
 def _orders(found: Comparison) -> tuple[Standing, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 from rich.console import Console
 
 from rerankd import settings
@@ -15,10 +16,12 @@ from rerankd.cli.completion import complete_model
 from rerankd.cli.help import HelpPage
 from rerankd.cli.plain_log import configure_logging
 from rerankd.cli.progress import fetch_model
+from rerankd.cli.provenance_display import show_provenance
 from rerankd.cli.tables import TableColumn, show_table
 from rerankd.deployments import runtime
 from rerankd.deployments.applied_tuning import AppliedTuning, forget_tuning, keep_tuning
 from rerankd.engine.llama.requantize import FILE_TYPES, LOSSLESS
+from rerankd.measuring.provenance import Provenance, provenance_of
 from rerankd.measuring.tuning.candidates import TuningTrial
 from rerankd.measuring.tuning.search import find_fastest
 from rerankd.sources import gguf as gguf_file
@@ -90,9 +93,10 @@ def tune_command(  # noqa: PLR0913 - one parameter an option
     if not dry_run:
         keep_tuning(target.header, own, result)
     where = "not kept" if dry_run else f"kept in {settings.state_folder(own)}"
+    made = provenance_of([resolved.path])
     output.print_results(
-        (*trials, result),
-        lambda console: show_tuning(trials, result, where, console),
+        (*trials, msgspec.structs.asdict(result) | {"made": made}),
+        lambda console: show_tuning(trials, result, where, made, console),
         as_json=as_json,
     )
 
@@ -108,11 +112,16 @@ TRIAL_COLUMNS = (
 
 
 def show_tuning(
-    trials: Sequence[TuningTrial], result: AppliedTuning, where: str, console: Console
+    trials: Sequence[TuningTrial],
+    result: AppliedTuning,
+    where: str,
+    made: Provenance,
+    console: Console,
 ) -> None:
     """Print the trials and what came of them for a person."""
     show_table(console, TRIAL_COLUMNS, [_trial_cells(one) for one in trials])
     console.print(f"{result.ratio:.2f} times as fast as the defaults; {where}")
+    show_provenance(console, made)
 
 
 def _trial_cells(trial: TuningTrial) -> tuple[str, ...]:

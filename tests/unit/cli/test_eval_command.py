@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from rerankd import cli
+from rerankd import __version__, cli
 
 from support.fakes import LIMITS
 from support.places import ROOT
@@ -103,7 +104,7 @@ def test_eval_runs_each_model_in_turn(judged: Path, tiny_bert: Path) -> None:
     found = answer(invoke(judged, "--accept-unproven", "--models", f"rerank-mini-en, {tiny_bert}"))
 
     good, tiny = found["contenders"]
-    assert [good["name"], tiny["name"]] == ["rerank-mini-en", str(tiny_bert)]
+    assert [good["name"], tiny["name"]] == ["rerank-mini-en", tiny_bert.name]
     assert good["gap"] is None
     assert tiny["gap"]["best"] == "rerank-mini-en"
     assert tiny["gap"]["difference"] <= 0
@@ -150,6 +151,9 @@ def test_eval_writes_a_report_without_the_data(judged: Path, tmp_path: Path) -> 
     page = (tmp_path / "report.html").read_text("utf-8")
     everything = page + result.output
     assert page.count("<svg") == 2
+    assert hashlib.sha256(judged.read_bytes()).hexdigest() in page
+    assert f"rerankd {__version__}" in page
+    assert str(judged.parent) not in page
     assert "paris (+0.500)" in page
     for line in JUDGED:
         assert str(line["query"]) not in everything

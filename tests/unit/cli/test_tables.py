@@ -22,6 +22,7 @@ from rerankd.deployments import Status
 from rerankd.deployments.applied_tuning import AppliedTuning
 from rerankd.engine.planning.devices import Device, Survey
 from rerankd.measuring.bench.rounds import BenchLine
+from rerankd.measuring.provenance import MeasuredFile, Provenance
 from rerankd.measuring.tuning.candidates import TuningCandidate, TuningTrial
 from rerankd.scheduling.tickets import Load
 from rerankd.settings import table
@@ -77,6 +78,7 @@ LINE = BenchLine(
     memory_mb=321.0,
     ratio=1.02,
     ratio_range=(0.98, 1.05),
+    made=None,
 )
 TUNED = AppliedTuning(
     model="x",
@@ -96,6 +98,15 @@ DEVICE = Device(
     total_bytes=2**34,
     free_bytes=2**33,
 )
+MADE = Provenance(
+    date="2026-11-28T12:00:00+00:00",
+    processor="Intel(R) Xeon(R) Platinum 8481C CPU @ 2.70GHz",
+    cores=16,
+    memory_bytes=2**36,
+    system="Linux 6.1.0 x86_64",
+    versions={"rerankd": "1.2.3", "llama-cpp-python": "0.3.16"},
+    files=(MeasuredFile(name="m.gguf", sha256="0" * 64),),
+)
 TRIAL = TuningTrial(
     knob="step_tokens",
     candidate=TuningCandidate(
@@ -111,7 +122,7 @@ ROW = RankedLine(1, DOCUMENT, ScoredText(0.9876))
 
 
 def show_trials(console: Console) -> None:
-    show_tuning([TRIAL], TUNED, "kept", console)
+    show_tuning([TRIAL], TUNED, "kept", MADE, console)
 
 
 def show_survey(console: Console) -> None:

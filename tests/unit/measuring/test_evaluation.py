@@ -103,8 +103,11 @@ def test_a_byte_order_mark_is_no_data(tmp_path: Path) -> None:
         ({"query": "x", "documents": [{"text": 1, "relevance": 1}]}, "Expected `str`"),
         (judged("x", 1, id="line 1"), "duplicate query id"),
         (
-            {"query": "x", "documents": [{"text": "a", "relevance": 1, "id": 1}] * 2},
-            "duplicate document id",
+            {
+                "query": "x",
+                "documents": [{"text": text, "relevance": 1, "id": 1} for text in "ab"],
+            },
+            "document id '1' has two different texts",
         ),
     ],
 )
@@ -211,6 +214,30 @@ def test_the_files_of_beir_are_read(tmp_path: Path) -> None:
     assert dict(query.grades) == {"a": 1, "2": 0}
 
 
+def test_a_document_that_stands_twice_counts_once(tmp_path: Path) -> None:
+    """In the documents and in the qrels, as in WikiQA, where its text and grade are the same."""
+    found = read_trec(
+        files(tmp_path, documents=DOCUMENTS + "d2\ttwo\n", qrels="q1 0 d1 1\nq1 0 d1 1\n"), 9
+    )
+    query = next(iter(found))
+
+    assert [one.id for one in query.candidates] == ["d1"]
+    assert dict(query.grades) == {"d1": 1}
+
+
+def test_a_document_given_twice_in_a_line_counts_once(tmp_path: Path) -> None:
+    """With its better grade, and only once towards the depth."""
+    documents = [
+        {"id": 7, "text": "a", "relevance": 0},
+        {"id": 7, "text": "a", "relevance": 2},
+        {"id": 8, "text": "b", "relevance": 0},
+    ]
+    (query,) = JsonlData(jsonl(tmp_path / "d", {"query": "x", "documents": documents}).path, 2)
+
+    assert list(query.candidates) == [Candidate("7", "a"), Candidate("8", "b")]
+    assert (dict(query.grades), query.cut) == ({"7": 2, "8": 0}, False)
+
+
 def test_documents_stay_in_their_file(tmp_path: Path) -> None:
     """Memory holds where the wanted documents are, not what they say."""
     found = read_trec(files(tmp_path, run=RUN), 9)
@@ -243,11 +270,11 @@ def test_queries_without_relevant_documents_are_not_ranked(tmp_path: Path) -> No
         ("queries", "no tab\n", 1, "expected JSON, or id"),
         ("queries", '{"text": "x"}\n', 1, "no id"),
         ("queries", '{"_id": "q1", "text": 3}\n', 1, "Expected `str`"),
-        ("documents", DOCUMENTS + "d2\tagain\n", 5, "duplicate document id"),
+        ("documents", DOCUMENTS + "d2\tagain\n", 5, "document id 'd2' has another text on line"),
         ("qrels", "q1 0 d1\textra 1\n", 1, "expected query, 0, document, grade"),
         ("qrels", "q1 0 d1 high\n", 1, "not a whole number"),
         ("qrels", "q1 0 d1 1001\n", 1, "over 1000"),
-        ("qrels", "q1 0 d1 1\nq1 0 d1 1\n", 2, "judged twice"),
+        ("qrels", "q1 0 d1 1\nq1 0 d1 2\n", 2, "judged twice"),
         ("run", "q1 d1 1\n", 1, "expected query, Q0"),
         ("run", "q1 Q0 d1 1 x t\n", 1, "not a number"),
         ("run", "q1 Q0 d1 1 nan t\n", 1, "not finite"),

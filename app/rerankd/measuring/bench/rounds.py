@@ -13,6 +13,7 @@ from rerankd.errors import Unavailable
 from rerankd.measuring.bench.workload import Measured, Workload, bodies, run_workload
 from rerankd.measuring.client import RerankServer
 from rerankd.measuring.figures import MEGABYTE
+from rerankd.measuring.provenance import Provenance
 
 WARM_UP_LOAD = Workload(clients=1, documents=8, words=20, requests=2)
 
@@ -37,6 +38,8 @@ class BenchLine(Struct, frozen=True, kw_only=True):
     ratio: float | None
     """Documents/s of --url as a multiple of --vs's, the median of the rounds' ratios."""
     ratio_range: tuple[float, float] | None
+    made: Provenance | None = None
+    """What the client measured with; the servers' own versions are theirs to say."""
 
 
 def workloads(

@@ -14,6 +14,7 @@ from rerankd.measuring.evaluation.rankers import Contender
 from rerankd.measuring.evaluation.survey import DataSurvey, Listed
 from rerankd.measuring.evaluation.trial import Tick, Trial, rank_all
 from rerankd.measuring.figures import MEGABYTE
+from rerankd.measuring.provenance import Provenance
 
 FIRST_STAGE = "first stage"
 FEW = 30
@@ -100,6 +101,8 @@ class Comparison(Struct, frozen=True, kw_only=True):
     first_stage: Standing
     contenders: tuple[Standing, ...]
     failed: tuple[Failure, ...]
+    made: Provenance | None = None
+    """What it was measured with."""
 
     @property
     def notes(self) -> list[str]:

@@ -130,15 +130,17 @@ class JsonlData(Struct, frozen=True):
             yield self._judged(name, wire, line)
 
     def _judged(self, name: str, wire: _Query, line: FileLine) -> JudgedQuery:
-        ids = [
-            f"#{place}" if document.id is None else str(document.id)
-            for place, document in enumerate(wire.documents)
-        ]
-        grades = {key: one.relevance for key, one in zip(ids, wire.documents, strict=True)}
-        if len(grades) < len(ids):
-            raise InvalidRequest(f"{self.path}:{line.number}: duplicate document id")
-        found = tuple(
-            Candidate(key, one.text)
-            for key, one in zip(ids[: self.depth], wire.documents, strict=False)
-        )
-        return JudgedQuery(name, wire.query, found, grades, cut=len(found) < len(ids))
+        known: dict[str, _Document] = {}
+        for place, document in enumerate(wire.documents):
+            key = f"#{place}" if document.id is None else str(document.id)
+            first = known.setdefault(key, document)
+            if first.text != document.text:
+                raise InvalidRequest(
+                    f"{self.path}:{line.number}: document id {key!r} has two different texts"
+                )
+            # Judged twice, it is as relevant as one of its judges found it.
+            first.relevance = max(first.relevance, document.relevance)
+        grades = {key: one.relevance for key, one in known.items()}
+        found = tuple(Candidate(key, one.text) for key, one in known.items())
+        kept = found[: self.depth]
+        return JudgedQuery(name, wire.query, kept, grades, cut=len(kept) < len(found))

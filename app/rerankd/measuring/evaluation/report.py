@@ -8,9 +8,11 @@ from html import escape
 from rerankd.measuring.evaluation import plots
 from rerankd.measuring.evaluation.comparison import Comparison, Cost, Gap, QualityFigures, Standing
 from rerankd.measuring.evaluation.plots import Point
+from rerankd.measuring.provenance import provenance_lines
 
 COSTS = ("documents/s", "p95 ms", "memory MB")
 
+DIGEST_DIGITS = 64
 MOST_CHANGED = 10
 """Queries listed at each end."""
 
@@ -29,6 +31,8 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1
 caption { color: var(--muted); text-align: left; }
 th, td { border-bottom: 1px solid var(--line); padding: .35rem .6rem; text-align: right;
   white-space: nowrap; }
+th[scope=row] { overflow-wrap: anywhere; white-space: normal; }
+footer { overflow-wrap: anywhere; }
 th[scope=row], thead th:first-child { text-align: left; }
 small, figure p, figcaption { color: var(--muted); }
 figure { margin: 2rem 0; }
@@ -60,6 +64,7 @@ def page(found: Comparison) -> str:
             _table(found),
             _scatter(found),
             *(_by_query(number, one, found) for number, one in enumerate(found.contenders)),
+            _made_with(found),
         ]
     )
     return (
@@ -69,6 +74,13 @@ def page(found: Comparison) -> str:
         f"<title>Rerankers on your data</title>\n<style>{STYLE}</style>\n</head>\n"
         f"<body>\n{body}\n</body>\n</html>\n"
     )
+
+
+def _made_with(found: Comparison) -> str:
+    if found.made is None:
+        return ""
+    lines = "<br>".join(map(escape, provenance_lines(found.made, shown_digits=DIGEST_DIGITS)))
+    return f"<footer><p><small>{lines}</small></p></footer>"
 
 
 def _notes(found: Comparison) -> str:

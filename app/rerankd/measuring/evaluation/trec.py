@@ -176,9 +176,12 @@ def _qrels(
         query, _, document, grade = columns
         if query not in topics:
             continue
+        graded = _grade(path, line, grade)
         if document in grades[query]:
-            raise InvalidRequest(f"{path}:{line.number}: judged twice")
-        grades[query][document] = _grade(path, line, grade)
+            if grades[query][document] != graded:
+                raise InvalidRequest(f"{path}:{line.number}: judged twice, with different grades")
+            continue
+        grades[query][document] = graded
         judged.setdefault(query, []).append(_Found(0.0, -line.number, document))
         count += 1
         _bounded(path, line, count)
@@ -244,13 +247,25 @@ def _places(path: Path, source: Path, found: Mapping[str, list[_Found]]) -> dict
     wanted = {one.document for own in found.values() for one in own}
     places: dict[str, FileLine] = {}
     for line in lines_of(path):
-        name, _ = _named_text(path, line)
+        name, text = _named_text(path, line)
         if name in places:
-            raise InvalidRequest(f"{path}:{line.number}: duplicate document id")
-        if name in wanted:
+            _require_same_text(path, line, places[name], text)
+        elif name in wanted:
             places[name] = FileLine(line.number, line.offset, b"")
     for own in found.values():
         for one in own:
             if one.document not in places:
                 raise InvalidRequest(f"{source}:{-one.later}: this document is not in {path}")
     return places
+
+
+def _require_same_text(path: Path, line: FileLine, first: FileLine, text: str) -> None:
+    """Raise InvalidRequest where a document stands twice in a file and its texts differ."""
+    with path.open("rb") as file:
+        file.seek(first.offset)
+        known = FileLine(first.number, first.offset, file.readline(MAX_LINE))
+    name, other = _named_text(path, known)
+    if text != other:
+        raise InvalidRequest(
+            f"{path}:{line.number}: document id {name!r} has another text on line {first.number}"
+        )
