@@ -26,6 +26,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
         Room("logs", "logging, and the last lines of each deployment", "how lines look"),
         Room("lru", "a cache bounded in bytes", "what it holds"),
         Room("utf8", "text from outside: byte order marks, UTF-16, lone surrogates", "its use"),
+        Room("languages", "the language of texts, by script and function words", "models"),
         Room("terminal", "text and streams that are safe on a terminal", "what is printed"),
         Room("allocator", "what frees memory, and how much of it is kept", "who frees it"),
         Room("machine", "the cores and memory this process may use", "who uses them"),

@@ -25,7 +25,7 @@ from msgspec import Struct
 from rerankd.children import command_of_child
 from rerankd.deployments.hard_texts import try_hard_texts
 from rerankd.deployments.judgement import judge_ranking
-from rerankd.deployments.runtime import Target, examine
+from rerankd.deployments.runtime import Target, examine, languages_of
 from rerankd.domain import Backend, Prompt
 from rerankd.engine import open_engine
 from rerankd.errors import LoadCheckFailed, RerankdError, UnprovenModel
@@ -92,14 +92,6 @@ def check_load(
         return msgspec.structs.replace(result, proven=found.proven, judgement=found.summary)
     finally:
         engine.close()
-
-
-def languages_of(target: Target) -> tuple[str, ...]:
-    """Return the languages of a model, from its manifest or its file; none where neither says."""
-    if target.manifest is not None:
-        return target.manifest.languages
-    stated = target.header.metadata.get("general.languages")
-    return tuple(map(str, stated)) if isinstance(stated, list) else ()
 
 
 def require_proven(path: Path, result: LoadCheckResult, settings: Settings) -> None:

@@ -130,6 +130,7 @@ class Runtime:
             engine.close()
             raise
         self.target = target
+        self.languages = languages_of(target)
         self.facts = _model_facts(target, engine, takes_instruction=layout.takes_instruction)
         self.identity = identity_of(target, self.facts)
         """Digest of everything about the model and its settings that scores depend on."""
@@ -210,6 +211,14 @@ def may_convert(target: Target) -> bool:
     """Return whether `fastest` may have weights to convert."""
     chosen = target.settings.weights not in {"auto", "file"}
     return chosen or find_tuning(target.header, target.settings) is not None
+
+
+def languages_of(target: Target) -> tuple[str, ...]:
+    """Return the languages of a model, from its manifest or its file; none where neither says."""
+    if target.manifest is not None:
+        return target.manifest.languages
+    stated = target.header.metadata.get("general.languages")
+    return tuple(map(str, stated)) if isinstance(stated, list) else ()
 
 
 def identity_of(target: Target, facts: ModelFacts) -> bytes:

@@ -14,6 +14,7 @@ from rerankd.sources.catalog.listing import (
 )
 from rerankd.sources.catalog.lookup import (
     DEFAULT,
+    embedded_models,
     file_digest,
     find,
     folder,
@@ -49,6 +50,7 @@ __all__ = [
     "Variant",
     "VariantEntry",
     "choose",
+    "embedded_models",
     "entries",
     "entry_of",
     "file_digest",

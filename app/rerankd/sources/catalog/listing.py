@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from rerankd.families.registry import family_named
+from rerankd.languages import MANY_LANGUAGES
 from rerankd.sources.catalog.license import needs_acceptance
 from rerankd.sources.catalog.manifest import Context, Manifest, Quality, Variant
 from rerankd.sources.catalog.memory import fits, memory_bytes
 from rerankd.sources.catalog.type_choice import ChosenType, Installed, fitting_type
-
-MANY_LANGUAGES = "mul"
 
 
 class VariantEntry(Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from rerankd.errors import ModelFileError, SettingsError
+from rerankd.sources.catalog.listing import is_beside
 from rerankd.sources.catalog.manifest import Manifest, Variant, choose, load_manifest
 from rerankd.sources.catalog.unchanged import PerFile
 
@@ -25,6 +26,15 @@ def folder() -> Path:
     package = Path(__file__).parents[2]
     inside = package / "models"
     return inside if inside.is_dir() else package.parents[1] / "models"
+
+
+def embedded_models(own: Path | None = None) -> tuple[Manifest, ...]:
+    """Return our models whose weights travel with rerankd, of those that a person left in place."""
+    return tuple(
+        one
+        for one in manifests(own)
+        if one.folder == folder() and one.weights.tested and is_beside(one, one.weights)
+    )
 
 
 def own_folder(setting: str) -> Path | None:

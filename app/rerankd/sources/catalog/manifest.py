@@ -27,7 +27,7 @@ Repository = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][
 Revision = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][\w./-]{0,99}\Z")]
 FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*\.gguf\Z")]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
-Language = Annotated[str, Meta(pattern=r"^[a-z]{2,3}\Z")]
+LanguageCode = Annotated[str, Meta(pattern=r"^[a-z]{2,3}\Z")]
 Text = Annotated[str, Meta(min_length=1, max_length=1000)]
 PositiveInt = Annotated[int, Meta(ge=1, le=2**53)]
 
@@ -131,7 +131,7 @@ class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     title: Text
     description: Text
     license: Text
-    languages: Annotated[tuple[Language, ...], Meta(min_length=1)]
+    languages: Annotated[tuple[LanguageCode, ...], Meta(min_length=1)]
     """ISO 639 codes; `mul` stands for more languages than the source lists."""
     parameters: PositiveInt
     context: Context
