@@ -35,10 +35,7 @@ class Truncation(Struct, frozen=True, kw_only=True):
     """How texts longer than a model takes are made to fit it."""
 
     overflow: Overflow | None = None
-    """Cut a document that is too long, score it in chunks, or refuse the request.
-
-    None: as the model is served best, which is cut unless its manifest names a window.
-    """
+    """Cut what is too long, score it in chunks, or refuse it; None: as suits the model best."""
     truncation_side: TruncationSide = "right"
     """The side that loses tokens when a document or query is cut: right is its end."""
     max_tokens_per_doc: int | None = None
@@ -129,6 +126,9 @@ class RankedResult(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     scoring: Scoring = "cross-encoder"
     """How query and document were compared."""
+    model_reason: str = ""
+    language: str = ""
+    """Where the server chose the model: why this one; the ISO 639 code of the texts' language."""
     hybrid: float = 0.0
     """The weight of BM25 in the scores, in logits."""
     unscored: tuple[int, ...] = ()

@@ -17,7 +17,7 @@ from rerankd.cli.progress import require_here
 from rerankd.cli.remote import ask_server, server_client
 from rerankd.domain import Passage, RankRequest
 from rerankd.errors import EngineFailure
-from rerankd.service import Service, build, preflight
+from rerankd.service import ModelChoice, Service, build, preflight
 from rerankd.settings import Settings
 
 PROGRESS_DOCUMENTS = 64
@@ -41,6 +41,9 @@ class ScoredBatch(Struct, frozen=True):
     scores: list[ScoredText]
     chunks: int
     warnings: tuple[str, ...]
+    model: str
+    model_reason: str = ""
+    """Why it was this model, where the texts' language decided."""
 
 
 ScoreBatch = Callable[[RankRequest], Awaitable[ScoredBatch]]
@@ -62,10 +65,12 @@ class _RemoteMeta(Struct):
     truncated: tuple[int, ...] = ()
     chunks: int = 0
     warnings: tuple[str, ...] = ()
+    model_reason: str = ""
 
 
 class _RemoteReply(Struct):
     results: list[_RemoteResult]
+    model: str = ""
     meta: _RemoteMeta = msgspec.field(default_factory=_RemoteMeta)
 
 
@@ -73,10 +78,11 @@ async def score_here(settings: Settings, request: RankRequest) -> list[ScoredTex
     """Score a request's documents with a model that is loaded for it."""
     preflight(settings)
     require_here(settings)
-    service = build(settings)
+    service = build(settings, match_language=True)
     try:
         await service.start()
-        return await _score_all(request, lambda part: _score_part(service, part))
+        choice = service.choose((request,))
+        return await _score_all(request, lambda part: _score_part(service, part, choice))
     finally:
         await service.close()
 
@@ -84,10 +90,16 @@ async def score_here(settings: Settings, request: RankRequest) -> list[ScoredTex
 def score_at_server(url: str, api_key: str | None, request: RankRequest) -> list[ScoredText]:
     """Score a request's documents at a server. Raises ServerRefused with its message."""
     with server_client(url, api_key) as client:
+        # The first batch's model ranks them all: a server may choose it by the texts.
+        model = request.model
 
         async def ask(part: RankRequest) -> ScoredBatch:
-            answer = ask_server(client, "POST", "/v1/rerank", _body_of(part))
-            return _batch_of(answer, len(part.documents))
+            nonlocal model
+            body = _body_of(msgspec.structs.replace(part, model=model))
+            answer = ask_server(client, "POST", "/v1/rerank", body)
+            batch = _batch_of(answer, len(part.documents))
+            model = model or batch.model or None
+            return batch
 
         return asyncio.run(_score_all(request, ask))
 
@@ -96,16 +108,18 @@ async def _score_all(request: RankRequest, score: ScoreBatch) -> list[ScoredText
     """Score in batches: a score never depends on its neighbours."""
     found: list[ScoredText] = []
     chunks = 0
-    warnings: dict[str, None] = {}
+    notes: dict[str, None] = {}
     with _progress(len(request.documents)) as advance:
         for texts in batches_of(request.documents):
             batch = await score(msgspec.structs.replace(request, documents=texts))
             found += batch.scores
             chunks += batch.chunks
-            warnings |= dict.fromkeys(batch.warnings)
+            if batch.model_reason:
+                notes[f"ranked by {batch.model}: {batch.model_reason}"] = None
+            notes |= dict.fromkeys(f"warning: {warning}" for warning in batch.warnings)
             advance(len(texts))
-    for warning in warnings:
-        output.print_note(f"warning: {warning}")
+    for note in notes:
+        output.print_note(note)
     if chunks > len(found):
         output.print_note(f"{len(found)} documents were scored in {chunks} chunks")
     cut = sum(one.truncated for one in found)
@@ -137,12 +151,12 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
         yield lambda done: progress.advance(bar, done)
 
 
-async def _score_part(service: Service, part: RankRequest) -> ScoredBatch:
-    result = await service.rank(part)
+async def _score_part(service: Service, part: RankRequest, choice: ModelChoice) -> ScoredBatch:
+    result = await service.rank(part, choice=choice)
     cut = frozenset(result.truncated)
     ordered = sorted(result.results, key=lambda one: one.index)
     scores = [ScoredText(one.score, one.passages, one.index in cut) for one in ordered]
-    return ScoredBatch(scores, result.chunks, result.warnings)
+    return ScoredBatch(scores, result.chunks, result.warnings, result.model, result.model_reason)
 
 
 def _body_of(part: RankRequest) -> dict[str, Any]:
@@ -175,7 +189,8 @@ def _batch_of(answer: bytes, documents: int) -> ScoredBatch:
         ScoredText(by_index[at].relevance_score, _passages(by_index[at]), at in cut)
         for at in range(documents)
     ]
-    return ScoredBatch(scores, reply.meta.chunks, reply.meta.warnings)
+    meta = reply.meta
+    return ScoredBatch(scores, meta.chunks, meta.warnings, reply.model, meta.model_reason)
 
 
 def _passages(result: _RemoteResult) -> tuple[Passage, ...]:

@@ -61,7 +61,7 @@ def serve_command(config_file: Path | None, **flags: Any) -> None:
         limit_slack()
     shorten_turns()
     telemetry = Telemetry(traces_of(settings), kept=UsageStore(state_folder(settings)))
-    service = build(settings, keep=True, observer=telemetry)
+    service = build(settings, keep=True, match_language=True, observer=telemetry)
     app = create_app(service, telemetry, key_store)
     try:
         with listen(settings.host, settings.port) as listener:

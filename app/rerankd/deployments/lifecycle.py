@@ -11,12 +11,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from rerankd.deployments.events import StatusEvents
 from rerankd.deployments.runtime import Runtime
-from rerankd.deployments.state import BUSY, HOLDING, Deployment, Loader, State
-from rerankd.errors import OutOfMemory, RerankdError
+from rerankd.deployments.state import (
+    BUSY,
+    HOLDING,
+    LOADING_RETRY,
+    ON_DEMAND_WAIT,
+    Deployment,
+    Loader,
+    State,
+)
+from rerankd.errors import ModelFailed, ModelLoading, OutOfMemory, RerankdError
 from rerankd.logs import about_deployment
 from rerankd.settings import Settings
 from rerankd.sources.hub.meter import DownloadProgress
@@ -59,17 +68,40 @@ class Lifecycle:
             await runtime.close(self._settings.drain_timeout)
             self._enter(deployment, "absent", why)
 
+    async def loaded(self, found: Deployment, deadline: float) -> Runtime:
+        """Return a deployment's model, loaded if it is absent, after waiting as long as it may.
+
+        Raises ModelLoading after `load_wait`, or when the monotonic clock reaches `deadline`, and
+        ModelFailed with the deployment's reason.
+        """
+        if found.on_demand and found.state == "draining" and found.task:
+            await asyncio.wait({found.task})  # it was idle, so this is short
+        if found.state == "absent":
+            self.begin(found)
+        load_wait = max(self._settings.load_wait, ON_DEMAND_WAIT if found.on_demand else 0.0)
+        patience = min(load_wait, deadline - time.monotonic())
+        if found.state in BUSY and found.task and patience > 0:
+            await asyncio.wait({found.task}, timeout=patience)
+        if found.runtime and found.state == "ready":
+            return found.runtime
+        if found.state == "failed":
+            raise ModelFailed(f"{found.spec.id!r} could not be loaded: {found.message}")
+        raise ModelLoading(
+            f"{found.spec.id!r} is {found.state}; try again later", retry_after=LOADING_RETRY
+        )
+
     def watch_idle(self, deployment: Deployment) -> None:
-        """Unload a deployment later if nobody uses it for `idle_timeout` seconds from now on."""
-        if self._settings.idle_timeout and not deployment.spec.pinned:
-            loop = asyncio.get_running_loop()
-            loop.call_later(self._settings.idle_timeout, self.unload_idle)
+        """Unload a deployment later if nobody uses it for its idle time from now on."""
+        seconds = deployment.idle_seconds(self._settings.idle_timeout)
+        if seconds:
+            asyncio.get_running_loop().call_later(seconds, self.unload_idle)
 
     def unload_idle(self) -> None:
-        """Start to unload every model that has had no request for `idle_timeout` seconds."""
-        limit = self._clock() - self._settings.idle_timeout
+        """Start to unload every model that has had no request for its idle time."""
+        now = self._clock()
         for one in self._deployments.values():
-            if one.may_be_unloaded and one.used <= limit:
+            seconds = one.idle_seconds(self._settings.idle_timeout)
+            if seconds and one.may_be_unloaded and one.used <= now - seconds:
                 one.task = asyncio.create_task(self.unload(one, "unloaded because it was idle"))
 
     async def _load(self, deployment: Deployment) -> None:

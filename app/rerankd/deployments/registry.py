@@ -13,23 +13,15 @@ import msgspec
 from rerankd.deployments.events import StatusEvents
 from rerankd.deployments.lifecycle import Lifecycle
 from rerankd.deployments.runtime import Runtime
-from rerankd.deployments.state import (
-    BUSY,
-    LOADING_RETRY,
-    Deployment,
-    Loader,
-    Status,
-)
-from rerankd.errors import (
-    Conflict,
-    ModelFailed,
-    ModelLoading,
-    ModelNotFound,
-    ShuttingDown,
-)
+from rerankd.deployments.state import Deployment, Loader, State, Status
+from rerankd.errors import Conflict, ModelNotFound, ShuttingDown
 from rerankd.settings import Settings
+from rerankd.sources.catalog import Manifest
 from rerankd.store import Spec, Store
 from rerankd.threads import WorkerPool
+
+AUTO = "auto"
+"""The name by which a request leaves the choice of the model to the server."""
 
 
 class Deployments:
@@ -84,8 +76,9 @@ class Deployments:
         when the deployment can't be stored. Once begun, it goes on when the caller is cancelled.
         """
         self._require_open()
-        if self._is_taken(spec.id):
+        if self._is_taken(spec.id) and not self._is_only_offered(spec.id):
             raise Conflict(f"{spec.id!r} is already deployed; stop it first", param="id")
+        self._all.pop(spec.id, None)  # what was only offered
         found = Deployment(spec, self._clock(), default=default)
         if self._store is None or default:
             return self._begin(found)
@@ -100,7 +93,19 @@ class Deployments:
             return
         for spec in await self._storing.run(self._store.deployments):
             if not self._is_taken(spec.id) and not self._closing:
-                self._begin(Deployment(spec, self._clock(), default=False))
+                self._begin(Deployment(spec, self._clock()))
+
+    def offer(self, spec: Spec, manifest: Manifest) -> None:
+        """Add a model that is loaded when a request needs it, unless its id is taken.
+
+        It is not stored, is unloaded when idle, and makes way for a deployment of its id.
+        """
+        if not self._is_taken(spec.id):
+            offered = Deployment(spec, self._clock(), on_demand=True)
+            offered.message = "loaded when a request needs it"
+            offered.take_names(manifest)
+            self._all[spec.id] = offered
+            self._events.publish(offered.status)
 
     async def restart(self, deployment_id: str, *, accept_unproven: bool = False) -> None:
         """Load an absent or failed model again, also one that is held back.
@@ -171,7 +176,7 @@ class Deployments:
         self._events.end()
 
     def unload_idle(self) -> None:
-        """Start to unload every model that has had no request for `idle_timeout` seconds."""
+        """Start to unload every model that has had no request for its idle time."""
         self._lifecycle.unload_idle()
 
     # Use
@@ -186,7 +191,7 @@ class Deployments:
         """
         self._require_open()
         found = self._find(model)
-        runtime = found.runtime or await self._loaded(found, deadline)
+        runtime = found.runtime or await self._lifecycle.loaded(found, deadline)
         found.requests += 1
         try:
             yield runtime
@@ -194,6 +199,11 @@ class Deployments:
             found.requests -= 1
             found.used = self._clock()
             self._lifecycle.watch_idle(found)
+
+    def state_of(self, deployment_id: str) -> State | None:
+        """Return the state of the deployment of exactly this id, None where there is none."""
+        found = self._all.get(deployment_id)
+        return found.state if found else None
 
     def name_of(self, model: str | None) -> str:
         """Return the id of the deployment that a request for this name gets, empty for none."""
@@ -209,6 +219,10 @@ class Deployments:
     def _require_open(self) -> None:
         if self._closing:
             raise ShuttingDown("the server is stopping", retry_after=1)
+
+    def _is_only_offered(self, deployment_id: str) -> bool:
+        found = self._all.get(deployment_id)
+        return found is not None and found.on_demand and found.state in {"absent", "failed"}
 
     def _is_taken(self, deployment_id: str) -> bool:
         return deployment_id in self._all or deployment_id in self._arriving.values()
@@ -242,10 +256,11 @@ class Deployments:
         return ModelNotFound(f"no model {name!r} here; served: {served}", param="model")
 
     def _find(self, model: str | None) -> Deployment:
-        if not model:
-            default = [one for one in self._all.values() if one.default]
-            if default or len(self._all) == 1:
-                return (default or list(self._all.values()))[0]
+        if not model or (model == AUTO and model not in self._all):
+            asked_for = [one for one in self._all.values() if not one.on_demand]
+            default = [one for one in asked_for if one.default]
+            if default or len(asked_for) == 1:
+                return (default or asked_for)[0]
             raise ModelNotFound(
                 "there is no default model; set `model` in the request", param="model"
             )
@@ -258,20 +273,6 @@ class Deployments:
 
     def _by_alias(self, name: str) -> Deployment | None:
         return next((one for one in self._all.values() if name.lower() in one.aliases), None)
-
-    async def _loaded(self, found: Deployment, deadline: float) -> Runtime:
-        if found.state == "absent":
-            self._lifecycle.begin(found)
-        patience = min(self._settings.load_wait, deadline - time.monotonic())
-        if found.state in BUSY and found.task and patience > 0:
-            await asyncio.wait({found.task}, timeout=patience)
-        if found.runtime and found.state == "ready":
-            return found.runtime
-        if found.state == "failed":
-            raise ModelFailed(f"{found.spec.id!r} could not be loaded: {found.message}")
-        raise ModelLoading(
-            f"{found.spec.id!r} is {found.state}; try again later", retry_after=LOADING_RETRY
-        )
 
 
 def _accepting_unproven(spec: Spec) -> Spec:

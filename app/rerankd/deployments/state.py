@@ -29,6 +29,10 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 }
 BUSY: frozenset[State] = frozenset({"downloading", "verifying", "loading"})
 HOLDING: frozenset[State] = frozenset({"loading", "ready", "draining"})
+ON_DEMAND_IDLE = 600.0
+"""Seconds without a request after which such a model is unloaded, unless `idle_timeout` is set."""
+ON_DEMAND_WAIT = 30.0
+"""Least seconds that a request waits for a model that it has loaded on demand."""
 LOADING_RETRY = 2
 """Seconds after which a request for a model that loads should be tried again."""
 
@@ -91,9 +95,13 @@ class Loader(Protocol):
 class Deployment:
     """One model that was asked for, and the state it is in."""
 
-    def __init__(self, spec: Spec, now: float, *, default: bool) -> None:
+    def __init__(
+        self, spec: Spec, now: float, *, default: bool = False, on_demand: bool = False
+    ) -> None:
+        """With `on_demand`, nobody asked for it: it is loaded by requests that need it."""
         self.spec = spec
         self.default = default
+        self.on_demand = on_demand
         self.state: State = "absent"
         self.message = "not loaded"
         self.error = ""
@@ -111,6 +119,12 @@ class Deployment:
     def may_be_unloaded(self) -> bool:
         """Whether it is ready, and neither in use nor pinned."""
         return self.state == "ready" and not self.requests and not self.spec.pinned
+
+    def idle_seconds(self, setting: float) -> float:
+        """Return the seconds without a request after which it is unloaded, 0 for never."""
+        if self.spec.pinned:
+            return 0.0
+        return setting or (ON_DEMAND_IDLE if self.on_demand else 0.0)
 
     def take_names(self, manifest: Manifest) -> None:
         """Take the names that the model has in the catalog."""

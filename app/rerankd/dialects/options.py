@@ -19,7 +19,7 @@ class RankOptions(AnswerOptions, kw_only=True):
     """The optional fields; null means the default."""
 
     model: Annotated[
-        str | None, Meta(description="The model's id; default: the server's default model")
+        str | None, Meta(description="The model's id; none or `auto`: the server's choice")
     ] = None
     raw_scores: Annotated[
         bool | None, Meta(description="Return logits instead of scores from 0 to 1")

@@ -131,6 +131,17 @@ class ReplyMeta(Struct, kw_only=True):
     below_min_score: Annotated[
         int | UnsetType, Meta(description="Documents that `min_score` dropped")
     ] = UNSET
+    model: Annotated[
+        str | UnsetType,
+        Meta(description="The model that ranked, where the server chose it by the language"),
+    ] = UNSET
+    language: Annotated[
+        str | UnsetType,
+        Meta(description="ISO 639 code of the texts' language, where it decided on the model"),
+    ] = UNSET
+    model_reason: Annotated[
+        str | UnsetType, Meta(description="Why it was this model, where the server chose it")
+    ] = UNSET
 
 
 def usage_of(results: Sequence[RankedResult]) -> TokenUsage:
@@ -186,6 +197,9 @@ def meta_of(version: Literal["1", "2"], request: RankRequest, result: RankedResu
         hybrid=result.hybrid or UNSET,
         partial=_partial_answer(request, result),
         below_min_score=UNSET if request.min_score is None else result.below_min_score,
+        model=result.model if result.model_reason else UNSET,
+        language=result.language or UNSET,
+        model_reason=result.model_reason or UNSET,
     )
 
 

@@ -84,9 +84,11 @@ class Reranker:
     """
 
     def __init__(
-        self, model: str = "rerank-mini-en", *, progress: OnProgress = False, **settings: Any
+        self, model: str | None = None, *, progress: OnProgress = False, **settings: Any
     ) -> None:
         """Load a model: a catalog id, a path to a GGUF file or `hf:owner/repo:file.gguf`.
+
+        Without one, the embedded model that has the texts' language ranks each request.
 
         `settings` are those of `rerankd serve` by name (docs/settings.md); environment variables
         and configuration files are not read. `progress` follows a download, in bytes. Raises
@@ -227,7 +229,7 @@ class Reranker:
         return lambda report: self._service.rank_many(requests, on_scored=counter(report, total))
 
 
-def _settings(model: str, given: Mapping[str, Any]) -> Settings:
+def _settings(model: str | None, given: Mapping[str, Any]) -> Settings:
     """Return settings that hold no caller back: there is only one here, which waits."""
     known = Settings.__struct_fields__
     for name in given:
@@ -241,7 +243,7 @@ def _settings(model: str, given: Mapping[str, Any]) -> Settings:
 
 def _opening(settings: Settings) -> Work[Service]:
     async def opening(report: Report) -> Service:
-        service = build(settings)
+        service = build(settings, match_language=True)
         try:
             await service.start(on_download=report)
         except BaseException:

@@ -13,7 +13,9 @@ from rerankd.deployments.runtime import Opener, Target, examine
 from rerankd.domain import Observer
 from rerankd.engine import open_engine
 from rerankd.ranking.score_cache import ScoreCache
-from rerankd.service.service import Service, default_id
+from rerankd.service.language_warnings import LanguageWarnings
+from rerankd.service.model_choice import ModelChooser, candidates_of, default_id
+from rerankd.service.service import Service
 from rerankd.settings import Settings, require_fits_machine, state_folder
 from rerankd.sources import resolve as sources
 from rerankd.store import Store
@@ -56,11 +58,14 @@ def build(
     opener: Opener = open_engine,
     *,
     keep: bool = False,
+    match_language: bool = False,
     observer: Observer | None = None,
 ) -> Service:
     """Put the rooms together; with `keep`, deployments survive a restart in the state folder.
 
-    Raises SettingsError where the settings ask for more than this machine has.
+    With `match_language`, unless the settings forbid it, a request that names no model goes to
+    the embedded model that has its language; else, always to the default one. Raises
+    SettingsError where the settings ask for more than this machine has.
     """
     require_fits_machine(settings)
     folder = state_folder(settings)
@@ -69,4 +74,7 @@ def build(
     base = msgspec.structs.replace(settings, as_family="")
     loading = FileLoader(base, store, opener, observer)
     cache = ScoreCache(settings.cache_bytes, folder if keep and settings.cache_persist else None)
-    return Service(Deployments(settings, loading, store), settings, cache, observer)
+    deployments = Deployments(settings, loading, store)
+    candidates = candidates_of(settings) if match_language else ()
+    chooser = ModelChooser(deployments, candidates, LanguageWarnings(settings))
+    return Service(deployments, settings, cache, chooser, observer)

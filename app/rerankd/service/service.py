@@ -4,36 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from contextlib import aclosing
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from rerankd.auth.keys import Caller
 from rerankd.auth.rate_limits import RateLimiter
 from rerankd.deployments import Deployments, Status
 from rerankd.domain import Observer, Outcome, RankedResult, RankRequest
-from rerankd.errors import MissingDocuments, ModelFailed, RerankdError
+from rerankd.errors import MissingDocuments, RerankdError
 from rerankd.lru import CacheStats
 from rerankd.ranking import ranker as ranking
 from rerankd.ranking.collector import OnScored
 from rerankd.ranking.score_cache import ScoreCache
 from rerankd.service.admission import Admission, code_of, rate_limited
 from rerankd.service.embedding import EmbeddingService
+from rerankd.service.model_choice import ModelChoice, ModelChooser
+from rerankd.service.startup import OnBytes, start_models
 from rerankd.settings import Settings
-from rerankd.sources import resolve as sources
-from rerankd.store import Spec
 from rerankd.threads import run_apart
 
 QUERIES_AT_ONCE = 32
 """Queries of one request that run together, so that the engine may batch them."""
 ANYONE = Caller()
 Item = TypeVar("Item")
-OnBytes = Callable[[int, int], None]
-
-
-def default_id(settings: Settings) -> str:
-    """Return the name that clients use for the default model."""
-    return settings.model_id or sources.default_name(settings.model, settings)
 
 
 class Service:
@@ -44,9 +37,11 @@ class Service:
         deployments: Deployments,
         settings: Settings,
         cache: ScoreCache,
+        chooser: ModelChooser,
         observer: Observer | None = None,
     ) -> None:
         self.deployments = deployments
+        self._chooser = chooser
         self.observer = observer
         self._settings = settings
         self._cache = cache
@@ -79,36 +74,14 @@ class Service:
         `on_download` gets the bytes of its file that have arrived, and all there are. Raises
         ModelFailed with the reason when the model can't be served.
         """
-        settings, family = self._settings, self._settings.as_family
-        options: dict[str, str | int | bool] = {"as_family": family} if family else {}
-        spec = Spec(id=default_id(settings), source=settings.model, pinned=True, options=options)
-        default = await self.deployments.deploy(spec, default=True)
-        await self.deployments.restore()
-        following = asyncio.create_task(self._follow(spec.id, on_download))
-        try:
-            if default.task:
-                await default.task
-        finally:
-            following.cancel()
-            await asyncio.wait({following})
-        if default.state == "failed":
-            raise ModelFailed(default.message)
-
-    async def _follow(self, deployment_id: str, on_download: OnBytes | None) -> None:
-        """Report a deployment's download for as long as this runs."""
-        if on_download is None:
-            return
-        async with aclosing(self.deployments.events()) as events:
-            async for status in events:
-                if status.id == deployment_id and status.progress:
-                    on_download(status.progress.done, status.progress.total)
+        await start_models(self.deployments, self._settings, self._chooser, on_download)
 
     @property
     def cache(self) -> CacheStats:
         """Return how full and how useful the score cache is."""
         return self._cache.stats
 
-    async def rank(
+    async def rank(  # noqa: PLR0913 - each by its name
         self,
         request: RankRequest,
         *,
@@ -116,16 +89,24 @@ class Service:
         limiter: RateLimiter | None = None,
         on_scored: OnScored | None = None,
         begun: float | None = None,
+        choice: ModelChoice | None = None,
     ) -> RankedResult:
         """Rank one request's documents. Raises the errors that `rerankd.errors` draws.
 
         `begun` is when the request arrived, on the monotonic clock: deadlines count from then.
         `limiter` holds the caller's limits. `on_scored` gets documents on the event loop as soon
-        as their score is final, on the result's scale, before the result comes.
+        as their score is final, on the result's scale, before the result comes. `choice` is what
+        `choose` returned for all requests that this one belongs to.
         """
+        choice = choice or self.choose((request,), caller)
+        request = choice.applied(request)
         self._admission.require_models(caller, [request.model])
         with rate_limited(limiter):
-            return await self._rank(request, caller, limiter, on_scored, begun)
+            return await self._rank(request, caller, limiter, on_scored, begun, choice)
+
+    def choose(self, requests: Sequence[RankRequest], caller: Caller = ANYONE) -> ModelChoice:
+        """Choose the model of requests that belong together, by the language of all their texts."""
+        return self._chooser.choose(requests, caller)
 
     async def rank_many(
         self,
@@ -142,16 +123,18 @@ class Service:
         count together. The first error ends them all.
         """
         self._admission.require_few_documents(sum(len(request.documents) for request in requests))
+        choice = self.choose(requests, caller)
+        requests = [choice.applied(request) for request in requests]
         self._admission.require_models(caller, [one.model for one in requests])
         if len(requests) == 1:
             with rate_limited(limiter):
-                return [await self._rank(requests[0], caller, limiter, on_scored, begun)]
+                return [await self._rank(requests[0], caller, limiter, on_scored, begun, choice)]
         # Those of a caller with limits run one after the other: they are one of its requests.
         at_once = asyncio.Semaphore(1 if limiter else QUERIES_AT_ONCE)
 
         async def rank_one(request: RankRequest) -> RankedResult:
             async with at_once:
-                return await self._rank(request, caller, limiter, on_scored, begun)
+                return await self._rank(request, caller, limiter, on_scored, begun, choice)
 
         with rate_limited(limiter):
             return await _all_of(rank_one(request) for request in requests)
@@ -169,13 +152,14 @@ class Service:
 
         return await _all_of(rank_one(request) for request in requests)
 
-    async def _rank(
+    async def _rank(  # noqa: PLR0913 - what the caller gave
         self,
         request: RankRequest,
         caller: Caller,
         limiter: RateLimiter | None,
         on_scored: OnScored | None = None,
         begun: float | None = None,
+        choice: ModelChoice | None = None,
     ) -> RankedResult:
         """Rank one request, and report to the observer what became of it."""
         begun = time.monotonic() if begun is None else begun
@@ -185,12 +169,13 @@ class Service:
             request = self._admission.with_defaults(request, caller)
             deadline = begun + self._admission.patience(request.timeout_ms)
             with self._admission.running():
-                async with self.deployments.use(request.model, deadline) as runtime:
+                async with self._chooser.use(request, choice, deadline) as runtime:
                     owner = "" if self._settings.cache_shared else caller.id
                     times = {"begun": begun, "deadline": deadline}
                     result = await ranking.rank(
                         runtime, self._cache, request, **times, owner=owner, on_scored=on_scored
                     )
+                    result = await self._chooser.explained(result, runtime.languages, choice)
         except BaseException as failure:
             error = code_of(failure)
             raise

@@ -51,6 +51,8 @@ def load_settings(
     ):
         values[name] = _checked(name, value, source)
         sources[name] = source
+    if "model" in values and "match_language" not in values:  # the model was chosen by a person
+        values["match_language"], sources["match_language"] = False, sources["model"]
     return Effective(Settings(**values), sources)
 
 

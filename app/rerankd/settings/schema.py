@@ -46,6 +46,9 @@ class Settings(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     any_model: Annotated[bool, Help("serve the default model to requests for an unknown model")] = (
         False
     )
+    match_language: Annotated[
+        bool, Help("choose the embedded model by the texts' language; off where `model` is set")
+    ] = True
     context: Annotated[
         Natural,
         Help("most tokens of a query and document together; 0: the model's own limit"),

@@ -20,6 +20,7 @@ from rerankd.errors import InvalidRequest, SettingsError
 
 from support.fakes import LIMITS
 from support.serving import FakeEngine, server_of, service_of
+from support.two_embedded import ENGLISH, MANY, TwoEngines, install, service_of_two
 
 LARGE = LIMITS.__class__(
     pair_tokens=512, step_tokens=512, step_rows=32, step_prefixes=8, cells=4096
@@ -269,3 +270,36 @@ def test_a_bad_input_is_not_loaded_for(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidRequest, match="no documents"):
         read_documents([], "auto", "text")
     assert rank("x", stdin="").exit_code == 2
+
+
+# languages
+
+GERMAN = "Der Panda ist ein Bär, der in den Wäldern lebt."
+PREAMBLE = "The panda is a bear that lives in the woods."
+
+
+def test_the_model_of_the_texts_language_ranks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is decided once for all documents, here and at a server, and said once."""
+    install(tmp_path, monkeypatch)
+    lines = "\n".join([PREAMBLE] * 5 + [GERMAN] * PROGRESS_DOCUMENTS)
+    engines = TwoEngines()
+    monkeypatch.setattr(rank_scoring, "build", lambda _own, **how: service_of_two(engines, **how))
+
+    here = rank("panda", "--model", ENGLISH, stdin=lines)
+    with server_of(service_of_two(TwoEngines())) as address:
+        there = rank("panda", "--url", address, stdin=lines)
+
+    for result in (here, there):
+        assert 0 == result.exit_code
+        assert 1 == result.stderr.count(f"ranked by {MANY}: the documents are in German (de)")
+        assert "warning" not in result.stderr
+    assert rows(here) == rows(there)
+
+
+def test_a_language_that_the_model_lacks_is_warned_of_once(url: str) -> None:
+    """However many batches there are."""
+    result = rank("panda", "--url", url, stdin="\n".join([GERMAN] * 2 * PROGRESS_DOCUMENTS))
+
+    assert 1 == result.stderr.count("warning: the documents are in German (de)")

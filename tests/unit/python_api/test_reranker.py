@@ -48,7 +48,7 @@ def reranker() -> Iterator[Reranker]:
 def over(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Reranker:
     """Return a Reranker over a fake engine, which scores a document by its length."""
     real = api.build
-    monkeypatch.setattr(api, "build", lambda own: real(own, engine.open))
+    monkeypatch.setattr(api, "build", lambda own, **how: real(own, engine.open, **how))
     return Reranker(**settings)
 
 
