@@ -13,6 +13,7 @@ from release import bill, dependencies, locks, notes, shared_libraries
 
 ROOT = Path(__file__).parents[2]
 DIST = ROOT / "dist"
+PROGRAM = "binary/rerankd/_internal"
 PATCHES = "app/rerankd/engine/patches"
 
 
@@ -59,6 +60,11 @@ def _built(pattern: str) -> list[Path]:
     return found
 
 
+def _programs() -> list[Path]:
+    """Return the folders that binaries were packed from: this machine's and of cross builds."""
+    return [path for start in ("", "*/") for path in ROOT.glob(f"build/{start}{PROGRAM}")]
+
+
 def _write(name: str, text: str) -> Path:
     (DIST / name).write_text(text, "utf-8")
     return DIST / name
@@ -85,7 +91,7 @@ def _contents(engine: str, built: int, files: Sequence[Path]) -> bill.Contents:
         needs=needs,
         libraries=[
             *shared_libraries.of_wheels(path for path in files if path.name.startswith("llama")),
-            *shared_libraries.of_binary(ROOT / "build/binary/rerankd/_internal"),
+            *(one for each in _programs() for one in shared_libraries.of_binary(each)),
         ],
     )
 

@@ -67,7 +67,11 @@ def bill(contents: Contents) -> str:
     )
     engine = _engine(contents)
     packages = [_package(pin) for pin in contents.pins if pin.name != ENGINE]
-    rest = [*map(_library, contents.libraries), *map(_file, contents.files), _model(contents)]
+    rest = [
+        *map(_library, dict.fromkeys(contents.libraries)),
+        *map(_file, contents.files),
+        _model(contents),
+    ]
     made = Bom(components=[engine, *packages, *rest])
     made.metadata.component = rerankd
     made.metadata.timestamp = datetime.fromtimestamp(contents.built, UTC)
@@ -145,7 +149,7 @@ def _library(library: Library) -> Component:
         name=library.name,
         version=library.version,
         purl=library.purl,
-        bom_ref=library.purl.to_string() if library.purl else f"library {library.name}",
+        bom_ref=str(library.purl or f"library {library.name} {library.sha256}"),
         hashes=_hashes(library.sha256),
     )
 

@@ -64,7 +64,7 @@ def of_wheels(wheels: Iterable[Path]) -> list[Library]:
 
 
 def _library(path: Path) -> Library:
-    name = path.name.replace("ld-rerankd.so", "ld-linux-x86-64.so")
+    name = path.name.replace("ld-rerankd.so", "ld-linux-x86-64.so")  # one package has all loaders
     return _packaged(name) or Library(path.name, sha256=file_hash(path))
 
 

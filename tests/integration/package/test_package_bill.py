@@ -42,7 +42,11 @@ def contents(tmp_path: Path) -> bill.Contents:
         patches=["app/rerankd/engine/patches/llama.cpp-q8_0.patch"],
         pins=PINS,
         needs=NEEDS,
-        libraries=[LIBGOMP, Library("libown.so.1", sha256="cd" * 32)],
+        # Two builds may carry the same package, and their own files under one name.
+        libraries=[
+            *(LIBGOMP, LIBGOMP, Library("libown.so.1", sha256="cd" * 32)),
+            Library("libown.so.1", sha256="ef" * 32),
+        ],
     )
 
 
@@ -64,7 +68,13 @@ def test_a_bill_lists_what_is_in_the_files(made: dict[str, Any]) -> None:
 
     assert made["metadata"]["component"]["purl"] == "pkg:pypi/rerankd@0.1.0"
     assert sorted(f"{one['name']} {one.get('version', '-')}" for one in made["components"]) == [
-        *("libgomp1 12.2.0-14", "libown.so.1 -", f"{locks.ENGINE} {ENGINE}", "mini.gguf -"),
+        *(
+            "libgomp1 12.2.0-14",
+            "libown.so.1 -",
+            "libown.so.1 -",
+            f"{locks.ENGINE} {ENGINE}",
+            "mini.gguf -",
+        ),
         *(*numpy, "rerankd-0.1.0.tar.gz -"),
     ]
     assert component(made, "mini.gguf")["hashes"] == [{"alg": "SHA-256", "content": "ab" * 32}]
