@@ -35,7 +35,11 @@ def limit_slack() -> bool:
 
 
 def give_back_freed() -> None:
-    """Give freed memory back to the system. Takes some time, so it belongs in a thread."""
+    """Give freed memory back to the system. Takes some time, so it belongs in a thread.
+
+    Errors hold the texts of their requests in cycles, so those are collected first.
+    """
+    gc.collect()
     trim = _library_function("malloc_trim")
     if trim is not None:
         trim(0)

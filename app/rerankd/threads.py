@@ -7,6 +7,7 @@ moment (a download, a load, waiting for a thread to end) runs in a pool of its o
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -23,6 +24,21 @@ Python's 5 ms are fine where few threads compute. Here the event loop lets go of
 each call of the system and then waits a whole turn of whichever thread is busy decoding a body or
 reading a template, several times in each request.
 """
+
+
+STEPS_BACK = 5
+"""By how much a thread that computes is nicer than the others."""
+
+
+def step_back() -> None:
+    """Let the process's other threads run before this one where all cores are busy.
+
+    It may compute for minutes; they have a moment's work each, and somebody waits for it. Threads
+    that this one starts are as nice. Only Linux knows niceness by thread.
+    """
+    if sys.platform == "linux":
+        nicer = os.getpriority(os.PRIO_PROCESS, 0) + STEPS_BACK
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nicer)
 
 
 def shorten_turns() -> None:

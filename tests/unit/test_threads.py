@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import os
 import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from rerankd.threads import TURN_SECONDS, WorkerPool, run_apart, shorten_turns
+from rerankd.threads import (
+    STEPS_BACK,
+    TURN_SECONDS,
+    WorkerPool,
+    run_apart,
+    shorten_turns,
+    step_back,
+)
 
 from support.places import ROOT, files_in
 
@@ -18,6 +26,7 @@ APP = ROOT / "app" / "rerankd"
 
 SHORT: dict[tuple[str, str], str] = {
     ("http/usage.py", "sync_to_thread"): "adds up counts in memory",
+    ("http/server_info.py", "sync_to_thread"): "reads a few small files of the system",
     ("http/catalog.py", "sync_to_thread"): "reads the first bytes of the catalog's small files",
 }
 """What may run in the default pool, and why it can't hold a thread for long."""
@@ -101,3 +110,20 @@ def test_threads_wait_less_for_each_other() -> None:
         assert sys.getswitchinterval() == pytest.approx(TURN_SECONDS)
     finally:
         sys.setswitchinterval(before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness of their own")
+def test_a_thread_that_computes_steps_back_alone() -> None:
+    """The process's other threads stay as they are."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    found: list[int] = []
+
+    def computing() -> None:
+        step_back()
+        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    thread = threading.Thread(target=computing)
+    thread.start()
+    thread.join()
+    assert found == [min(before + STEPS_BACK, 19)]
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before

@@ -34,6 +34,8 @@ TRIM_ABOVE = 16 * 1024 * 1024
 TRIM_INTERVAL = 5.0
 TRIM_DELAY = 1.0
 """Seconds after the request that exceeds them: by then its texts are freed."""
+TRIM_QUIET = 20.0
+"""Seconds without a request's body after which whatever was freed is given back."""
 
 
 class ByteBudget:
@@ -91,6 +93,8 @@ class BoundedBodies:
         self._trimmed = -TRIM_INTERVAL
         self._untrimmed = 0
         """Bytes charged and returned since freed memory was last given back."""
+        self._last_body = 0.0
+        self._awaits_quiet = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -114,6 +118,22 @@ class BoundedBodies:
             if before <= TRIM_ABOVE < self._untrimmed:
                 wait = max(TRIM_DELAY, self._trimmed + TRIM_INTERVAL - time.monotonic())
                 asyncio.get_running_loop().call_later(wait, self._trim_now)
+            if charge.has_read:
+                self._last_body = time.monotonic()
+                if not self._awaits_quiet:
+                    self._await_quiet(TRIM_QUIET)
+
+    def _await_quiet(self, seconds: float) -> None:
+        self._awaits_quiet = True
+        asyncio.get_running_loop().call_later(seconds, self._trim_if_quiet)
+
+    def _trim_if_quiet(self) -> None:
+        left = self._last_body + TRIM_QUIET - time.monotonic()
+        if left > 0:
+            self._await_quiet(left)
+            return
+        self._awaits_quiet = False
+        self._trim_now()
 
     def _trim_now(self) -> None:
         self._untrimmed = 0
@@ -128,6 +148,11 @@ class Charge:
         self._budget = budget
         self._read = 0
         self.taken = 0
+
+    @property
+    def has_read(self) -> bool:
+        """Whether the request had a body, however small."""
+        return self._read > 0
 
     async def add(self, count: int) -> None:
         """Charge bytes that arrived. Raises Overloaded when there is no room for long."""

@@ -24,7 +24,7 @@ from rerankd.errors import (
 from rerankd.scheduling.fair_queue import FairQueue, Job, Share
 from rerankd.scheduling.steps import facts_of_step, run_step
 from rerankd.scheduling.tickets import Load, OnRows, ScoredRows, Ticket
-from rerankd.threads import run_apart
+from rerankd.threads import run_apart, step_back
 
 logger = logging.getLogger(__name__)
 
@@ -187,6 +187,7 @@ class Scheduler:
     # Engine threads
 
     def _work(self, backend: Backend) -> None:
+        step_back()
         while shares := self._next(backend.limits):
             begun = self._clock()
             outcomes = run_step(backend, shares)

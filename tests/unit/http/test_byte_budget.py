@@ -189,6 +189,23 @@ def test_memory_is_given_back_after_large_requests(monkeypatch: pytest.MonkeyPat
     assert (asyncio.run(case(1001)), asyncio.run(case(10))) == (1, 0)
 
 
+def test_memory_is_given_back_once_it_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once after requests with small bodies; never for those without, such as health checks."""
+    monkeypatch.setattr(byte_budget, "TRIM_QUIET", 0.0)
+
+    async def case(*bodies: bytes) -> int:
+        trimmed: list[int] = []
+        app = BoundedBodies(reading, ByteBudget(10**9), lambda: trimmed.append(1))
+        for body in bodies:
+            await call(app, [body])
+        done = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0.001, done.set_result, None)
+        await done
+        return len(trimmed)
+
+    assert (asyncio.run(case(b"x", b"x")), asyncio.run(case(b""))) == (1, 0)
+
+
 def test_freed_memory_is_given_back_after_the_last_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
