@@ -51,7 +51,7 @@ class HelpPage(click.Command):
         groups: dict[str, list[tuple[str, str]]] = {OWN_OPTIONS_HEADING: []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
+            if record is not None and isinstance(parameter, click.Option):
                 heading = getattr(parameter, "heading", OWN_OPTIONS_HEADING)
                 groups.setdefault(heading, []).append(record)
         for heading, records in groups.items():

@@ -89,14 +89,14 @@ class ProgressLines:
 
 def progress_text(stage: str, now: DownloadProgress) -> str:
     """Return stage, bytes, rate and time left in words, as far as they are known."""
-    return ", ".join(_parts(stage, now))
+    return ", ".join(_detail_parts(stage, now))
 
 
 def fitting_text(stage: str, now: DownloadProgress, room: int) -> str:
     """Return as much of that as a line has room for: bytes first, the time left, the rate."""
     if not now.total:
         return WAITING[:room]
-    parts = _parts(stage, now)
+    parts = _detail_parts(stage, now)
     short = f"{decimal(now.done)} of {decimal(now.total)}"
     rate, left = parts[1:2], parts[2:3]
     for fewer in (parts, [short, *rate, *left], [short, *left], [f"{now.done / now.total:.0%}"]):
@@ -106,7 +106,7 @@ def fitting_text(stage: str, now: DownloadProgress, room: int) -> str:
     return ""
 
 
-def _parts(stage: str, now: DownloadProgress) -> list[str]:
+def _detail_parts(stage: str, now: DownloadProgress) -> list[str]:
     parts = [f"{stage} {decimal(now.done)} of {decimal(now.total)}"]
     if now.rate:
         parts.append(f"{decimal(round(now.rate))}/s")

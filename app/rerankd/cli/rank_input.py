@@ -99,7 +99,7 @@ def _read_input(found: ReadDocuments, name: str, form: InputFormat, text_field: 
             found.blank_lines += sum(not line.strip() for line in io.StringIO(text, newline=None))
         records = _records(text, form, shown, text_field)
     for line, record in records:
-        document = _document(record, shown, line, text_field)
+        document = _document_of_record(record, shown, line, text_field)
         if document is None:
             found.empty += 1
         else:
@@ -186,7 +186,9 @@ def _parquet_rows(name: str, text_field: str) -> Iterator[Record]:
         yield position + 1, row
 
 
-def _document(record: str | Fields, name: str, line: int, text_field: str) -> InputDocument | None:
+def _document_of_record(
+    record: str | Fields, name: str, line: int, text_field: str
+) -> InputDocument | None:
     """Return a record's document, None where it has no text. Raises InvalidRequest."""
     fields: Fields = {}
     text: object = record

@@ -19,7 +19,7 @@ GAP = 2
 NARROWEST = 4
 """Cells below which no column is folded."""
 
-Row = Sequence[str]
+TableRow = Sequence[str]
 
 
 class TableColumn(Struct, frozen=True):
@@ -42,7 +42,7 @@ class _Room(Struct):
 
 
 def show_table(
-    console: Console, columns: Sequence[TableColumn], rows: Sequence[Row], *, hint: bool = True
+    console: Console, columns: Sequence[TableColumn], rows: Sequence[TableRow], *, hint: bool = True
 ) -> None:
     """Print rows as a table that fits the console; with `hint`, name the columns left out.
 
@@ -51,26 +51,26 @@ def show_table(
     """
     filled = [at for at in range(len(columns)) if not rows or any(row[at] for row in rows)]
     rooms = {at: _room_of(columns[at], [row[at] for row in rows]) for at in filled}
-    shown = _fitting(columns, rooms, console.width)
+    shown = _columns_that_fit(columns, rooms, console.width)
     _widen(shown, console.width)
-    console.print(_grid(columns, rows, shown))
+    console.print(_drawn_table(columns, rows, shown))
     left_out = [columns[at].heading for at in filled if at not in shown]
     if left_out and hint:
         console.print(f"not shown: {', '.join(left_out)}; widen the terminal or use --json")
 
 
 def _room_of(column: TableColumn, cells: Sequence[str]) -> _Room:
-    lines = (line for text in (column.heading, *cells) for line in _shown(text).split("\n"))
+    lines = (line for text in (column.heading, *cells) for line in _on_screen(text).split("\n"))
     natural = max(map(cell_len, lines))
     return _Room(min(natural, column.wraps) if column.wraps else natural, natural)
 
 
-def _fitting(
+def _columns_that_fit(
     columns: Sequence[TableColumn], rooms: dict[int, _Room], total: int
 ) -> dict[int, _Room]:
     """Return the columns for which there is room, by their places."""
     shown = dict(rooms)
-    while _taken([one.least for one in shown.values()]) > total:
+    while _cells_taken([one.least for one in shown.values()]) > total:
         last = max(shown, key=lambda at: (columns[at].rank, at))
         if not columns[last].rank:
             break
@@ -82,23 +82,25 @@ def _widen(shown: dict[int, _Room], total: int) -> None:
     """Share out the room: what columns need, then the rest to those that wrap, narrowest first."""
     for one in shown.values():
         one.width = one.least
-    while _taken([one.width for one in shown.values()]) > total:
+    while _cells_taken([one.width for one in shown.values()]) > total:
         widest = max(shown.values(), key=lambda one: one.width)
         if widest.width <= NARROWEST:
             break
         widest.width -= 1
-    spare = total - _taken([one.width for one in shown.values()])
+    spare = total - _cells_taken([one.width for one in shown.values()])
     for one in sorted(shown.values(), key=lambda one: one.natural):
         more = max(0, min(spare, one.natural - one.width))
         one.width += more
         spare -= more
 
 
-def _taken(widths: Sequence[int]) -> int:
+def _cells_taken(widths: Sequence[int]) -> int:
     return sum(widths) + GAP * (len(widths) - 1)
 
 
-def _grid(columns: Sequence[TableColumn], rows: Sequence[Row], shown: dict[int, _Room]) -> Table:
+def _drawn_table(
+    columns: Sequence[TableColumn], rows: Sequence[TableRow], shown: dict[int, _Room]
+) -> Table:
     grid = Table(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
     for at, room in shown.items():
         column = columns[at]
@@ -111,11 +113,11 @@ def _grid(columns: Sequence[TableColumn], rows: Sequence[Row], shown: dict[int, 
             width=room.width,
         )
     for row in rows:
-        grid.add_row(*(Text(_shown(row[at])) for at in shown))
+        grid.add_row(*(Text(_on_screen(row[at])) for at in shown))
     return grid
 
 
-def _shown(text: str) -> str:
+def _on_screen(text: str) -> str:
     return visible(text, lines=True)
 
 
@@ -125,5 +127,5 @@ def show_facts(console: Console, facts: Sequence[tuple[str, str]]) -> None:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in facts:
-        grid.add_row(Text(name), Text(_shown(value)))
+        grid.add_row(Text(name), Text(_on_screen(value)))
     console.print(grid)

@@ -57,7 +57,7 @@ def provenance_of(files: Iterable[Path] = ()) -> Provenance:
         memory_bytes=machine.total_memory(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         versions=versions | {name: _version_of(name) for name in VERSIONS_OF},
-        files=tuple(_measured(path) for path in dict.fromkeys(files)),
+        files=tuple(_file_measured(path) for path in dict.fromkeys(files)),
     )
 
 
@@ -68,7 +68,7 @@ def _version_of(package: str) -> str:
         return "unknown"
 
 
-def _measured(path: Path) -> MeasuredFile:
+def _file_measured(path: Path) -> MeasuredFile:
     try:
         return MeasuredFile(name=without_surrogates(path.name), sha256=file_digest(path))
     except OSError as error:
@@ -82,11 +82,11 @@ def provenance_lines(made: Provenance, *, shown_digits: int = SHOWN_DIGITS) -> l
     return [
         f"{made.date}, {made.processor}, {made.cores} cores, {memory}, {made.system}",
         versions,
-        *(f"{one.name}: sha256 {_shortened(one.sha256, shown_digits)}" for one in made.files),
+        *(f"{one.name}: sha256 {_some_digits(one.sha256, shown_digits)}" for one in made.files),
     ]
 
 
-def _shortened(digest: str, digits: int) -> str:
+def _some_digits(digest: str, digits: int) -> str:
     return digest if len(digest) <= digits else f"{digest[:digits]}…"
 
 

@@ -18,7 +18,7 @@ from rerankd.sources.catalog import Manifest
 from rerankd.sources.gguf import Header, Verdict
 from rerankd.sources.gguf.limits import HEADER_BYTES
 from rerankd.sources.gguf.reader import HeaderCutShort
-from rerankd.sources.hub.description import HubFile, describe_file
+from rerankd.sources.hub.description import HubFile, describe_remote
 from rerankd.sources.hub.errors import translated
 from rerankd.sources.hub.listing import resolve_files
 from rerankd.sources.hub.ranges import read_range
@@ -37,13 +37,13 @@ def judge_remote(source: str, settings: Settings) -> tuple[Header, Verdict]:
     The limits of a header are those of a file's. Raises DownloadError and ModelFileError, which
     name the file on the Hub.
     """
-    manifest, files = _files_of(source, settings)
-    remotes = [_described(file) for file in files]
+    manifest, files = _meant_files(source, settings)
+    remotes = [_asked_of_hub(file) for file in files]
     if manifest is None:
         manifest = _known_by_digest(remotes[0], settings)
     if manifest is not None:
         catalog.require_license(manifest, settings.accept_license)
-    with tempfile.TemporaryDirectory(prefix="rerankd-") as folder, _named(folder, files[0]):
+    with tempfile.TemporaryDirectory(prefix="rerankd-") as folder, _naming_on_hub(folder, files[0]):
         header = _read_header(remotes, Path(folder))
         model = sources.as_asserted(ResolvedModel(header.path, manifest), settings)
         judged, verdict = sources.judge_header(header, model.manifest, settings.as_family)
@@ -51,7 +51,7 @@ def judge_remote(source: str, settings: Settings) -> tuple[Header, Verdict]:
     return named, verdict
 
 
-def _files_of(source: str, settings: Settings) -> tuple[Manifest | None, tuple[RemoteFile, ...]]:
+def _meant_files(source: str, settings: Settings) -> tuple[Manifest | None, tuple[RemoteFile, ...]]:
     source = sources.plain_name(source)
     manifest = sources.find_manifest(source, settings)
     if manifest is not None:
@@ -62,9 +62,9 @@ def _files_of(source: str, settings: Settings) -> tuple[Manifest | None, tuple[R
     return None, resolve_files(parse_reference(source))
 
 
-def _described(file: RemoteFile) -> HubFile:
+def _asked_of_hub(file: RemoteFile) -> HubFile:
     with translated(file):
-        return describe_file(file, retry=True)
+        return describe_remote(file, retry=True)
 
 
 def _known_by_digest(remote: HubFile, settings: Settings) -> Manifest | None:
@@ -111,7 +111,7 @@ def _extend(path: Path, remote: HubFile, have: int, wanted: int) -> int:
 
 
 @contextmanager
-def _named(folder: str, file: RemoteFile) -> Iterator[None]:
+def _naming_on_hub(folder: str, file: RemoteFile) -> Iterator[None]:
     """Name the file on the Hub in errors, instead of its stand-in."""
     try:
         yield

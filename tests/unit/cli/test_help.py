@@ -52,6 +52,7 @@ def test_options_are_listed_under_headings() -> None:
     places = [shown.index(f"\n{heading}:\n") for heading in ("Options", "Model", "Computation")]
     assert places == sorted(places)
     assert places[1] < shown.index("--as ") < places[2] < shown.index("--threads ")
+    assert "  QUERY" not in shown  # arguments are in the usage and the text
 
 
 @each_command

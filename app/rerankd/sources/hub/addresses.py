@@ -30,12 +30,12 @@ def reference_of(address: str) -> str:
     parts = urlsplit(address if "://" in address else f"https://{address}")
     if (parts.hostname or "").lower() not in HUB_HOSTS:
         raise DownloadError(
-            f"{_shown(address)}: models are downloaded from https://huggingface.co only; for other"
+            f"{_cited(address)}: models are downloaded from https://huggingface.co only; for other"
             " hosts, download the file and give its path"
         )
     words = [unquote(word) for word in parts.path.split("/") if word]
     if len(words) < 2:  # noqa: PLR2004 - owner and repository
-        raise DownloadError(f"{_shown(address)}: not the address of a model")
+        raise DownloadError(f"{_cited(address)}: not the address of a model")
     repo, kind, rest = "/".join(words[:2]), words[2:3], words[3:]
     repo, _, quantization = repo.partition(":")  # Ollama's form: hf.co/owner/repo:Q4_K_M
     if kind and kind[0] in FILE_PAGES and len(rest) > 1:
@@ -53,11 +53,11 @@ def _pinned(revision: str) -> str:
 def _gguf(address: str, file: str, repo: str) -> str:
     if not _FILE.fullmatch(file):
         raise DownloadError(
-            f"{_shown(address)}: only GGUF files can be served; if the repository is a checkpoint,"
+            f"{_cited(address)}: only GGUF files can be served; if the repository is a checkpoint,"
             f" `rerankd convert hf:{repo}` makes one"
         )
     return file
 
 
-def _shown(address: str) -> str:
+def _cited(address: str) -> str:
     return repr(address[:200])

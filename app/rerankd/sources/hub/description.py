@@ -56,7 +56,7 @@ class HubFile(Struct, frozen=True):
         return self.bytes - have if have <= self.bytes else self.bytes
 
 
-def describe_file(file: RemoteFile, *, retry: bool) -> HubFile:
+def describe_remote(file: RemoteFile, *, retry: bool) -> HubFile:
     """Return what the Hub says of a file. Raises what the client raises, and DownloadError.
 
     `retry` tries again after what may pass. Where nothing can be reached, that would only take

@@ -19,7 +19,7 @@ from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 from rerankd.errors import DownloadError
 from rerankd.sources.hub import cache
 from rerankd.sources.hub.client import quieten_client
-from rerankd.sources.hub.description import COMMIT_PATTERN, HubFile, describe_file
+from rerankd.sources.hub.description import COMMIT_PATTERN, HubFile, describe_remote
 from rerankd.sources.hub.errors import translated
 from rerankd.sources.hub.meter import Meter
 from rerankd.sources.hub.reference import RemoteFile
@@ -62,7 +62,7 @@ def _cached_or_remote(file: RemoteFile, meter: Meter) -> Path | HubFile:
         return cached
     try:
         with translated(file):
-            remote = describe_file(file, retry=cached is None)
+            remote = describe_remote(file, retry=cached is None)
     except DownloadError as error:
         gone = (errors.RevisionNotFoundError, errors.RemoteEntryNotFoundError)
         if cached is None or isinstance(error.__cause__, gone):
