@@ -45,6 +45,10 @@ format: (_install "dev")
     {{ venv }}/bin/ruff check --fix
     {{ venv }}/bin/ruff format
 
+# Look at every page of the console in Firefox (apt-get install firefox-esr); pictures go to FOLDER
+look-firefox folder="build/firefox": (_install "dev")
+    PYTHONPATH=app:tests {{ python }} tests/browser/firefox.py {{ folder }}
+
 # Generate the reference pages of docs/ from the program: settings, commands, API, metrics
 docs: (_install "dev")
     PYTHONPATH=tests:scripts {{ python }} -m docgen

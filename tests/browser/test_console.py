@@ -170,7 +170,7 @@ def test_catalog_tells_what_runs_and_what_a_licence_forbids(visit: Visit) -> Non
 
 
 def test_a_refused_deployment_says_why_in_its_dialog(browser: Browser, url: str) -> None:
-    """The dialog stays, with the message and what was typed."""
+    """What can't be right is said at its field, what the server says in the dialog, which stays."""
     with visiting(browser, url) as visit:
         visit.open("catalog")
         visit.page.get_by_role("button", name="Deploy a file or Hub model").click()
@@ -178,11 +178,11 @@ def test_a_refused_deployment_says_why_in_its_dialog(browser: Browser, url: str)
         dialog.get_by_label("Model").fill("hf:nonsense")
         dialog.get_by_role("button", name="Deploy").click()
 
-        expect(dialog.get_by_role("alert")).to_contain_text("400 invalid_request")
+        expect(dialog.get_by_text("After hf: goes owner/repo:file.gguf")).to_be_visible()
         expect(dialog.get_by_label("Model")).to_have_value("hf:nonsense")
+        expect(dialog.get_by_label("Model")).to_be_focused()
 
         dialog.get_by_label("Model").fill("/models/a.gguf")
-        dialog.get_by_text("Options").click()
         dialog.get_by_label("Serve as").fill("no-such-family")
         dialog.get_by_role("button", name="Deploy").click()
 

@@ -254,7 +254,12 @@ PARSED = [
     ('["one"', 0, "JSON", True),
     ('{"text": "one"}\n{"text": "two"}', 2, "JSON Lines", False),
     ('{"text": "one"}\n{text}', 0, "JSON Lines", True),
-    ('{"text": "one"}\ntwo', 2, "lines", False),
+    ('{"text": "one"}\ntwo', 0, "JSON Lines", True),
+    ('{"text": "one"}\n\n {"text": "two"}', 2, "JSON Lines", False),
+    ('{"text": "one"', 0, "JSON Lines", True),
+    ('{"query": "q", "documents": ["one", "two"]}', 2, "JSON request", False),
+    ('{\n  "text": "one"\n}', 1, "JSON", False),
+    ("{a brace} in a text\ntwo", 2, "lines", False),
 ]
 
 

@@ -9,11 +9,20 @@ import { serverInfo } from "./server.js";
 
 const PENDING = "Nothing is here yet";
 
+let opening = false;
+
+/** Ask the server what a dialog needs, then open it: one at a time, however often it is clicked. */
+async function openOnce(title, fill) {
+  if (opening) return undefined;
+  opening = true;
+  const known = await asked().finally(() => { opening = false; });
+  return open(title, (close) => fill(known, close));
+}
+
 /** Ask how a model of the catalog is to be deployed, or any other without one; then deploy it. */
 export async function deploy(entry = null) {
   const title = entry ? `Deploy ${entry.title}` : "Deploy a model";
-  const known = await asked();
-  const done = await open(title, (close) => form(entry, known, close));
+  const done = await openOnce(title, (known, close) => form(entry, known, close));
   if (!done) return;
   announce(`${done.id} is being deployed`);
   location.hash = "#deployments";
@@ -21,8 +30,7 @@ export async function deploy(entry = null) {
 
 /** Change the options of a deployment, which is then loaded anew with them. */
 export async function changeOptions(status) {
-  const known = await asked();
-  const done = await open(`Options of ${status.id}`, (close) => changing(status, known, close));
+  const done = await openOnce(`Options of ${status.id}`, (known, close) => changing(status, known, close));
   if (done) announce(`${done.id} is loaded with its new options`);
 }
 

@@ -51,4 +51,4 @@ function inputFor({ name, kind, choices, value }, own) {
   return h("select", { name }, choice("", `As the server: ${written(value)}`), words.map((word) => choice(word, written(word))));
 }
 
-const title = (name) => `${name.charAt(0).toUpperCase()}${name.slice(1).replaceAll("_", " ")}`.replace("gpu", "GPU").replace("Kv", "KV");
+const title = (name) => `${name.charAt(0).toUpperCase()}${name.slice(1).replaceAll("_", " ")}`.replace(/\bgpu\b/i, "GPU").replace("Kv", "KV");

@@ -9,7 +9,7 @@ import { served } from "./models.js";
 import { announce, copy, toast } from "./notices.js";
 import { CodeTabs } from "./playground_code.js";
 import { failure, linkTwins, mark, spoken, takeDrops } from "./playground_parts.js";
-import { forgetAll, keepDraft, keepRun, keptDraft, keptRuns } from "./playground_store.js";
+import { forgetAll, forgotten, keepDraft, keepRun, keptDraft, keptRuns } from "./playground_store.js";
 import { comparison, ranking } from "./results.js";
 import { whoAmI } from "./session.js";
 import { pack, unpack } from "./share.js";
@@ -25,6 +25,7 @@ const MOST_NUMBERED = 200;
 
 /** What stands in the form, kept while other pages are looked at and over a reload. */
 let draft = { ...example(), ...known(keptDraft() ?? {}) };
+forgotten.addEventListener("forgotten", () => { draft = example(); });
 
 export function page(argument) {
   const element = template("page-playground");
@@ -256,8 +257,9 @@ class Bench {
 
   /** Back to the page as it opens for the first time; nothing of it stays in this browser. */
   #clear() {
+    const { model } = draft;
     forgetAll();
-    draft = { ...example(), model: draft.model };
+    draft.model = model;
     this.#show(draft);
     this.#parts.compare.value = "";
     this.#nothingYet();

@@ -45,10 +45,14 @@ export function keepRun(draft, ended) {
   write(draft, [run, ...read().runs]);
 }
 
+/** Tells that nothing is kept any more. */
+export const forgotten = new EventTarget();
+
 export function forgetAll() {
   try {
     localStorage.removeItem(STORED);
   } catch {
     // Then nothing was kept either.
   }
+  forgotten.dispatchEvent(new Event("forgotten"));
 }

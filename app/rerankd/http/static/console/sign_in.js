@@ -50,10 +50,10 @@ function form(close, reason) {
 /** Show who is signed in, and the way out. */
 export function showWho(place, onLeave) {
   const me = whoAmI();
-  const out = () => {
+  const out = async () => {
     remember(null);
-    forgetAll();
-    onLeave();
+    await onLeave();
+    forgetAll(); // last, because a page that is left may keep what stands in it
   };
   const signed = Boolean(keyOf());
   place.replaceChildren(...[
