@@ -149,9 +149,16 @@ def shoot(browser: Browser, url: str, key: str, folder: Path) -> None:
             for page in PAGES:
                 visit.open(page)
                 prepare(visit, page)
-                path = folder / f"{page}-{look}.png"
-                visit.page.screenshot(path=path)
-                print(path.name, path.stat().st_size)
+                take(visit, folder / f"{page}-{look}.png")
+            visit.page.goto(f"{url}/docs")
+            expect(visit.page.locator("#operations .operation").first).to_be_visible(timeout=60_000)
+            take(visit, folder / f"docs-{look}.png")
+
+
+def take(visit: Visit, path: Path) -> None:
+    """Save what is seen, and say how large that is."""
+    visit.page.screenshot(path=path)
+    print(path.name, path.stat().st_size)
 
 
 def main(folder: Path) -> None:

@@ -11,7 +11,7 @@ import { CodeTabs } from "./playground_code.js";
 import { failure, linkTwins, mark, spoken, takeDrops } from "./playground_parts.js";
 import { forgetAll, forgotten, keepDraft, keepRun, keptDraft, keptRuns } from "./playground_store.js";
 import { comparison, ranking } from "./results.js";
-import { whoAmI } from "./session.js";
+import { keyOf, whoAmI } from "./session.js";
 import { pack, unpack } from "./share.js";
 import { snippet } from "./snippets.js";
 
@@ -64,7 +64,8 @@ class Bench {
 
   end() {
     feed.removeEventListener("states", this.#onFeed);
-    keepDraft(draft);
+    // Not when somebody signs out: then nothing of theirs is to stay, in no tab.
+    if (keyOf() || !whoAmI().keyed) keepDraft(draft);
     removeEventListener("pagehide", this.#onHide);
     this.#running?.abort();
   }

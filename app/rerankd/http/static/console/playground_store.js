@@ -45,8 +45,11 @@ export function keepRun(draft, ended) {
   write(draft, [run, ...read().runs]);
 }
 
-/** Tells that nothing is kept any more. */
+/** Tells that nothing is kept any more, whichever tab cleared it. */
 export const forgotten = new EventTarget();
+window.addEventListener("storage", (event) => {
+  if (event.key === STORED && event.newValue === null) forgotten.dispatchEvent(new Event("forgotten"));
+});
 
 export function forgetAll() {
   try {
