@@ -105,9 +105,13 @@ image target="cpu" *options:
 test-image *options: (_install "dev")
     {{ python }} -m pytest tests/integration/image {{ options }}
 
-# Train the embedded model again (models/train/README.md)
+# Train rerank-mini-en again (models/train/README.md)
 train *options: _train
     .venv-train/bin/python -m models.train {{ options }}
+
+# Make rerank-mini-multi again (models/train/README.md)
+train-multi *options: _train
+    .venv-train/bin/python -m models.train.multi {{ options }}
 
 # Test the training: readers, a run of a minute, resuming
 test-train *options: _train

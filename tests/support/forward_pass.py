@@ -21,13 +21,16 @@ RMS_NORM_EPS = "attention.layer_norm_rms_epsilon"
 
 
 class Weights:
-    """A GGUF file's tensors as float64 and its metadata."""
+    """A GGUF file's tensors as float64 and its metadata.
 
-    def __init__(self, path: Path) -> None:
+    `rows` are the most rows that are read of a tensor: of a large vocabulary, its first tokens.
+    """
+
+    def __init__(self, path: Path, *, rows: int | None = None) -> None:
         reader = GGUFReader(path)
         self._metadata = {key: field.contents() for key, field in reader.fields.items()}
         self._tensors = {
-            one.name: dequantize(one.data, one.tensor_type).astype(np.float64)
+            one.name: dequantize(one.data[:rows], one.tensor_type).astype(np.float64)
             for one in reader.tensors
         }
         self._eight_bit = {

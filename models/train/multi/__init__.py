@@ -1,0 +1,1 @@
+"""How the embedded model for many languages, rerank-mini-multi, is made."""
