@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from rerankd.domain import StepLimits
+from rerankd.domain import NO_TOKENS, Prompt, StepLimits, Vector
 from rerankd.scheduling.fair_queue import EQUAL_TURN, SMALLEST_STEP, FairQueue, Job, Share
 
 from support.fakes import prompt
@@ -420,3 +420,19 @@ def test_a_job_whose_last_rows_run_is_not_late() -> None:
     waiting.take(WIDE)
 
     assert not waiting.late(2.0, 1.0)
+
+
+def test_vectors_and_scores_fill_one_step() -> None:
+    """A job whose rows are embedded shares steps with those that rank, and stays what it is."""
+    queue = FairQueue(1000, 1)
+    seen: list[Vector] = []
+    ranking = Job(prompt(5, 6, prefix=3))
+    embedding = Job(Prompt(NO_TOKENS, prompt(4, 7).rows, on_vector=lambda _, one: seen.append(one)))
+    queue.add(ranking)
+    queue.add(embedding)
+
+    shares = {share.job: share for share in queue.take(WIDE)}
+
+    assert shares.keys() == {ranking, embedding}
+    assert shares[ranking].prompt.on_vector is None
+    assert shares[embedding].prompt.on_vector is embedding.prompt.on_vector
