@@ -44,7 +44,7 @@ class Calibration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             return self.knots[min(at, len(self.knots) - 1)].share
         low, high = self.knots[at - 1], self.knots[at]
         way = (logit - low.logit) / (high.logit - low.logit)
-        return low.share + way * (high.share - low.share)
+        return min(high.share, low.share + way * (high.share - low.share))
 
 
 def _logit_of(knot: Knot) -> float:

@@ -10,9 +10,16 @@ from typing import Any
 
 import click
 import msgspec
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rerankd.cli import options, output
+from rerankd.cli.eval_calibration import (
+    CALIBRATE_CHOICES,
+    keep_calibrations,
+    require_local,
+    show_reliability,
+)
 from rerankd.cli.eval_contenders import contenders_of, model_files
 from rerankd.cli.eval_display import show_comparison
 from rerankd.cli.help import HelpPage, option_under
@@ -67,6 +74,7 @@ class ModelNames(click.ParamType[tuple[str, ...]]):
         "rerankd eval judged.jsonl --models rerank-mini-en,bge-reranker-v2-m3",
         "rerankd eval --queries q.tsv --documents d.jsonl --qrels qrels.txt",
         "rerankd eval judged.jsonl --url http://127.0.0.1:8100 --html report.html",
+        "rerankd eval judged.jsonl --calibrate keep",
         "rerankd eval judged.jsonl --quant-loss bge-reranker-v2-m3:Q4_K_M",
     ),
 )
@@ -119,12 +127,17 @@ class ModelNames(click.ParamType[tuple[str, ...]]):
 @click.option(
     "--against", metavar="MODEL", help="that larger type; default: the next one in the catalog"
 )
+@click.option(
+    "--calibrate",
+    type=click.Choice(CALIBRATE_CHOICES),
+    help="fit scores to the judgements and recommend thresholds; keep: use them when serving",
+)
 @output_option("--json", "as_json", is_flag=True, help="print JSON even in a terminal")
 @output_option("--csv", "as_csv", is_flag=True, help="print CSV, one line per model")
 @output_option(
     "--html", type=click.Path(dir_okay=False, path_type=Path), help="write a report with plots"
 )
-@options.with_settings(options.MODEL_OPTIONS - OWN_OPTIONS)
+@options.with_settings((options.MODEL_OPTIONS | {"state_dir"}) - OWN_OPTIONS)
 @click.option("--log-level", default="warning", help="debug, info, warning or error")
 def eval_command(  # noqa: PLR0913 - one parameter an option
     data: Path | None,
@@ -141,6 +154,7 @@ def eval_command(  # noqa: PLR0913 - one parameter an option
     seed: int,
     quant_loss: str | None,
     against: str | None,
+    calibrate: str | None,
     as_json: bool,
     as_csv: bool,
     html: Path | None,
@@ -159,20 +173,31 @@ def eval_command(  # noqa: PLR0913 - one parameter an option
         require_alone(models, urls, bool(html or as_csv))
         print_quant_loss(judged, quant_loss, against, settings, seed=seed, as_json=as_json)
         return
+    require_local(calibrate, urls)
     contenders = contenders_of(models, settings, servers=(urls, pids, api_key))
-    task = _task_of(judged, Measures(recall_at), depth, seed)
+    task = _task_of(judged, Measures(recall_at), depth, seed, calibrate)
     found = asyncio.run(_compare_with_progress(task, contenders))
     files = [one for one in (data, queries, documents, qrels, run) if one is not None]
     files += () if urls else model_files(found, models or (settings.model,), settings)
     found = msgspec.structs.replace(found, made=provenance_of(files))
     _print_comparison(found, as_json=as_json, as_csv=as_csv)
     _write_page(html, found)
+    keep_calibrations(calibrate, found, models or (settings.model,), settings)
     sys.exit(1 if found.failed else 0)
 
 
-def _task_of(judged: Data, measures: Measures, depth: int, seed: int) -> Task:
+def _task_of(
+    judged: Data, measures: Measures, depth: int, seed: int, calibrate: str | None
+) -> Task:
     known = survey_data(judged, measures)
-    return Task(data=judged, measures=measures, known=known, depth=depth, seed=seed)
+    return Task(
+        data=judged,
+        measures=measures,
+        known=known,
+        depth=depth,
+        seed=seed,
+        calibrate=calibrate is not None,
+    )
 
 
 def _require_outputs(html: Path | None, *, as_json: bool, as_csv: bool) -> None:
@@ -229,9 +254,12 @@ def _print_comparison(found: Comparison, *, as_json: bool, as_csv: bool) -> None
     if as_csv:
         output.print_text(as_csv_text(found), end="")
     else:
-        output.print_results(
-            [found], lambda console: show_comparison(found, console), as_json=as_json
-        )
+        output.print_results([found], lambda console: _show(found, console), as_json=as_json)
+
+
+def _show(found: Comparison, console: Console) -> None:
+    show_comparison(found, console)
+    show_reliability(found, console)
 
 
 def _write_page(path: Path | None, found: Comparison) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from rerankd import settings
 from rerankd.deployments import load_check
+from rerankd.deployments.kept_calibrations import find_calibration
 from rerankd.deployments.runtime import (
     Opener,
     Runtime,
@@ -144,7 +145,8 @@ class FileLoader:
 
     def _examined(self, spec: Spec, resolved: ResolvedModel, own: Settings) -> Target:
         with self._trials.during(spec):
-            return examine(spec.id, resolved.path, resolved.manifest, own)
+            target = examine(spec.id, resolved.path, resolved.manifest, own)
+            return msgspec.structs.replace(target, calibration=find_calibration(target))
 
     def _converted(self, spec: Spec, target: Target) -> Target:
         if not may_convert(target):  # a mark takes a disk's time, twice

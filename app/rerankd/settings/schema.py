@@ -131,6 +131,11 @@ class Settings(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Help("serve files that fail to put relevant texts first in the load check"),
         Mark.PER_MODEL,
     ] = False
+    calibration: Annotated[
+        Literal["auto", "off"],
+        Help("scores calibrated by `rerankd eval --calibrate keep`: auto (where kept), or off"),
+        Mark.PER_MODEL,
+    ] = "auto"
     accept_license: Annotated[
         bool, Help("serve models whose licence forbids commercial use"), Mark.CHOOSES_MODEL
     ] = False

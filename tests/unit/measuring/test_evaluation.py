@@ -29,6 +29,7 @@ from rerankd.measuring.evaluation.data import Candidate, JsonlData, JudgedQuery
 from rerankd.measuring.evaluation.metrics import Measures
 from rerankd.measuring.evaluation.plots import Point
 from rerankd.measuring.evaluation.rankers import Contender, ScoredPairs
+from rerankd.measuring.evaluation.reliability import JudgedScores
 from rerankd.measuring.evaluation.survey import survey_data
 from rerankd.measuring.evaluation.trec import TrecFiles, read_trec
 from rerankd.measuring.evaluation.trial import REQUEST_DOCUMENTS, WARM_UP_DOCUMENTS, Trial
@@ -547,6 +548,7 @@ def test_percentiles_are_by_nearest_rank() -> None:
         truncated=0,
         memory=None,
         warnings=(),
+        judged=JudgedScores(np.zeros(0), np.zeros(0, dtype=np.bool_), np.zeros(0)),
     )
 
     assert (run.percentile(0.5), run.percentile(0.95)) == (5.0, 10.0)

@@ -1,6 +1,8 @@
-"""Paired bootstrap: how far a mean difference may lie from the one measured."""
+"""Intervals: how far a mean or a share may lie from the one measured."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from msgspec import Struct
@@ -10,6 +12,8 @@ Values = NDArray[np.float64]
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
+Z = 1.959964
+"""Standard deviations within which 95% of a normal distribution lie."""
 FEWEST = 2
 """A single query says nothing about how much queries vary."""
 
@@ -33,14 +37,14 @@ def intervals(differences: Values, *, seed: int, resamples: int = RESAMPLES) -> 
     """
     if len(differences) < FEWEST:
         return []
-    means = _resampled_means(differences, seed, resamples)
+    means = resampled_means(differences, seed, resamples)
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(means, [tail, 1 - tail], axis=0)
     return [Interval(float(a), float(b)) for a, b in zip(low, high, strict=True)]
 
 
-def _resampled_means(differences: Values, seed: int, resamples: int) -> Values:
-    """Return (resamples, columns)."""
+def resampled_means(differences: Values, seed: int, resamples: int) -> Values:
+    """Return the means of draws of rows with replacement, (resamples, columns)."""
     rng = np.random.default_rng(seed)
     queries = len(differences)
     rows = max(1, BLOCK // queries)
@@ -53,3 +57,11 @@ def _resampled_means(differences: Values, seed: int, resamples: int) -> Values:
         counts = np.bincount(drawn.ravel(), minlength=many * queries).reshape(many, queries)
         blocks.append(counts @ differences / queries)
     return np.concatenate(blocks)
+
+
+def wilson(hits: int, of: int) -> Interval:
+    """Return Wilson's interval of a share, at 95%."""
+    share = hits / of
+    centre = (share + Z * Z / (2 * of)) / (1 + Z * Z / of)
+    reach = Z * math.sqrt(share * (1 - share) / of + Z * Z / (4 * of * of)) / (1 + Z * Z / of)
+    return Interval(max(0.0, centre - reach), min(1.0, centre + reach))

@@ -11,6 +11,7 @@ from rerankd.measuring.evaluation.bootstrap import RESAMPLES, Interval, Values, 
 from rerankd.measuring.evaluation.data import Data
 from rerankd.measuring.evaluation.metrics import Measures
 from rerankd.measuring.evaluation.rankers import Contender
+from rerankd.measuring.evaluation.reliability import Reliability, reliability_of
 from rerankd.measuring.evaluation.survey import DataSurvey, Listed
 from rerankd.measuring.evaluation.trial import Tick, Trial, rank_all
 from rerankd.measuring.figures import MEGABYTE
@@ -33,6 +34,8 @@ class Task(Struct, frozen=True, kw_only=True, eq=False):
     known: DataSurvey
     depth: int
     seed: int
+    calibrate: bool = False
+    """Whether to hold scores against judgements, and to fit them."""
 
 
 class QualityFigures(Struct, frozen=True, kw_only=True):
@@ -77,6 +80,8 @@ class Standing(Struct, frozen=True, kw_only=True):
     gap: Gap | None = None
     """None for the best contender as well."""
     warnings: tuple[str, ...] = ()
+    reliability: Reliability | None = None
+    """Where asked for."""
 
 
 class Failure(Struct, frozen=True):
@@ -161,6 +166,7 @@ def _standing_of(name: str, trials: Mapping[str, Trial], task: Task) -> Standing
         ),
         gap=_gap(name, trials, task),
         warnings=run.warnings,
+        reliability=reliability_of(run.judged, task.seed) if task.calibrate else None,
     )
 
 
@@ -231,5 +237,9 @@ def _contender_notes(found: Comparison) -> list[str]:
                 f"{one.name}: {one.cost.truncated} documents were truncated to its context"
             )
         notes += [f"{one.name}: {warning}" for warning in one.warnings]
+        if one.reliability and one.reliability.note:
+            notes.append(f"{one.name}: {one.reliability.note}")
+        if one.reliability and one.reliability.assumed:
+            notes.append(f"{one.name}: candidates without a judgement count as not relevant")
     notes += [f"{one.name} failed: {one.message}" for one in found.failed]
     return notes

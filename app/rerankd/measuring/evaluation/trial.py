@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from msgspec import Struct
@@ -13,6 +13,7 @@ from rerankd.measuring.evaluation.bootstrap import Values
 from rerankd.measuring.evaluation.data import Data, JudgedQuery
 from rerankd.measuring.evaluation.metrics import Measures
 from rerankd.measuring.evaluation.rankers import Ranker
+from rerankd.measuring.evaluation.reliability import JudgedScores
 from rerankd.measuring.evaluation.survey import DataSurvey
 from rerankd.measuring.figures import nearest_rank
 
@@ -36,6 +37,7 @@ class Trial(Struct, frozen=True, kw_only=True, eq=False):
     memory: int | None
     """The most resident memory after any query, in bytes."""
     warnings: tuple[str, ...]
+    judged: JudgedScores
 
     def percentile(self, share: float) -> float:
         """Return the seconds that `share` of the queries kept, by nearest rank."""
@@ -60,6 +62,7 @@ async def rank_all(
         truncated=pass_.truncated,
         memory=max(pass_.memory, default=None),
         warnings=tuple(pass_.warnings),
+        judged=pass_.judged.found(),
     )
 
 
@@ -85,6 +88,7 @@ class _RankingPass:
         self.truncated = 0
         self.memory: set[int] = set()
         self.warnings: dict[str, None] = {}
+        self.judged = _JudgedPairs()
 
     async def warm_up(self, data: Data) -> None:
         for query in data:
@@ -103,6 +107,7 @@ class _RankingPass:
             scores += await self._score(query, start)
         self.seconds.append(time.monotonic() - begun)
         self._remember_memory()
+        self.judged.add(query, scores)
         order = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
         return [query.candidates[index].id for index in order]
 
@@ -119,3 +124,31 @@ class _RankingPass:
         if now is not None:
             # Only the most is of interest: the set never holds more than that.
             self.memory = {max(self.memory | {now})}
+
+
+class _JudgedPairs:
+    """The scores of all candidates so far, and their judgements."""
+
+    def __init__(self) -> None:
+        self._scores: list[float] = []
+        self._grades: list[int | None] = []
+        self._queries: list[int] = []
+
+    def add(self, query: JudgedQuery, scores: Sequence[float]) -> None:
+        self._scores += scores
+        self._grades += [query.grades.get(one.id) for one in query.candidates]
+        number = self._queries[-1] + 1 if self._queries else 0
+        self._queries += [number] * len(scores)
+
+    def found(self) -> JudgedScores:
+        """Return the judged pairs; all of them where nobody judged a document not relevant."""
+        relevant = np.array([bool(grade) for grade in self._grades], dtype=np.bool_)
+        judged = np.array([grade is not None for grade in self._grades], dtype=np.bool_)
+        assumed = bool((judged == relevant).all()) and not judged.all()
+        chosen = np.ones_like(judged) if assumed else judged
+        return JudgedScores(
+            np.array(self._scores, dtype=np.float64)[chosen],
+            relevant[chosen],
+            np.array(self._queries, dtype=np.float64)[chosen],
+            assumed,
+        )
