@@ -266,6 +266,7 @@ def test_eval_checks_models_before_it_starts(judged: Path, tmp_path: Path) -> No
         (("DATA", "--url", "http://user:word@host"), "use --api-key"),
         (("DATA", "--url", "http://user:word@[::1"), "not an http"),
         (("DATA", "--url", NOWHERE, "--pid", "1", "--pid", "2"), "one --pid for each --url"),
+        (("DATA", "--url", NOWHERE, "--calibrate", "keep"), "needs models on this machine"),
         (("DATA", "--depth", "0"), "--depth"),
         (("DATA", "--html", "no/such/folder/x.html"), "no folder"),
         (("no-such-file",), "does not exist"),
