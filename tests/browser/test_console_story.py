@@ -167,6 +167,8 @@ def test_a_key_lasts_for_the_tab_until_signing_out(browser: Browser, tmp_path: P
         visit.rank()
         assert len(visit.ranked) == 6
         assert visit.overhang == 0
+        visit.page.set_viewport_size({"width": 320, "height": 640})
+        assert visit.overhang == 0
         visit.page.get_by_text("Code for this request").click()
         expect(visit.page.locator("#snippet")).to_contain_text("$RERANKD_API_KEY")
         visit.page.reload()
