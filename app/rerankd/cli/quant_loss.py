@@ -10,12 +10,15 @@ import msgspec
 from rich.console import Console
 
 from rerankd.cli import output
+from rerankd.cli.progress import fetch_model
+from rerankd.cli.provenance_display import show_provenance
 from rerankd.cli.tables import show_facts
 from rerankd.errors import ModelFileError
 from rerankd.measuring.evaluation import rankers
 from rerankd.measuring.evaluation.data import Data
 from rerankd.measuring.evaluation.metrics import Measures
 from rerankd.measuring.evaluation.quant_loss import QuantLoss, measure_quant_loss
+from rerankd.measuring.provenance import provenance_of
 from rerankd.service import preflight
 from rerankd.settings import Settings
 from rerankd.sources import resolve as sources
@@ -29,10 +32,12 @@ def print_quant_loss(  # noqa: PLR0913 - each by its name
     own = [msgspec.structs.replace(settings, model=one, model_id="") for one in (model, larger)]
     for one in own:
         preflight(one)
+    files = [fetch_model(one).path for one in own]
     small, large = (rankers.in_process(one.model, one) for one in own)
     found = asyncio.run(
         measure_quant_loss(data, Measures(), small, large, seed=seed, begun=_announce)
     )
+    found = msgspec.structs.replace(found, made=provenance_of(files))
     output.print_results([found], lambda console: show_loss(found, console), as_json=as_json)
 
 
@@ -72,6 +77,7 @@ def show_loss(found: QuantLoss, console: Console) -> None:
         ("change of logits", f"largest {found.largest_change:.4f}, RMS {found.rms_change:.4f}"),
     )
     show_facts(console, facts)
+    show_provenance(console, found.made)
 
 
 def require_alone(models: tuple[str, ...], urls: tuple[str, ...], others: bool) -> None:

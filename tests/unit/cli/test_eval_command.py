@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rerankd import __version__, cli
+from rerankd.sources.catalog import file_digest
 
 from support.fakes import LIMITS
 from support.places import ROOT
@@ -25,6 +26,7 @@ from support.serving import FakeEngine, server_of, service_of
 LARGE = LIMITS.__class__(
     pair_tokens=512, step_tokens=512, step_rows=32, step_prefixes=8, cells=4096
 )
+MINI = ROOT / "models" / "rerank-mini-en-q8_0.gguf"
 NOWHERE = "http://127.0.0.1:9"
 
 JUDGED = [
@@ -108,6 +110,15 @@ def test_eval_runs_each_model_in_turn(judged: Path, tiny_bert: Path) -> None:
     assert good["gap"] is None
     assert tiny["gap"]["best"] == "rerank-mini-en"
     assert tiny["gap"]["difference"] <= 0
+
+
+def test_a_quantisation_s_loss_says_what_was_measured(judged: Path) -> None:
+    """Both models' files, with date, machine and versions, as a comparison has."""
+    model = str(MINI)
+    found = answer(invoke(judged, "--quant-loss", model, "--against", model))
+    (one,) = found["made"]["files"]
+    assert (one["name"], one["sha256"]) == (MINI.name, file_digest(MINI))
+    assert (found["difference"], found["made"]["versions"]["rerankd"]) == (0.0, __version__)
 
 
 def test_eval_prints_csv(judged: Path) -> None:

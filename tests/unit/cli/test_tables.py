@@ -11,6 +11,7 @@ from rich.console import Console
 from rerankd.cli.bench import show_bench
 from rerankd.cli.config import SETTING_COLUMNS
 from rerankd.cli.devices import show_devices
+from rerankd.cli.eval_display import show_comparison
 from rerankd.cli.keys import show_keys
 from rerankd.cli.rank_input import InputDocument
 from rerankd.cli.rank_output import RankedLine, show_ranking
@@ -22,6 +23,9 @@ from rerankd.deployments import Status
 from rerankd.deployments.applied_tuning import AppliedTuning
 from rerankd.engine.planning.devices import Device, Survey
 from rerankd.measuring.bench.rounds import BenchLine
+from rerankd.measuring.evaluation.bootstrap import Interval
+from rerankd.measuring.evaluation.comparison import Comparison, Cost, QualityFigures, Standing
+from rerankd.measuring.evaluation.survey import Listed
 from rerankd.measuring.provenance import MeasuredFile, Provenance
 from rerankd.measuring.tuning.candidates import TuningCandidate, TuningTrial
 from rerankd.scheduling.tickets import Load
@@ -134,6 +138,37 @@ def show_settings(console: Console) -> None:
     show_table(console, SETTING_COLUMNS, rows)
 
 
+def figures(mean: float, change: float | None) -> tuple[QualityFigures, ...]:
+    bounds = None if change is None else Interval(change - 0.01, change + 0.01)
+    return tuple(
+        QualityFigures(
+            measure=name, mean=mean, difference=change, interval=bounds, by_query=(mean, mean)
+        )
+        for name in ("nDCG@10", "MRR@10", "recall@10")
+    )
+
+
+def show_evaluation(console: Console) -> None:
+    none = Listed(0, ())
+    cost = Cost(documents_per_second=123.4, p95_ms=1234.5, memory_mb=1500.0, truncated=0)
+    model = Standing(name="jina-reranker-v2-base", quality=figures(0.9, 0.4), cost=cost)
+    found = Comparison(
+        queries=("a", "b"),
+        documents=20,
+        depth=10,
+        without_relevant=none,
+        without_candidates=none,
+        cut=none,
+        seed=1,
+        resamples=1,
+        first_stage=Standing(name="first stage", quality=figures(0.5, None)),
+        contenders=(model,),
+        failed=(),
+        made=MADE,
+    )
+    show_comparison(found, console)
+
+
 TABLES: dict[str, tuple[Shown, tuple[str, ...]]] = {
     "ps": (lambda console: show_statuses([STATUS], console), (DEPLOYMENT, "failed")),
     "keys": (lambda console: show_keys([KEY], console), (KEY_ID,)),
@@ -141,6 +176,7 @@ TABLES: dict[str, tuple[Shown, tuple[str, ...]]] = {
     "tune": (show_trials, ("step_tokens", "yes")),
     "devices": (show_survey, ("Vulkan0",)),
     "config": (show_settings, ("max_connections_per_address",)),
+    "eval": (show_evaluation, ("0.9000",)),
     "rank": (lambda console: show_ranking([ROW], console), ("0.9876", "panda")),
 }
 

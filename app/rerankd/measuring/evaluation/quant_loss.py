@@ -12,6 +12,7 @@ from rerankd.measuring.evaluation.data import Data, JudgedQuery
 from rerankd.measuring.evaluation.metrics import CUTOFF, Measures
 from rerankd.measuring.evaluation.rankers import Contender, Ranker
 from rerankd.measuring.evaluation.trial import REQUEST_DOCUMENTS
+from rerankd.measuring.provenance import Provenance
 
 PassBegun = Callable[[str], Callable[[int], None]]
 """Called with a model's name; returns what is called with the number of documents scored."""
@@ -37,6 +38,8 @@ class QuantLoss(Struct, frozen=True, kw_only=True):
     """Of the difference; None where there are too few queries."""
     largest_change: float
     rms_change: float
+    made: Provenance | None = None
+    """What it was measured with."""
 
 
 async def measure_quant_loss(  # noqa: PLR0913 - each by its name
