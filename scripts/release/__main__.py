@@ -78,13 +78,14 @@ def _contents(engine: str, built: int, files: Sequence[Path]) -> bill.Contents:
     """Return what is in the files: the binary has the extras for evaluation and traces, too."""
     here = locks.machine(locks.PYTHONS[0], "x86_64")
     needs = locks.needed("rerankd", here, ("eval", "otel"))
-    model = catalog.find(catalog.DEFAULT)
-    assert model is not None, "the embedded model has a manifest"
     return bill.Contents(
         version=__version__,
         built=built,
         files=files,
-        model=(model.weights.file, model.weights.sha256),
+        models=[
+            bill.Weights(one.weights.file, one.weights.sha256, one.license)
+            for one in catalog.embedded_models()
+        ],
         engine=engine,
         patches=[f"{PATCHES}/{path.name}" for path in sorted((ROOT / PATCHES).glob("*.patch"))],
         pins=[pin for pin in _pins("binary") if pin.name in needs],

@@ -35,6 +35,15 @@ LONGEST_LICENCE = 100
 
 
 @dataclass(frozen=True)
+class Weights:
+    """An embedded model's file."""
+
+    file: str
+    sha256: str
+    licence: str
+
+
+@dataclass(frozen=True)
 class Contents:
     """What a release is made of."""
 
@@ -43,8 +52,7 @@ class Contents:
     """Seconds since 1970."""
     files: Iterable[Path]
     """Those that somebody downloads."""
-    model: tuple[str, str]
-    """The embedded model's file and its SHA-256."""
+    models: Iterable[Weights]
     engine: str
     """The engine wheels' version."""
     patches: Iterable[str]
@@ -70,7 +78,7 @@ def bill(contents: Contents) -> str:
     rest = [
         *map(_library, dict.fromkeys(contents.libraries)),
         *map(_file, contents.files),
-        _model(contents),
+        *map(_model, contents.models),
     ]
     made = Bom(components=[engine, *packages, *rest])
     made.metadata.component = rerankd
@@ -163,14 +171,13 @@ def _file(path: Path) -> Component:
     )
 
 
-def _model(contents: Contents) -> Component:
-    name, sha256 = contents.model
+def _model(weights: Weights) -> Component:
     return Component(
-        name=name,
+        name=weights.file,
         type=ComponentType.MACHINE_LEARNING_MODEL,
-        bom_ref=f"model {name}",
-        hashes=_hashes(sha256),
-        licenses=_licences("Apache-2.0"),
+        bom_ref=f"model {weights.file}",
+        hashes=_hashes(weights.sha256),
+        licenses=_licences(weights.licence),
     )
 
 

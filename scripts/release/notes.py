@@ -8,7 +8,7 @@ from collections.abc import Iterable
 UNRELEASED = "Unreleased"
 FILES = {
     "rerankd-{version}-linux-": "one file that needs no Python",
-    "rerankd-{version}-py3-": "the package, with the embedded model",
+    "rerankd-{version}-py3-": "the package, with the embedded models",
     "llama_cpp_python-": "its engine: llama.cpp with our patches, for each architecture",
     "requirements.txt": "installs both, and compiles nothing",
     "rerankd-{version}.tar.gz": "the sources",

@@ -37,7 +37,7 @@ def contents(tmp_path: Path) -> bill.Contents:
         version="0.1.0",
         built=1_700_000_000,
         files=[file],
-        model=("mini.gguf", "ab" * 32),
+        models=[bill.Weights("mini.gguf", "ab" * 32, "Apache-2.0")],
         engine=ENGINE,
         patches=["app/rerankd/engine/patches/llama.cpp-q8_0.patch"],
         pins=PINS,
@@ -78,6 +78,7 @@ def test_a_bill_lists_what_is_in_the_files(made: dict[str, Any]) -> None:
         *(*numpy, "rerankd-0.1.0.tar.gz -"),
     ]
     assert component(made, "mini.gguf")["hashes"] == [{"alg": "SHA-256", "content": "ab" * 32}]
+    assert component(made, "mini.gguf")["licenses"] == [{"license": {"id": "Apache-2.0"}}]
     assert component(made, "numpy")["licenses"]
 
 
@@ -106,7 +107,9 @@ def test_the_same_contents_give_the_same_bill(contents: bill.Contents) -> None:
 
 
 def test_what_the_schema_refuses_is_not_written(contents: bill.Contents) -> None:
-    wrong = bill.Contents(**{**vars(contents), "model": ("mini.gguf", "not a hash")})
+    wrong = bill.Contents(
+        **{**vars(contents), "models": [bill.Weights("mini.gguf", "not a hash", "MIT")]}
+    )
 
     with pytest.raises(ValueError, match=r"the bill of materials is not valid: .*not a hash"):
         bill.bill(wrong)

@@ -184,3 +184,4 @@ def test_the_bill_lists_what_the_files_carry_of_the_system() -> None:
     assert any(name.startswith(("libgomp", "libc6", "glibc", "libc.so")) for name in names)
     assert names["llama-cpp-python"]["pedigree"]["patches"]
     assert {"cpython", "numpy", "opentelemetry-sdk"} <= set(names)
+    assert {path.name for path in files_in(ROOT, "models/*.gguf")} <= set(names)
