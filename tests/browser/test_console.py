@@ -148,12 +148,19 @@ def test_catalog_is_searched_and_filtered(visit: Visit) -> None:
     visit.page.get_by_label("On this machine").check()
     expect(cards.first).to_contain_text("rerank-mini-en")
     visit.page.get_by_label("Language").select_option(label="Chinese")
+    expect(cards.first).to_contain_text("rerank-mini-multi")
+    visit.page.get_by_label("Search").fill("no-such-word")
     expect(visit.page.get_by_text("No model in the catalog matches")).to_be_visible()
+    visit.page.get_by_label("Search").fill("")
     visit.page.get_by_label("On this machine").uncheck()
     visit.page.get_by_label("Licence").select_option("MIT")
 
-    expect(cards.first).to_contain_text("bge-reranker-base")
-    both = [m for m in catalog.manifests() if m.license == "MIT" and "zh" in m.languages]
+    expect(cards.filter(has_text="bge-reranker-base")).to_have_count(1)
+    both = [
+        one
+        for one in catalog.manifests()
+        if one.license == "MIT" and {"zh", "mul"} & set(one.languages)
+    ]
     expect(cards).to_have_count(len(both))
 
 

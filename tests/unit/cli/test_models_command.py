@@ -102,12 +102,17 @@ def test_words_and_filters_narrow_the_list() -> None:
         "bge-reranker-large",
     ]
     assert [row["id"] for row in rows("--license", "mit")] == [
+        "rerank-mini-multi",
         "colbertv2",
         "bge-reranker-base",
         "bge-reranker-large",
     ]
     korean = [row["id"] for row in rows("--language", "ko", "--max-memory", "320M")]
-    assert korean == ["mmarco-mminilmv2-l12-h384-v1", "bce-reranker-base-v1"]
+    assert korean == [
+        "rerank-mini-multi",
+        "mmarco-mminilmv2-l12-h384-v1",
+        "bce-reranker-base-v1",
+    ]
     assert {"qwen3-reranker-4b", "qwen3-reranker-8b"}.isdisjoint(
         row["id"] for row in rows("--fits", "qwen3")
     )

@@ -226,7 +226,8 @@ def test_what_is_not_sure_is_marked(ours: Manifest) -> None:
 def test_the_recommended_models_are_here() -> None:
     """The catalog has a model for each need, and its first choice is pinned whole."""
     expected = {
-        *("rerank-mini-en", "bge-reranker-v2-m3", "gte-reranker-modernbert-base"),
+        *("rerank-mini-en", "rerank-mini-multi", "bge-reranker-v2-m3"),
+        "gte-reranker-modernbert-base",
         *("mmarco-mminilmv2-l12-h384-v1", "qwen3-reranker-0.6b", "qwen3-reranker-4b"),
         *("qwen3-reranker-8b", "bce-reranker-base-v1", "jina-reranker-v2-base-multilingual"),
         *("bge-reranker-base", "jina-reranker-v1-turbo-en", "jina-reranker-v1-tiny-en"),
@@ -507,7 +508,10 @@ def test_entries_are_ordered_by_memory() -> None:
             {f"bge-reranker-{one}" for one in ("v2-m3", "v2-gemma", "base", "large")},
         ),
         ({"search": "no-such-word"}, set()),
-        ({"license": "mit"}, {"bge-reranker-base", "bge-reranker-large", "colbertv2"}),
+        (
+            {"license": "mit"},
+            {"bge-reranker-base", "bge-reranker-large", "colbertv2", "rerank-mini-multi"},
+        ),
         ({"license": "mi"}, set()),
         ({"language": "EN", "max_memory": 32_000_000}, SMALL),
         ({"search": "bce", "language": "ko"}, {"bce-reranker-base-v1"}),
