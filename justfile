@@ -73,6 +73,14 @@ build: (_install "dev")
 binary:
     @scripts/binary.sh
 
+# Compile llama.cpp for another architecture into build/engine-ARCHITECTURE (docs/builds.md)
+engine architecture:
+    @scripts/engine.sh {{ architecture }}
+
+# Rank with the aarch64 engine on processors that qemu-user emulates: Debian's cross compiler, minutes (docs/builds.md)
+test-arm *options: (_install "dev")
+    @scripts/test-arm.sh {{ options }}
+
 # Run dist/rerankd as people will: in an empty root, on older processors, killed, damaged
 test-binary *options: (_install "dev") binary
     {{ python }} -m pytest tests/integration/binary {{ parallel }} {{ options }}
