@@ -19,7 +19,8 @@ HOPS: Columns = (
     (
         *("http/routes.py:rerank", "http/routes.py:_answer", "http/disconnects.py:unless_gone"),
         *("service/service.py:rank_many", "service/service.py:_rank", "ranking/ranker.py:rank"),
-        *("scheduling/scheduler.py:score", "scheduling/scheduler.py:_work"),
+        *("ranking/ranker.py:_scored", "scheduling/scheduler.py:score"),
+        "scheduling/scheduler.py:_work",
         *("scheduling/steps.py:run_step", "scheduling/steps.py:_counted"),
         "engine/backends/encoder.py:run",
     ),
