@@ -101,15 +101,15 @@ def _parameters(handler: HTTPRouteHandler) -> Iterator[Parameter]:
         if isinstance(declared, PathParameter):
             yield _parameter("path", field, declared) | {"required": True}
         elif isinstance(declared, QueryParameter):
-            yield _parameter("query", field, declared)
+            required = {} if field.has_default else {"required": True}
+            yield _parameter("query", field, declared) | required
 
 
 def _parameter(place: str, field: FieldDefinition, declared: ParameterKwarg) -> Parameter:
     kinds = [kind for kind in (field.args or (field.annotation,)) if kind is not NoneType]
+    lengths = Meta(min_length=declared.min_length, max_length=declared.max_length)
     schema: dict[str, Any] = msgspec.json.schema(
-        Annotated[kinds[0], Meta(max_length=declared.max_length)]
-        if declared.max_length
-        else kinds[0]
+        Annotated[kinds[0], lengths] if declared.min_length or declared.max_length else kinds[0]
     )
     if declared.enum:
         schema["enum"] = list(declared.enum)
