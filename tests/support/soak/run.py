@@ -37,7 +37,11 @@ SOAK_KEY = "soak-key-that-allows-everything"
 DEPLOYED_MODEL = ROOT / "models" / "rerank-mini-en-q8_0.gguf"
 CALM = 60.0
 """Seconds after the end at which memory is measured."""
-WARM_UP_SECONDS = 20.0
+WARM_UP_SECONDS = 60.0
+"""By then each kind of traffic was there, so that memory has been at its height once."""
+SETTLING = 30.0
+"""Seconds after the warm-up at which memory is measured: the server gives back what it freed
+20 s after the last body."""
 HOSTILE_CLIENTS = 60
 NICE = 10
 """How far traffic steps back behind the server and the health checks."""
@@ -162,7 +166,7 @@ async def soaked(world: World, server: SoakedServer, minutes: float) -> dict[str
     world.large = await referenced(world, questions(world.seed, 3, 1000))
     tally, world.tally = world.tally, Tally()
     await traffic(world, WARM_UP_SECONDS)
-    await asyncio.sleep(CALM / 4)
+    await asyncio.sleep(SETTLING)
     before = server.measured()
     world.tally = tally
     health: dict[str, Any] = {}
