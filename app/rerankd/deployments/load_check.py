@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import re
 import resource
 import signal
@@ -51,8 +50,6 @@ STAGE = "load check: "
 """What the child writes to stderr before each thing it tries, so that a crash can be told."""
 FIRST_KILLED = "1000"
 """oom_score_adj of the child: where memory runs out, it goes first, not the server."""
-NICENESS = 10
-"""How far the child steps back behind the server's threads, which answer requests meanwhile."""
 
 CHILD_FLAG = "--load-check"
 """The single binary's argument that makes it the child (see binary/start.py)."""
@@ -199,12 +196,8 @@ def _say_stage(stage: str) -> None:
     sys.stderr.flush()
 
 
-def _step_back() -> None:
-    """Leave no core file of the weights, be the one to go where memory runs out, and run last.
-
-    Requests for other models go on meanwhile, and are waited for.
-    """
-    os.nice(NICENESS)
+def _expect_to_crash() -> None:
+    """Leave no core file of the weights, and be the one to go where memory runs out."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):  # not Linux
         Path("/proc/self/oom_score_adj").write_text(FIRST_KILLED, "ascii")
@@ -212,7 +205,7 @@ def _step_back() -> None:
 
 def run_child() -> None:
     """Be the child: answer the request on stdin with one line on stdout."""
-    _step_back()
+    _expect_to_crash()
     request = decode_exactly(sys.stdin.buffer.read(), LoadCheckRequest)
     try:
         reply = LoadCheckReply(_checked_as_asked(request))

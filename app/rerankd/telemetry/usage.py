@@ -148,11 +148,15 @@ class Usage:
             ),
         )
 
-    def include(self, stored: Iterable[tuple[UsagePlace, UsageAmounts]]) -> None:
-        """Add what an earlier process counted; from now on, what is counted waits to be saved."""
-        now = self._clock()
+    def begin_saving(self) -> None:
+        """From now on, let what is counted wait to be saved."""
         with self._lock:
             self._saving = True
+
+    def include(self, stored: Iterable[tuple[UsagePlace, UsageAmounts]]) -> None:
+        """Add what an earlier process counted."""
+        now = self._clock()
+        with self._lock:
             for place, amounts in stored:
                 window = WINDOWS.get(cast("WindowName", place.window))
                 if window is None or not 0 <= now // window.step - place.step < window.steps:

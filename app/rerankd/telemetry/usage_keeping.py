@@ -24,6 +24,7 @@ class UsageKeeper:
         self._seconds = seconds
         self._ending = threading.Event()
         self._failing = False
+        usage.begin_saving()  # before the thread has read what was saved: requests come meanwhile
         # A daemon: what is not saved yet must not hold up the end of a process that is killed.
         self._thread = threading.Thread(target=self._keep, name="keep-usage", daemon=True)
         self._thread.start()

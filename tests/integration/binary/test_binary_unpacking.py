@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.binary_file import FILE, PATIENCE, QUERY, Binary
+from support.places import files_in
 
 
 def test_an_unpacking_that_was_killed_begins_anew(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_the_home_is_where_it_unpacks_itself(tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
     for _ in range(2):
         subprocess.run([FILE, "--version"], env=home, check=True, capture_output=True)
-    models = list(tmp_path.glob(".cache/rerankd/program-*/_internal/rerankd/models/*.gguf"))
+    models = files_in(tmp_path, ".cache/rerankd/program-*/_internal/rerankd/models/*.gguf")
     assert len(models) == 2  # for English, and for other languages
     for model in models:
         assert math.isclose(model.stat().st_mtime, round(model.stat().st_mtime))

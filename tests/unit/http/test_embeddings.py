@@ -258,7 +258,10 @@ def test_lists_say_which_models_give_vectors() -> None:
             "mini": 384,
         }
         catalog = client.get("/v1/catalog").json()["data"]
-        assert [one["id"] for one in catalog if one["embeds"]] == ["rerank-mini-en"]
+        assert [one["id"] for one in catalog if one["embeds"]] == [
+            "rerank-mini-en",
+            "rerank-mini-multi",
+        ]
 
 
 # Limits

@@ -86,7 +86,7 @@ def test_what_is_older_than_its_window_is_deleted(tmp_path: Path) -> None:
     clock = Clock()
     store = UsageStore(tmp_path)
     usage = Usage(clock)
-    usage.include(store.load())
+    usage.begin_saving()
     for _ in range(100):
         usage.ranked(outcome("m", "k"))
         store.add(usage.take_unsaved().items(), usage.expired())
@@ -106,7 +106,6 @@ def test_counts_wait_while_the_file_cannot_be_used(
     (tmp_path / USAGE_FILE).write_bytes(b"no database" * 100)
     keeper = UsageKeeper(usage, store, SELDOM)
     keeper.close()
-    usage.include([])
     usage.ranked(outcome("m", "k"))
     keeper._save()
     keeper._save()
