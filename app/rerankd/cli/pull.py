@@ -17,10 +17,11 @@ from rerankd.errors import ModelFileError, ModelNotFound, StateError
 from rerankd.settings import Settings, state_folder
 from rerankd.sources import catalog
 from rerankd.sources import resolve as sources
-from rerankd.sources.catalog import Manifest, Variant
+from rerankd.sources.catalog import Manifest
 from rerankd.sources.gguf import require_gguf, require_reranker
 from rerankd.sources.hub import files as hub
 from rerankd.sources.hub.reference import parse_reference
+from rerankd.sources.removal import remove_variants
 from rerankd.store import Spec, Store
 
 with_models = click.argument(
@@ -139,20 +140,10 @@ def _remove_model(model: str, settings: Settings) -> int:
         manifest = manifest or _require_manifest(model, settings)
         one_variant = model.casefold() not in {name.casefold() for name in manifest.names}
         variants = (manifest.weights,) if one_variant else manifest.variants
-        freed = hub.remove([file for one in variants for file in sources.remote_files(one)])
-        freed += sum(_remove_converted(one) for one in variants if one.checkpoint)
+        freed = remove_variants(variants)
     if not freed:
         raise ModelNotFound(f"{model}: not downloaded", param="model")
     return freed
-
-
-def _remove_converted(variant: Variant) -> int:
-    path = sources.converted_file(variant)
-    if not path.is_file():
-        return 0
-    size = path.stat().st_size
-    path.unlink()
-    return size
 
 
 def _require_manifest(model: str, settings: Settings) -> Manifest:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rerankd.errors import InvalidRequest, ModelNotFound
 from rerankd.settings import Settings
 from rerankd.sources import resolve as sources
@@ -22,8 +24,7 @@ def remove_files(model: str, settings: Settings) -> int:
     if manifest is not None:
         named = {name.casefold() for name in manifest.names}
         variants = manifest.variants if model.casefold() in named else (manifest.weights,)
-        remote = [file for one in variants for file in sources.remote_files(one)]
-        freed = hub.remove(remote) + sum(map(_remove_made, variants))
+        freed = remove_variants(variants)
     elif model.startswith(sources.HUB_PREFIX):
         freed = hub.remove(parse_reference(model))
     else:
@@ -35,6 +36,14 @@ def remove_files(model: str, settings: Settings) -> int:
     if not freed:
         raise ModelNotFound(f"{model}: no file of it was downloaded", param="model")
     return freed
+
+
+def remove_variants(variants: Sequence[Variant]) -> int:
+    """Delete what was downloaded or converted of some variants; return the bytes freed."""
+    from rerankd.sources.hub import files as hub  # noqa: PLC0415 - see sources/resolve.py
+
+    remote = [file for one in variants for file in sources.remote_files(one)]
+    return hub.remove(remote) + sum(map(_remove_made, variants))
 
 
 def _remove_made(variant: Variant) -> int:
