@@ -32,6 +32,7 @@ from rerankd.prompts import PromptBuilder, layout_for
 from rerankd.settings import Settings
 from rerankd.sources import resolve as sources
 from rerankd.sources.gguf import family_of, require_sound_charsmap
+from rerankd.threads import step_back
 from rerankd.utf8 import decode_exactly, encode_json
 
 PANDA_QUERY = "What is a panda?"
@@ -206,6 +207,7 @@ def _expect_to_crash() -> None:
 def run_child() -> None:
     """Be the child: answer the request on stdin with one line on stdout."""
     _expect_to_crash()
+    step_back()  # as the engines do: requests to models that serve already go first
     request = decode_exactly(sys.stdin.buffer.read(), LoadCheckRequest)
     try:
         reply = LoadCheckReply(_checked_as_asked(request))
