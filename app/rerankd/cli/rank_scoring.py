@@ -15,7 +15,7 @@ from rich.progress import Progress
 from rerankd.cli import output
 from rerankd.cli.progress import require_here
 from rerankd.cli.remote import ask_server, server_client
-from rerankd.domain import Passage, RankRequest
+from rerankd.domain import Content, Passage, RankRequest, text_in
 from rerankd.errors import EngineFailure
 from rerankd.service import ModelChoice, Service, build, preflight
 from rerankd.settings import Settings
@@ -128,16 +128,17 @@ async def _score_all(request: RankRequest, score: ScoreBatch) -> list[ScoredText
     return found
 
 
-def batches_of(texts: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """Yield texts in batches of bounded number and size."""
-    batch: list[str] = []
+def batches_of(documents: Sequence[Content]) -> Iterator[tuple[Content, ...]]:
+    """Yield documents in batches of bounded number and size."""
+    batch: list[Content] = []
     size = 0
-    for text in texts:
-        if len(batch) == PROGRESS_DOCUMENTS or (batch and size + len(text) > REQUEST_CHARACTERS):
+    for document in documents:
+        length = len(text_in(document))
+        if len(batch) == PROGRESS_DOCUMENTS or (batch and size + length > REQUEST_CHARACTERS):
             yield tuple(batch)
             batch, size = [], 0
-        batch.append(text)
-        size += len(text)
+        batch.append(document)
+        size += length
     if batch:
         yield tuple(batch)
 

@@ -9,7 +9,7 @@ from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContex
 from rerankd.dialects.error_format import ErrorFormat
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
 from rerankd.dialects.reading import NonNegative, Texts, WireText, documents_of, instruction_of
-from rerankd.dialects.results import Document
+from rerankd.dialects.results import Document, text_of_result
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankRequest
 from rerankd.errors import RerankdError
@@ -93,7 +93,7 @@ def _parse_dashscope(body: Body, context: RequestContext) -> ParsedRequest:
                     DashScopeRow(
                         index=one.index,
                         relevance_score=one.score,
-                        document=Document(request.documents[one.index]) if wanted else UNSET,
+                        document=Document(text_of_result(request, one)) if wanted else UNSET,
                     )
                     for one in results[0].results
                 ]

@@ -33,7 +33,7 @@ from rerankd.dialects.results import (
     usage_of,
 )
 from rerankd.dialects.texts import query_of
-from rerankd.domain import RankedResult, RankRequest
+from rerankd.domain import RankedResult, RankRequest, text_in
 
 
 class Request(RankOptions, kw_only=True):
@@ -192,7 +192,7 @@ def _native_reply(
 
 
 def _document(request: RankRequest, index: int, style: ReplyStyle) -> Document | str:
-    text = request.documents[index]
+    text = text_in(request.documents[index])
     if style.documents == "string":
         return text
     return Document(text, None if style.documents == "gpustack" else UNSET)

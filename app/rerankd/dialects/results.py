@@ -8,7 +8,15 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from rerankd.domain import RankedDocument, RankedResult, RankRequest, ScoreScale, Scoring, Timings
+from rerankd.domain import (
+    RankedDocument,
+    RankedResult,
+    RankRequest,
+    ScoreScale,
+    Scoring,
+    Timings,
+    text_in,
+)
 
 SEARCH_UNIT = 100
 """Documents that Cohere counts as one search."""
@@ -152,7 +160,7 @@ def usage_of(results: Sequence[RankedResult]) -> TokenUsage:
 
 def text_of_result(request: RankRequest, ranked: RankedDocument) -> str:
     """Return the text of a ranked document."""
-    return request.documents[ranked.index]
+    return text_in(request.documents[ranked.index])
 
 
 def passages_of(request: RankRequest, ranked: RankedDocument) -> list[ResultPassage] | UnsetType:

@@ -20,8 +20,9 @@ from rerankd.dialects.reading import (
     instruction_of,
     side_of,
 )
+from rerankd.dialects.results import text_of_result
 from rerankd.dialects.texts import query_of
-from rerankd.domain import RankedResult, RankRequest, Truncation
+from rerankd.domain import RankedResult, RankRequest, Truncation, text_in
 from rerankd.errors import (
     EngineFailure,
     MissingDocuments,
@@ -86,7 +87,7 @@ def _parse_tei(body: Body, context: RequestContext) -> ParsedRequest:
     return ParsedRequest(
         (request,),
         lambda results: [
-            TeiRank(one.index, request.documents[one.index] if with_text else UNSET, one.score)
+            TeiRank(one.index, text_of_result(request, one) if with_text else UNSET, one.score)
             for one in results[0].results
         ],
     )
@@ -95,7 +96,8 @@ def _parse_tei(body: Body, context: RequestContext) -> ParsedRequest:
 def _tei_headers(parsed: ParsedRequest, results: Sequence[RankedResult]) -> dict[str, str]:
     """Return what TEI sends in headers, since its reply is a bare list. Times are milliseconds."""
     request, result = parsed.requests[0], results[0]
-    characters = sum(map(len, request.documents)) + len(request.query) * len(request.documents)
+    texts = [text_in(one) for one in request.documents]
+    characters = sum(map(len, texts)) + len(text_in(request.query)) * len(texts)
     timings = result.timings
     return {
         "x-compute-type": result.device,

@@ -10,8 +10,9 @@ from rerankd.dialects.error_format import ErrorFormat
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY
 from rerankd.dialects.marks import Marks
 from rerankd.dialects.reading import Texts, WireText, documents_of
+from rerankd.dialects.results import text_of_result
 from rerankd.dialects.texts import query_of
-from rerankd.domain import RankRequest
+from rerankd.domain import RankRequest, text_in
 from rerankd.errors import RerankdError
 
 
@@ -55,9 +56,9 @@ def _parse_weaviate(body: Body, context: RequestContext) -> ParsedRequest:
     return ParsedRequest(
         (request,),
         lambda results: WeaviateReply(
-            request.query,
+            text_in(request.query),
             [
-                WeaviateScore(request.documents[one.index], one.score)
+                WeaviateScore(text_of_result(request, one), one.score)
                 for one in sorted(results[0].results, key=lambda one: one.index)
             ],
         ),

@@ -12,7 +12,7 @@ from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_
 from rerankd.dialects.reading import NonNegative, Texts, WireText, documents_of, instruction_of
 from rerankd.dialects.results import ResultRow, result_rows
 from rerankd.dialects.texts import query_of
-from rerankd.domain import RankedResult, RankRequest
+from rerankd.domain import RankedResult, RankRequest, text_in
 
 
 class ZeroEntropyRequest(AnswerOptions):
@@ -55,8 +55,8 @@ def _zeroentropy_reply(request: RankRequest, result: RankedResult) -> ZeroEntrop
         results=result_rows(request, result, documents=False),
         e2e_latency=result.timings.total_ms / 1000,
         inference_latency=result.timings.engine_ms / 1000,
-        total_bytes=len(request.query.encode()) * len(request.documents)
-        + sum(len(text.encode()) for text in request.documents),
+        total_bytes=len(text_in(request.query).encode()) * len(request.documents)
+        + sum(len(text_in(one).encode()) for one in request.documents),
         total_tokens=result.prompt_tokens,
     )
 

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, Self, Unpack, overload
 
 from msgspec import Struct
 
-from rerankd.domain import Passage, RankedResult, RankRequest
+from rerankd.domain import Passage, RankedResult, RankRequest, text_in
 from rerankd.errors import ClosedReranker, SettingsError
 from rerankd.python_api.background_loop import BackgroundLoop, Report, Work
 from rerankd.python_api.progress import OnProgress, counter, reporting
@@ -265,7 +265,11 @@ def _ranking_of(
 ) -> Ranking:
     texts = tuple(
         RankedText(
-            one.index, one.score, request.documents[one.index], documents[one.index], one.passages
+            one.index,
+            one.score,
+            text_in(request.documents[one.index]),
+            documents[one.index],
+            one.passages,
         )
         for one in result.results
     )

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from rerankd.deployments.runtime import Runtime
-from rerankd.domain import RankRequest
+from rerankd.domain import Content, RankRequest, text_in
 from rerankd.errors import DeadlineExceeded
 from rerankd.lru import digest_of
 from rerankd.prompts import TokenizedRequest
@@ -62,7 +62,7 @@ def prepare(  # noqa: PLR0913 - what an answer depends on, and how long it may t
     runtime: Runtime,
     cache: ScoreCache,
     request: RankRequest,
-    documents: tuple[str, ...],
+    documents: tuple[Content, ...],
     patience: Patience,
     owner: str,
 ) -> PreparedRequest:
@@ -81,7 +81,7 @@ def prepare(  # noqa: PLR0913 - what an answer depends on, and how long it may t
     missing = tuple(number for number in range(len(documents)) if number not in cached)
     tokenized = None
     if missing:
-        texts = tuple(documents[number] for number in missing)
+        texts = tuple(text_in(documents[number]) for number in missing)
         try:
             tokenized = _tokenized(runtime, request, instruction, texts, patience)
         except DeadlineExceeded:
@@ -98,7 +98,7 @@ def _tokenized(
     patience: Patience,
 ) -> TokenizedRequest:
     tokenized = runtime.prompts.build(
-        request.query,
+        text_in(request.query),
         texts,
         instruction=instruction,
         truncation=request.truncation,
@@ -116,25 +116,26 @@ def _cache_keys(  # noqa: PLR0913 - what scores depend on, and how long they may
     cache: ScoreCache,
     request: RankRequest,
     instruction: str | None,
-    documents: tuple[str, ...],
+    documents: tuple[Content, ...],
     patience: Patience,
     owner: str,
 ) -> dict[int, bytes]:
     # A query that may be cut to make room for others' documents has no score of its own.
     if not cache.enabled or not runtime.prompts.query_fits(
-        request.query, instruction, request.truncation, patience.check
+        text_in(request.query), instruction, request.truncation, patience.check
     ):
         return {}
+    query = text_in(request.query)
     options = (request.truncation, request.chunk_score, request.return_passages)
     prefix = digest_of(
-        *(runtime.identity, _option_encoder.encode(options), instruction or "", request.query),
+        *(runtime.identity, _option_encoder.encode(options), instruction or "", query),
         *([owner] if owner else []),
     )
-    return {number: digest_of(prefix, text) for number, text in enumerate(documents)}
+    return {number: digest_of(prefix, text_in(one)) for number, one in enumerate(documents)}
 
 
 def _bm25_logits(request: RankRequest) -> tuple[float, ...]:
     if not request.hybrid:
         return ()
-    shares = bm25_shares(request.query, request.documents)
+    shares = bm25_shares(text_in(request.query), [text_in(one) for one in request.documents])
     return tuple(request.hybrid * share for share in shares)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 
 from rerankd.deployments.runtime import Runtime
-from rerankd.domain import RankedResult, RankRequest, Timings
+from rerankd.domain import Content, RankedResult, RankRequest, Timings
 from rerankd.errors import DeadlineExceeded
 from rerankd.prompts import TokenizedRequest
 from rerankd.ranking.collector import OnScored, ScoreCollector, ranked_document
@@ -111,7 +111,7 @@ def _prepare_distinct(
     runtime: Runtime, cache: ScoreCache, request: RankRequest, patience: Patience, owner: str
 ) -> tuple[PreparedRequest, list[int]]:
     """Prepare identical documents once, in the order of first sight."""
-    numbers: dict[str, int] = {}
+    numbers: dict[Content, int] = {}
     # In Python's own steps, between which other threads run: hashing long texts takes a while.
     places = [numbers.setdefault(text, len(numbers)) for text in request.documents]
     prepared = prepare(runtime, cache, request, tuple(numbers), patience, owner)

@@ -16,7 +16,7 @@ from msgspec import Struct
 from rerankd.auth.keys import Caller
 from rerankd.deployments import AUTO, Deployments
 from rerankd.deployments.runtime import Runtime
-from rerankd.domain import RankedResult, RankRequest
+from rerankd.domain import RankedResult, RankRequest, text_in
 from rerankd.errors import ModelFailed
 from rerankd.languages import RequestLanguages, detect_languages
 from rerankd.service.language_warnings import PHRASES, LanguageWarnings
@@ -74,7 +74,8 @@ class ModelChoice:
     def languages(self) -> RequestLanguages:
         """The languages of the requests' texts."""
         return detect_languages(
-            [one.query for one in self._requests], [one.documents for one in self._requests]
+            [text_in(one.query) for one in self._requests],
+            [[text_in(document) for document in one.documents] for one in self._requests],
         )
 
     def applied(self, request: RankRequest) -> RankRequest:

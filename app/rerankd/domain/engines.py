@@ -1,0 +1,117 @@
+"""What goes into an engine, what it promises, and the Protocols it meets others through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+TokenIds: TypeAlias = NDArray[np.int32]
+"""A one-dimensional array of vocabulary ids."""
+
+NO_TOKENS: TokenIds = np.empty(0, dtype=np.int32)
+
+Vector: TypeAlias = NDArray[np.float32]
+"""A one-dimensional array: a text's embedding, of length 1."""
+OnVector: TypeAlias = Callable[[TokenIds, Vector], None]
+"""Takes a row and its embedding, in an engine thread."""
+
+Scoring = Literal["cross-encoder", "late interaction", "cosine"]
+"""How query and document are compared."""
+
+
+class Prompt(Struct, frozen=True, eq=False):
+    """A request in token ids: a prefix that all rows share, and one row a document.
+
+    Cross-encoders have no shared prefix: their rows are whole pairs. Causal models see
+    `prefix + row` for each row; embedding models see prefix and rows each by itself.
+    """
+
+    prefix: TokenIds
+    rows: tuple[TokenIds, ...]
+    costs: tuple[int, ...] = ()
+    """Tokens that the engine has yet to decode for each row; empty: all of each."""
+    on_vector: OnVector | None = None
+    """Gets the embedding of each row, instead of a score: all rows then score 0, and the prefix
+    is empty. Only for models that embed."""
+
+    @property
+    def row_costs(self) -> tuple[int, ...]:
+        """What each row takes of a step, in tokens."""
+        return self.costs or tuple(len(row) for row in self.rows)
+
+    @property
+    def tokens(self) -> int:
+        """What the engine has to decode: the prefix once and every row."""
+        return len(self.prefix) + sum(self.row_costs)
+
+
+class StepLimits(Struct, frozen=True, kw_only=True):
+    """What one step of a backend may hold."""
+
+    pair_tokens: int
+    """Tokens of the longest pair, prefix included."""
+    step_tokens: int
+    """Tokens of rows that a step should not exceed; one longer row may go alone."""
+    step_rows: int
+    """Documents in one step."""
+    step_prefixes: int
+    """Requests that may share one step."""
+    cells: int
+    """Tokens of all prefixes and rows of a step together (the size of the KV cache)."""
+
+
+class ModelFacts(Struct, frozen=True, kw_only=True):
+    """Facts about a loaded model."""
+
+    id: str
+    architecture: str
+    family: str
+    parameters: int
+    file: str
+    file_bytes: int
+    context: int
+    """Tokens of the longest pair served, which may be less than the model was trained for."""
+    trained_context: int
+    languages: tuple[str, ...] = ()
+    license: str | None = None
+    gpu_layers: int = 0
+    device: str = "cpu"
+    offload: str = ""
+    """Why so many layers are on the GPU, or none."""
+    workers: int = 1
+    threads: int = 1
+    takes_instruction: bool = False
+    scoring: Scoring = "cross-encoder"
+    embeds: bool = False
+    """Whether it also gives texts' vectors."""
+    dimensions: int | None = None
+    """How many numbers its vectors have, None for a model that gives none."""
+
+
+class Tokenizer(Protocol):
+    """Text to ids. Called from many threads at once."""
+
+    def tokenize(self, text: str, *, special: bool = False) -> TokenIds:
+        """Return the ids of `text`; only with `special` may it contain control tokens."""
+        ...
+
+
+class Backend(Protocol):
+    """One llama context, used by one thread at a time."""
+
+    @property
+    def limits(self) -> StepLimits: ...
+
+    def run(self, step: Sequence[Prompt]) -> list[list[float]]:
+        """Return the logit of every row of every prompt of a step that keeps `limits`.
+
+        Raises EngineFailure when llama.cpp fails. A row whose result is not a finite number
+        comes back as it is: the caller knows whose row it was.
+        """
+        ...
+
+    def close(self) -> None: ...
