@@ -21,7 +21,7 @@ from rerankd.deployments.applied_tuning import (
     find_tuning,
     weights_file,
 )
-from rerankd.domain import Backend, ModelFacts, Observer, Prompt, StepFacts
+from rerankd.domain import Backend, ModelFacts, Observer, Prompt, ScoreScale, StepFacts
 from rerankd.engine import check, open_engine
 from rerankd.engine.planning.devices import Offload
 from rerankd.engine.planning.sizing import Sizes
@@ -213,6 +213,13 @@ def may_convert(target: Target) -> bool:
     return chosen or find_tuning(target.header, target.settings) is not None
 
 
+def score_scale_of(target: Target) -> ScoreScale:
+    """Return the scale of a model's scores where a request asks for no other."""
+    if target.calibration:
+        return "calibrated"
+    return "model" if target.verdict.calibrated else "uncalibrated"
+
+
 def languages_of(target: Target) -> tuple[str, ...]:
     """Return the languages of a model, from its manifest or its file; none where neither says."""
     if target.manifest is not None:
@@ -274,4 +281,5 @@ def _model_facts(target: Target, engine: OpenEngine, *, takes_instruction: bool)
         scoring=family.scoring,
         embeds=family.embeds,
         dimensions=header.integer("embedding_length") if family.embeds else None,
+        score_scale=score_scale_of(target),
     )

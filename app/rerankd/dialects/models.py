@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from rerankd.deployments import Status
-from rerankd.deployments.runtime import TOKENIZER_THREADS
-from rerankd.domain import ModelFacts
+from rerankd.deployments.runtime import TOKENIZER_THREADS, Reservation
+from rerankd.domain import Modality, ModelFacts, ScoreScale
 from rerankd.scheduling.tickets import Load
 from rerankd.settings import Settings
 
@@ -26,6 +26,21 @@ class Model(Struct, kw_only=True):
     model_name: str
     max_model_len: Annotated[
         int | None, Meta(description="Tokens of the longest pair, under vLLM's name")
+    ]
+    input_modalities: Annotated[
+        tuple[Modality, ...] | None,
+        Meta(description="What queries and documents may hold; null until the model is loaded"),
+    ]
+    score_scale: Annotated[
+        ScoreScale | None,
+        Meta(
+            description="The scale of its scores, as in `meta.score_scale`: `calibrated` where a"
+            " calibration applies; null until the model is loaded"
+        ),
+    ]
+    marks: Annotated[
+        tuple[Reservation, ...],
+        Meta(description="Why its scores may be wrong: `degraded`, `unproven`; empty for none"),
     ]
     state: str
     load: Load
@@ -99,6 +114,9 @@ def model_of(status: Status) -> Model:
         created=int(status.created),
         model_name=status.id,
         max_model_len=status.facts.context if status.facts else None,
+        input_modalities=status.facts.input_modalities if status.facts else None,
+        score_scale=status.facts.score_scale if status.facts else None,
+        marks=status.marks,
         state=status.state,
         load=status.load,
         facts=status.facts,

@@ -11,9 +11,11 @@ from rerankd.domain.content import (
 from rerankd.domain.engines import (
     NO_TOKENS,
     Backend,
+    Modality,
     ModelFacts,
     OnVector,
     Prompt,
+    ScoreScale,
     Scoring,
     StepLimits,
     TokenIds,
@@ -37,7 +39,6 @@ from rerankd.domain.results import (
     Passage,
     RankedDocument,
     RankedResult,
-    ScoreScale,
     StepFacts,
     Timings,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "Content",
     "EmbedRequest",
     "EmbeddedResult",
+    "Modality",
     "ModelFacts",
     "Observer",
     "OnTimeout",

@@ -21,6 +21,10 @@ OnVector: TypeAlias = Callable[[TokenIds, Vector], None]
 
 Scoring = Literal["cross-encoder", "late interaction", "cosine"]
 """How query and document are compared."""
+ScoreScale = Literal["model", "calibrated", "uncalibrated", "logit"]
+"""All but logits are from 0 to 1; calibrated: how often such a document is relevant."""
+Modality = Literal["text", "image"]
+"""A kind of content that a model reads."""
 
 
 class Prompt(Struct, frozen=True, eq=False):
@@ -90,6 +94,10 @@ class ModelFacts(Struct, frozen=True, kw_only=True):
     """Whether it also gives texts' vectors."""
     dimensions: int | None = None
     """How many numbers its vectors have, None for a model that gives none."""
+    input_modalities: tuple[Modality, ...] = ("text",)
+    """What queries and documents may hold."""
+    score_scale: ScoreScale = "model"
+    """The scale of its scores unless a request asks for another."""
 
 
 class Tokenizer(Protocol):

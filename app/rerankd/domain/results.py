@@ -6,10 +6,7 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-from rerankd.domain.engines import Scoring, Vector
-
-ScoreScale = Literal["model", "calibrated", "uncalibrated", "logit"]
-"""All but logits are from 0 to 1; calibrated: how often such a document is relevant."""
+from rerankd.domain.engines import ScoreScale, Scoring, Vector
 
 
 class Passage(Struct, frozen=True):

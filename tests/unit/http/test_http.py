@@ -618,6 +618,11 @@ def test_models_are_listed_in_openai_shape(client: Client) -> None:
     assert model["created"] > 1_600_000_000
     assert model["facts"]["context"] == 64
     assert (model["load"]["requests"], model["load"]["tokens"]) == (0, 0)
+    assert (model["input_modalities"], model["score_scale"], model["marks"]) == (
+        ["text"],
+        "model",
+        [],
+    )
 
 
 def test_home_is_the_console(client: Client) -> None:

@@ -150,6 +150,9 @@ def served(folder: Path, *requests: RankRequest, **settings: Any) -> list[Ranked
         service = service_of(FakeEngine(), start=False, state_dir=str(folder), **settings)
         await service.start()
         found = [await service.rank(one) for one in requests]
+        (status,) = service.deployments.statuses
+        assert status.facts
+        assert status.facts.score_scale == ("model" if settings else "calibrated")
         await service.close()
         return found
 
