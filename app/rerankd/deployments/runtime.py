@@ -26,6 +26,7 @@ from rerankd.engine import check, open_engine
 from rerankd.engine.planning.devices import Offload
 from rerankd.engine.planning.sizing import Sizes
 from rerankd.errors import ModelFileError
+from rerankd.families.prompt_format import PictureFormat
 from rerankd.lru import digest_of
 from rerankd.prompts import PromptBuilder, TextRowBuilder, Vocabulary, layout_for
 from rerankd.prompts.token_cache import TokenCache
@@ -145,6 +146,8 @@ class Runtime:
         """Makes rows of texts that are embedded; None for a model that gives no vectors."""
         window = target.manifest.context.window if target.manifest else None
         self.prompts = PromptBuilder(layout, pair_tokens, trial, window=window)
+        self.pictures: PictureFormat | None = None
+        """How it sees pictures; None for a model that reads text only."""
         self._observer = observer
         self.scheduler = Scheduler(
             engine.backends, max_tokens=settings.max_queue_tokens, on_step=self._stepped

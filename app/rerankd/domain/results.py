@@ -67,6 +67,10 @@ class RankedResult(Struct, frozen=True, kw_only=True):
     """Inputs that had no score at the deadline, ascending; only with `on_timeout: "partial"`."""
     below_min_score: int = 0
     """Scored documents that `min_score` dropped."""
+    picture_tokens: int = 0
+    """How many of `prompt_tokens` are pictures'."""
+    picture_sizes: tuple[tuple[int, int, int], ...] = ()
+    """For each picture its input index, -1 for the query, then width and height after scaling."""
 
 
 class EmbeddedResult(Struct, frozen=True, kw_only=True, eq=False):

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from rerankd.domain import Scoring
 from rerankd.families.header import Header
-from rerankd.families.prompt_format import ChatQuestion, PromptFormat
+from rerankd.families.prompt_format import ChatQuestion, PictureFormat, PromptFormat
 from rerankd.families.score import CosineScore, LateScore, ScoreRule
 
 
@@ -66,6 +66,8 @@ class Family(Struct, frozen=True, kw_only=True):
     required_keys: tuple[str, ...] = ()
     """Metadata without which llama.cpp can't load files of these architectures."""
 
+    pictures: PictureFormat | None = None
+    """How its models see pictures, with the projector that goes with them; None: text only."""
     chat: ChatQuestion | None = None
     """Its models are asked this through their own chat templates: see `rerankd.sources.chat`."""
     needs_readout: bool = False

@@ -98,4 +98,22 @@ class ColbertFormat(Struct, frozen=True):
     """Query and documents in sequences of their own, as `rerankd.families.colbert` describes."""
 
 
+class PictureFormat(Struct, frozen=True, kw_only=True):
+    """How a family's models see a picture between texts: `begin`, a `pad` a token, `end`."""
+
+    begin: str
+    pad: str
+    end: str
+    factor: int
+    """Pixels of a side that one token covers; both sides of a scaled picture are multiples."""
+    least_pixels: int
+    """Width times height of the smallest picture after scaling, about."""
+    most_pixels: int
+    """The same of the largest one."""
+
+    def tokens(self, width: int, height: int) -> int:
+        """Return how many tokens a scaled picture takes, without `begin` and `end`."""
+        return (width // self.factor) * (height // self.factor)
+
+
 PromptFormat: TypeAlias = PairFormat | TextFormat | TemplateFormat | ColbertFormat

@@ -1,4 +1,4 @@
-"""Qwen3-VL-Reranker for texts: Qwen3-Reranker's question, put a little differently.
+"""Qwen3-VL-Reranker, for texts and pictures: Qwen3-Reranker's question, put a little differently.
 
 Template and instruction are those of the model's own script (`scripts/qwen3_vl_reranker.py` beside
 the weights), which vLLM's `qwen3_vl_reranker.jinja` repeats: no line break before the query, no
@@ -9,8 +9,11 @@ write into them, so a file's own is not used.
 from __future__ import annotations
 
 from rerankd.families.family import CAUSAL_STEPS, DECODER_BUFFER, Family
-from rerankd.families.prompt_format import TemplateFormat
+from rerankd.families.prompt_format import PictureFormat, TemplateFormat
 from rerankd.families.score import AnswerScore
+
+TOKEN_SIDE = 32
+"""Pixels: patches of 16 by 16, of which two by two are merged."""
 
 QWEN3_VL = Family(
     name="qwen3-vl",
@@ -32,6 +35,14 @@ QWEN3_VL = Family(
         ),
         instruction="Given a search query, retrieve relevant candidates that answer the query.",
         empty="NULL",
+    ),
+    pictures=PictureFormat(
+        begin="<|vision_start|>",
+        pad="<|image_pad|>",
+        end="<|vision_end|>",
+        factor=TOKEN_SIDE,
+        least_pixels=4 * TOKEN_SIDE**2,  # 4 to 1280 tokens, as the script has them
+        most_pixels=1280 * TOKEN_SIDE**2,
     ),
     score=AnswerScore(
         positive="yes",
