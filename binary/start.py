@@ -7,7 +7,7 @@ import os
 import sys
 
 PR_SET_NAME = 15
-LOAD_CHECK, RENDER_CHAT = "--load-check", "--render-chat"
+LOAD_CHECK, RENDER_CHAT, DECODE_PICTURES = "--load-check", "--render-chat", "--decode-pictures"
 """The binary's hidden arguments for its own child processes, see rerankd/children.py."""
 
 
@@ -37,6 +37,10 @@ if __name__ == "__main__":
         from rerankd.sources.chat.rendering import run_renderer
 
         run_renderer()
+    elif sys.argv[1:] == [DECODE_PICTURES]:
+        from rerankd.pictures.child import run_decoder
+
+        run_decoder()
     else:
         from rerankd.cli import main
 

@@ -41,6 +41,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
         Room(
             "scheduling", "whose turn it is, what a step holds, the engine threads", "prompts, HTTP"
         ),
+        Room("pictures", "pictures from strangers: fetched, decoded, scaled", "models, requests"),
         Room("families", "what there is to know about each model family", "llama.cpp, requests"),
     ),
     (

@@ -24,6 +24,7 @@ HOMES = {
         "conversion/",
     ),
     "jinja2": ("sources/chat/rendering.py",),
+    "PIL": ("pictures/child.py",),
     "litestar": ("http/",),
     "semantic_text_splitter": ("prompts/chunking.py",),
     "uvicorn": ("http/", "cli/"),
