@@ -108,7 +108,11 @@ WALKS: dict[str, Columns] = {
     ),
     "error": (
         ("app/errors.py", "app/http/statuses.py"),
-        ("app/rerankd/errors.py", "app/rerankd/http/statuses.py"),
+        (
+            "app/rerankd/errors/of_requests.py",
+            "app/rerankd/errors/__init__.py",
+            "app/rerankd/http/statuses.py",
+        ),
     ),
     "catalog entry": (
         ("models/bge-reranker-base.toml",),

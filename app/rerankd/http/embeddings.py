@@ -13,7 +13,7 @@ from rerankd.dialects.dialect import Body
 from rerankd.dialects.embedding import EmbeddingDialect, ParsedTexts
 from rerankd.dialects.embedding_table import BY_PATH, EMBEDDING_DIALECTS
 from rerankd.domain import EmbeddedResult
-from rerankd.errors import CannotEmbed, TextOnly
+from rerankd.errors import CannotEmbed
 from rerankd.http import negotiation
 from rerankd.http.access_log import arrival_of
 from rerankd.http.byte_budget import charge_of
@@ -24,6 +24,7 @@ from rerankd.http.limits import limiter_of
 from rerankd.http.openapi.embedding import EmbeddingDoc
 from rerankd.http.routes import (
     LARGE_BODY,
+    PICTURE_ERRORS,
     RANKING_ERRORS,
     RANKING_HEADERS,
     WARNING,
@@ -37,7 +38,7 @@ from rerankd.service import Service
 
 LARGE_ANSWER = 256 * 1024
 """Bytes of an answer that is encoded on the event loop, in at most a few milliseconds."""
-EMBEDDING_ERRORS = (CannotEmbed, *(one for one in RANKING_ERRORS if one is not TextOnly))
+EMBEDDING_ERRORS = (CannotEmbed, *(one for one in RANKING_ERRORS if one not in PICTURE_ERRORS))
 
 
 def embeddings_route() -> HTTPRouteHandler:

@@ -16,18 +16,22 @@ from rerankd.dialects import table
 from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContext
 from rerankd.domain import RankedResult, Timings
 from rerankd.errors import (
+    BadPicture,
     DeadlineExceeded,
     EngineFailure,
     ModelFailed,
     ModelLoading,
     ModelNotFound,
     PairTooLong,
+    PictureNotFetched,
+    PictureTooLarge,
     QueueFull,
     RateLimited,
     RerankdError,
     ShuttingDown,
     TextOnly,
     TooManyDocuments,
+    TooManyPictures,
     TooManyTokens,
 )
 from rerankd.http import negotiation
@@ -53,8 +57,9 @@ RANKING_HEADERS = {
     "Server-Timing": "Milliseconds that each part of the work took",
     WARNING: "Warnings about the scores, in dialects whose replies have no field for them",
 }
+PICTURE_ERRORS = (TextOnly, BadPicture, PictureTooLarge, TooManyPictures, PictureNotFetched)
 RANKING_ERRORS = (
-    *(ModelNotFound, TextOnly, TooManyDocuments, TooManyTokens, PairTooLong, RateLimited),
+    *(ModelNotFound, TooManyDocuments, TooManyTokens, PairTooLong, RateLimited, *PICTURE_ERRORS),
     *(QueueFull, ModelLoading, ModelFailed, ShuttingDown, DeadlineExceeded),
     *(EngineFailure, RerankdError),
 )
