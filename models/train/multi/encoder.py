@@ -45,9 +45,14 @@ def _quiet(*_: object) -> None:
 
 
 class Encoder:
-    """A model file opened by llama.cpp, on `threads` threads."""
+    """A model file opened by llama.cpp, on `threads` threads; `prefixes` are put before texts."""
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
+    def __init__(
+        self,
+        path: Path,
+        threads: int = 1,
+        prefixes: tuple[str, str] = (QUERY_PREFIX, DOCUMENT_PREFIX),
+    ) -> None:
         llama.llama_log_set(_quiet, ctypes.c_void_p(0))
         self._model = llama.llama_model_load_from_file(
             bytes(path), llama.llama_model_default_params()
@@ -55,6 +60,7 @@ class Encoder:
         if not self._model:
             raise SystemExit(f"{path}: llama.cpp can't load it")
         self._vocabulary = llama.llama_model_get_vocab(self._model)
+        self._prefixes = prefixes
         self._width = llama.llama_model_n_embd(self._model)
         self._around = (
             llama.llama_vocab_bos(self._vocabulary),
@@ -79,11 +85,11 @@ class Encoder:
 
     def queries(self, texts: Sequence[str]) -> Iterator[Text]:
         """Yield queries' vectors in their order."""
-        return self._texts(texts, self.tokenize(QUERY_PREFIX))
+        return self._texts(texts, self.tokenize(self._prefixes[0]))
 
     def documents(self, texts: Sequence[str]) -> Iterator[Text]:
         """Yield documents' vectors in their order."""
-        return self._texts(texts, self.tokenize(DOCUMENT_PREFIX))
+        return self._texts(texts, self.tokenize(self._prefixes[1]))
 
     def _texts(self, texts: Sequence[str], prefix: list[int]) -> Iterator[Text]:
         bos, eos = self._around

@@ -29,9 +29,7 @@ def figures(lists: Sequence[Ranked], vectors: Vectors, head: Head) -> Figures:
     mix = np.array([head.cosine, head.match, head.lexical])
     found: dict[tuple[str, str], list[tuple[float, float, float]]] = defaultdict(list)
     for one in lists:
-        parts = comparer.parts(
-            vectors.queries[one.query], [vectors.passages[passage] for passage in one.passages]
-        )
+        parts = comparer.of_list(one, vectors)
         rankings = (one.bm25, parts[:, 0].tolist(), (parts @ mix).tolist())
         found[one.source, one.language].append(
             tuple(reciprocal_rank(scores) for scores in rankings)  # type: ignore[arg-type]

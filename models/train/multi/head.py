@@ -6,7 +6,7 @@ Nothing here changes the network. Everything is fitted on the training lists alo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import minimize
@@ -60,24 +60,32 @@ class Comparer:
     def __init__(self, counts: Floats, centre: Floats, projection: Floats) -> None:
         self._rarity, self._centre, self._projection = counts, centre, projection
 
-    def narrow(self, text: Text) -> Floats:
-        """Return a text's reduced token vectors, of length 1."""
+    def reduced(self, text: Text) -> Text:
+        """Return a text with its token vectors reduced, of length 1."""
         found = (text.tokens.astype(np.float32) - self._centre) @ self._projection.T
         lengths = np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
-        return np.asarray(found / lengths, dtype=np.float32)
+        return replace(text, tokens=(found / lengths).astype(np.float16))
 
     def parts(self, query: Text, passages: Sequence[Text]) -> Floats:
-        """Return `[passages, 3]`: cosine, best matches, and tokens that occur as they are."""
-        asked = self.narrow(query)
+        """Return `[passages, 3]`: cosine, best matches, and tokens that occur as they are.
+
+        All texts are reduced ones.
+        """
+        asked = query.tokens.astype(np.float32)
         shares = self._rarity[query.ids]
         shares = shares / max(float(shares.sum()), 1e-6)
         rows = []
         for passage in passages:
-            told = self.narrow(passage)
+            told = passage.tokens.astype(np.float32)
             best = float(shares @ (asked @ told.T).max(1)) if len(told) else -1.0
             same = float(shares @ np.isin(query.ids, passage.ids))
             rows.append((float(query.mean @ passage.mean), best, same))
         return np.array(rows, dtype=np.float32)
+
+    def of_list(self, one: Ranked, vectors: Vectors) -> Floats:
+        """Return the parts of a list's passages."""
+        query = self.reduced(vectors.queries[one.query])
+        return self.parts(query, [self.reduced(vectors.passages[text]) for text in one.passages])
 
 
 def fit(lists: Sequence[Ranked], vectors: Vectors, scores: Floats) -> Head:
@@ -85,10 +93,7 @@ def fit(lists: Sequence[Ranked], vectors: Vectors, scores: Floats) -> Head:
     counts = rarity(scores)
     centre, projection = principal(list(vectors.passages.values()))
     comparer = Comparer(counts, centre, projection)
-    measured = [
-        comparer.parts(vectors.queries[one.query], [vectors.passages[p] for p in one.passages])
-        for one in lists
-    ]
+    measured = [comparer.of_list(one, vectors) for one in lists]
     # A list with BM25's choice stands for what search engines give, one without it for any texts.
     # Words in common are worth much only in the latter.
     by_chance = [

