@@ -139,6 +139,8 @@ class Runtime:
         self.tokenizers = ThreadPoolExecutor(TOKENIZER_THREADS, f"tokenizer-{target.id}")
         """Threads for what comes before the engine: it takes as long as texts are."""
         self.token_limit = settings.max_request_tokens
+        self.identifier_logits = family.identifier_logits if settings.identifiers == "auto" else 0.0
+        """What a document gains that has all identifiers of the query."""
         self.costs = engine.costs
         """Tokens of a prompt's rows that the engine has yet to decode."""
         pair_tokens = engine.sizes.limits.pair_tokens

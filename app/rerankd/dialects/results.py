@@ -132,6 +132,13 @@ class ReplyMeta(Struct, kw_only=True):
     hybrid: Annotated[
         float | UnsetType, Meta(description="Logits that were added to BM25's best document")
     ] = UNSET
+    identifiers: Annotated[
+        float | UnsetType,
+        Meta(
+            description="Logits that a document gained with all identifiers of the query, where"
+            " any document has one"
+        ),
+    ] = UNSET
     partial: Annotated[
         PartialAnswer | UnsetType,
         Meta(description='Only with `on_timeout: "partial"`, where the deadline came first'),
@@ -203,6 +210,7 @@ def meta_of(version: Literal["1", "2"], request: RankRequest, result: RankedResu
         timings=result.timings,
         scoring=UNSET if result.scoring == "cross-encoder" else result.scoring,
         hybrid=result.hybrid or UNSET,
+        identifiers=result.identifiers or UNSET,
         partial=_partial_answer(request, result),
         below_min_score=UNSET if request.min_score is None else result.below_min_score,
         model=result.model if result.model_reason else UNSET,

@@ -63,6 +63,8 @@ class RankedResult(Struct, frozen=True, kw_only=True):
     """Where the server chose the model: why this one; the ISO 639 code of the texts' language."""
     hybrid: float = 0.0
     """The weight of BM25 in the scores, in logits."""
+    identifiers: float = 0.0
+    """Logits that a document gained with all identifiers of the query; 0 where none has any."""
     unscored: tuple[int, ...] = ()
     """Inputs that had no score at the deadline, ascending; only with `on_timeout: "partial"`."""
     below_min_score: int = 0

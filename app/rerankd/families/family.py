@@ -78,6 +78,9 @@ class Family(Struct, frozen=True, kw_only=True):
     They are tried on names in lower case with hyphens: see `rerankd.families.identity`.
     """
 
+    identifier_logits: float = 0.0
+    """What a document gains that has all identifiers of the query (docs/embedding.md)."""
+
     @property
     def choice(self) -> str:
         """The name that messages offer for `--as`."""

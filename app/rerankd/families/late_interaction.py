@@ -18,6 +18,7 @@ LATE_INTERACTION = Family(
     score=LateScore(),
     steps=ENCODER_STEPS,
     buffer=ComputeBuffer(width_floats=7),  # BERT's
+    identifier_logits=2.0,
 )
 
 

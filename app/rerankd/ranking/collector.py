@@ -89,9 +89,9 @@ class ScoreCollector:
         self._report(found)
 
     def inputs(self) -> dict[int, CachedScore]:
-        """Return the score of each input that has one, with what BM25 adds to it."""
+        """Return the score of each input that has one, with what words add to it."""
         return {
-            index: self._with_bm25(index, self.scores[number])
+            index: self._with_words(index, self.scores[number])
             for index, number in enumerate(self._places)
             if number in self.scores
         }
@@ -119,7 +119,7 @@ class ScoreCollector:
         if not self._on_scored:
             return
         scored = [
-            (index, self._with_bm25(index, score))
+            (index, self._with_words(index, score))
             for number, score in found.items()
             for index in self._inputs[number]
         ]
@@ -127,8 +127,8 @@ class ScoreCollector:
         if kept:
             self._on_scored([ranked_document(*each, self._scale) for each in kept])
 
-    def _with_bm25(self, index: int, score: CachedScore) -> CachedScore:
-        added = self._prepared.bm25_logits[index] if self._prepared.bm25_logits else 0.0
+    def _with_words(self, index: int, score: CachedScore) -> CachedScore:
+        added = self._prepared.added_logits[index] if self._prepared.added_logits else 0.0
         if not added:
             return score
         return msgspec.structs.replace(

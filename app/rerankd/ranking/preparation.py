@@ -15,6 +15,7 @@ from rerankd.errors import DeadlineExceeded
 from rerankd.lru import digest_of
 from rerankd.prompts import TokenizedRequest
 from rerankd.ranking.bm25 import bm25_shares
+from rerankd.ranking.identifiers import identifier_shares
 from rerankd.ranking.score_cache import CachedScore, ScoreCache
 
 _option_encoder = msgspec.msgpack.Encoder()
@@ -54,8 +55,10 @@ class PreparedRequest(Struct, frozen=True, eq=False):
     """The cache keys of distinct documents; empty where nothing is kept."""
     tokenized: TokenizedRequest | None
     """None where every score is known, or no time was left for the others."""
-    bm25_logits: tuple[float, ...] = ()
-    """What BM25 adds to the logit of each input; empty where it isn't asked for."""
+    added_logits: tuple[float, ...] = ()
+    """What BM25 and identifiers add to the logit of each input; empty where they add nothing."""
+    identifiers: float = 0.0
+    """Logits that a document with all of the query's identifiers gained; 0 where none has any."""
 
 
 def prepare(  # noqa: PLR0913 - what an answer depends on, and how long it may take
@@ -87,7 +90,8 @@ def prepare(  # noqa: PLR0913 - what an answer depends on, and how long it may t
         except DeadlineExceeded:
             if request.on_timeout != "partial" or not cached:
                 raise
-    return PreparedRequest(cached, missing, keys, tokenized, _bm25_logits(request))
+    added, identifiers = _added_logits(runtime, request)
+    return PreparedRequest(cached, missing, keys, tokenized, added, identifiers)
 
 
 def _tokenized(
@@ -134,8 +138,16 @@ def _cache_keys(  # noqa: PLR0913 - what scores depend on, and how long they may
     return {number: digest_of(prefix, text_in(one)) for number, one in enumerate(documents)}
 
 
-def _bm25_logits(request: RankRequest) -> tuple[float, ...]:
-    if not request.hybrid:
-        return ()
-    shares = bm25_shares(text_in(request.query), [text_in(one) for one in request.documents])
-    return tuple(request.hybrid * share for share in shares)
+def _added_logits(runtime: Runtime, request: RankRequest) -> tuple[tuple[float, ...], float]:
+    """Return what words add to each input's logit, and what of it identifiers can add."""
+    weight = runtime.identifier_logits
+    if not (request.hybrid or weight):
+        return (), 0.0
+    query, documents = text_in(request.query), [text_in(one) for one in request.documents]
+    added = [0.0] * len(documents)
+    if request.hybrid:
+        added = [request.hybrid * share for share in bm25_shares(query, documents)]
+    shares = identifier_shares(query, documents) if weight else []
+    if not any(shares):
+        return tuple(added), 0.0
+    return tuple(one + weight * share for one, share in zip(added, shares, strict=True)), weight

@@ -165,6 +165,7 @@ def _result(  # noqa: PLR0913 - what a result is made of
         warnings=_warnings_about(runtime, request, tokenized),
         scoring=runtime.facts.scoring,
         hybrid=request.hybrid,
+        identifiers=prepared.identifiers,
         unscored=tuple(index for index in range(len(request.documents)) if index not in scores),
         below_min_score=len(ordered) - len(kept),
     )

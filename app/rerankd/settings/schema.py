@@ -136,6 +136,9 @@ class Settings(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Help("scores calibrated by `rerankd eval --calibrate keep`: auto (where kept), or off"),
         Mark.PER_MODEL,
     ] = "auto"
+    identifiers: Annotated[
+        Literal["auto", "off"], Help("match the query's identifiers: auto, or off"), Mark.PER_MODEL
+    ] = "auto"
     accept_license: Annotated[
         bool, Help("serve models whose licence forbids commercial use"), Mark.CHOOSES_MODEL
     ] = False

