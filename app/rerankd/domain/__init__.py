@@ -21,6 +21,7 @@ from rerankd.domain.engines import (
     TokenIds,
     Tokenizer,
     Vector,
+    Wanted,
 )
 from rerankd.domain.requests import (
     ChunkScore,
@@ -77,5 +78,6 @@ __all__ = [
     "Truncation",
     "TruncationSide",
     "Vector",
+    "Wanted",
     "text_in",
 ]

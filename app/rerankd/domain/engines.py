@@ -9,6 +9,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from rerankd.domain.content import Pixels
+
 TokenIds: TypeAlias = NDArray[np.int32]
 """A one-dimensional array of vocabulary ids."""
 
@@ -19,12 +21,18 @@ Vector: TypeAlias = NDArray[np.float32]
 OnVector: TypeAlias = Callable[[TokenIds, Vector], None]
 """Takes a row and its embedding, in an engine thread."""
 
+Wanted: TypeAlias = Callable[[], bool]
+
 Scoring = Literal["cross-encoder", "late interaction", "cosine"]
 """How query and document are compared."""
 ScoreScale = Literal["model", "calibrated", "uncalibrated", "logit"]
 """All but logits are from 0 to 1; calibrated: how often such a document is relevant."""
 Modality = Literal["text", "image"]
 """A kind of content that a model reads."""
+
+
+class GivenUp(Exception):
+    """Work ended early because nobody waits for it any more."""
 
 
 class Prompt(Struct, frozen=True, eq=False):
@@ -41,6 +49,13 @@ class Prompt(Struct, frozen=True, eq=False):
     on_vector: OnVector | None = None
     """Gets the embedding of each row, instead of a score: all rows then score 0, and the prefix
     is empty. Only for models that embed."""
+    pictures: tuple[Pixels, ...] = ()
+    """What the negative ids of prefix and rows stand for: -1 the first picture, -2 the second.
+
+    A picture has one such id for each of its tokens, between ids of the vocabulary.
+    """
+    wanted: Wanted | None = None
+    """Whether somebody still waits for the scores, asked before each picture is encoded."""
 
     @property
     def row_costs(self) -> tuple[int, ...]:
@@ -117,7 +132,8 @@ class Backend(Protocol):
     def run(self, step: Sequence[Prompt]) -> list[list[float]]:
         """Return the logit of every row of every prompt of a step that keeps `limits`.
 
-        Raises EngineFailure when llama.cpp fails. A row whose result is not a finite number
+        Raises EngineFailure when llama.cpp fails, GivenUp before a picture of a prompt that is no
+        longer wanted. A row whose result is not a finite number
         comes back as it is: the caller knows whose row it was.
         """
         ...

@@ -99,10 +99,15 @@ class ColbertFormat(Struct, frozen=True):
 
 
 class PictureFormat(Struct, frozen=True, kw_only=True):
-    """How a family's models see a picture between texts: `begin`, a `pad` a token, `end`."""
+    """How a family's models see a picture: `begin`, its tokens, `end`.
+
+    Pictures stand in the slot of a query or document before the text. Their tokens have positions
+    in two dimensions (M-RoPE), and the text after them goes on behind the longer side.
+    """
 
     begin: str
     pad: str
+    """Stands for each of a picture's tokens in the model's own vocabulary."""
     end: str
     factor: int
     """Pixels of a side that one token covers; both sides of a scaled picture are multiples."""
@@ -114,6 +119,11 @@ class PictureFormat(Struct, frozen=True, kw_only=True):
     def tokens(self, width: int, height: int) -> int:
         """Return how many tokens a scaled picture takes, without `begin` and `end`."""
         return (width // self.factor) * (height // self.factor)
+
+    @property
+    def most_tokens(self) -> int:
+        """Tokens of the largest picture, without `begin` and `end`."""
+        return self.most_pixels // self.factor**2
 
 
 PromptFormat: TypeAlias = PairFormat | TextFormat | TemplateFormat | ColbertFormat

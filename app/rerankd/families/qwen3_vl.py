@@ -41,8 +41,8 @@ QWEN3_VL = Family(
         pad="<|image_pad|>",
         end="<|vision_end|>",
         factor=TOKEN_SIDE,
-        least_pixels=4 * TOKEN_SIDE**2,  # 4 to 1280 tokens, as the script has them
-        most_pixels=1280 * TOKEN_SIDE**2,
+        least_pixels=4 * TOKEN_SIDE**2,  # 4 to 1800 tokens, as the script has them
+        most_pixels=1800 * TOKEN_SIDE**2,
     ),
     score=AnswerScore(
         positive="yes",

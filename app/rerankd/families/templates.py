@@ -29,6 +29,17 @@ class TemplatePiece(Struct, frozen=True):
         """Return its text with the slots filled; braces in `texts` are only text."""
         return SLOT.sub(lambda slot: texts[slot[1]], self.text)
 
+    def around(self, texts: Mapping[str, str]) -> tuple[str, str]:
+        """Return what stands before and after its slot of a query or document.
+
+        Slots with another name are filled.
+        """
+        before, after = re.split(r"\{(?:query|document)\}", self.text)
+        return (
+            SLOT.sub(lambda slot: texts[slot[1]], before),
+            SLOT.sub(lambda slot: texts[slot[1]], after),
+        )
+
 
 def pieces_of(template: Template) -> tuple[TemplatePiece, ...]:
     """Return the pieces of a template, in one text or in parts (see `TemplateFormat.text`).

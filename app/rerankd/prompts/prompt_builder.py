@@ -8,12 +8,13 @@ from functools import partial
 
 from msgspec import structs
 
-from rerankd.domain import TokenIds, Truncation
-from rerankd.errors import InvalidRequest, PairTooLong
+from rerankd.domain import Content, TokenIds, Truncation, TruncationSide
+from rerankd.errors import PairTooLong
 from rerankd.prompts import chunking
-from rerankd.prompts.chunking import TextPart, Tokenize
+from rerankd.prompts.chunking import TextPart
 from rerankd.prompts.layouts import Layout
 from rerankd.prompts.long_texts import LONG, Check, is_whole, read_text, unchecked
+from rerankd.prompts.picture_layout import PictureLayout
 from rerankd.prompts.rows import (
     DocumentFitter,
     FittedQuery,
@@ -21,18 +22,12 @@ from rerankd.prompts.rows import (
     TokenizedRequest,
     check_tokens,
 )
+from rerankd.prompts.slots import Slot, Slots
+from rerankd.prompts.truncations import most_read, require_sensible
 
 READ_AHEAD = 2
 """How many times the tokens that can count are read of a long text, so that a cut finds its place.
 """
-LEAST = {
-    "max_tokens_per_doc": 1,
-    "max_tokens_per_query": 1,
-    "chunk_tokens": 1,
-    "overlap_tokens": 0,
-    "max_chunks_per_doc": 1,
-}
-"""The least that each number of a Truncation may be."""
 
 
 class PromptBuilder:
@@ -45,13 +40,16 @@ class PromptBuilder:
         trial: Layout | None = None,
         *,
         window: int | None = None,
+        pictures: PictureLayout | None = None,
     ) -> None:
         """`trial` is the same layout over a vocabulary that remembers nothing.
 
         Parts of long texts are tried with it, most of which are never needed again. `window` is
         the size of a document's chunks in tokens for requests that don't say how it is made to fit.
+        `pictures` lays out pictures, for a model that sees them.
         """
         self._window = window
+        self._pictures = pictures
         self._layout = layout
         self._trial = trial or layout
         self._pair_tokens = pair_tokens
@@ -67,7 +65,7 @@ class PromptBuilder:
 
     def query_fits(
         self,
-        query: str,
+        query: Content,
         instruction: str | None,
         truncation: Truncation,
         check: Check = unchecked,
@@ -77,16 +75,18 @@ class PromptBuilder:
         `check` is called again and again; what it raises ends the work.
         """
         self._require_readable(instruction, check)
-        query, shortened = self._shortened(query, truncation, check)
+        asked = Slots(self._layout, self._trial, self._pictures).query(query, instruction)
+        text, shortened = self._shortened(asked.text, truncation, check)
         if shortened and truncation.max_tokens_per_query is None:
             return False
-        kept, _ = self._limited(query, truncation)
-        return self._fitted(kept, instruction).tokens <= self._share
+        kept, _ = self._limited(asked, text, truncation)
+        side = truncation.truncation_side
+        return self._fitted(asked, kept, side, instruction).tokens <= self._share
 
     def build(  # noqa: PLR0913 - a request's parts, each by its name
         self,
-        query: str,
-        documents: Sequence[str],
+        query: Content,
+        documents: Sequence[Content],
         *,
         instruction: str | None = None,
         truncation: Truncation = Truncation(),  # noqa: B008 - frozen
@@ -100,34 +100,61 @@ class PromptBuilder:
         fit beside the query is cut, split into rows of its own, or refused, as `truncation` says; a
         query over its share is cut as far as the documents need its room.
 
+        Of a query or document with pictures only the text is cut. Such a document is never split:
+        it is cut where others would be.
+
         `check` is called before each text and each slice of a long one; what it raises ends the
         work. Raises PairTooLong for a text to be refused, TooManyTokens as soon as the rows
-        are known to come to more than `token_limit`, InvalidRequest for a number that is too small.
+        are known to come to more than `token_limit`, InvalidRequest for a number that is too small,
+        TextOnly for a picture where the model sees none.
         """
-        _require_sensible(truncation)
+        require_sensible(truncation)
         truncation = self._settled(truncation)
         self._require_readable(instruction, check)
-        query, shortened = self._shortened(query, truncation, check)
-        texts = self._tokenize(documents, truncation, token_limit, check)
-        longest = min(max((len(one.ids) for one in texts), default=0), _most_whole(truncation))
-        fitted = self._fit_query(query, instruction, longest, truncation)
+        made = Slots(self._layout, self._trial, self._pictures)
+        asked = made.query(query, instruction)
+        text, shortened = self._shortened(asked.text, truncation, check)
+        slots = [made.document(one, index) for index, one in enumerate(documents)]
+        reads = self._tokenize(slots, truncation, token_limit, check)
+        longest = _longest(slots, reads, truncation)
+        fitted = self._fit_query(asked, text, instruction, longest, truncation)
         rows = PairRows(self._layout, fitted, token_limit)
+        self._add_documents(rows, slots, reads, fitted, truncation, check)
+        query_tokens = len(self._layout.vocabulary.tokenize(fitted.text)) + asked.picture_tokens
+        return rows.built(
+            query_tokens,
+            query_cut=fitted.cut or shortened,
+            spans=spans,
+            pictures=made.pictures,
+        )
+
+    def _add_documents(  # noqa: PLR0913 - documents, and what makes them fit
+        self,
+        rows: PairRows,
+        slots: Sequence[Slot],
+        reads: Sequence[TextPart],
+        fitted: FittedQuery,
+        truncation: Truncation,
+        check: Check,
+    ) -> None:
+        """Add each document's rows, made to fit beside the query. Raises PairTooLong."""
         most = self._room - (self._fixed or fitted.tokens)
-        whole = min(most, _most_whole(truncation))
-        fitter = DocumentFitter(truncation, most, _checked(self._trial.document, check), rows)
-        for index, (text, read) in enumerate(zip(documents, texts, strict=True)):
-            tokens = len(read.ids)
-            if tokens <= whole:
-                rows.add_all(index, (read,), complete=is_whole(read, text))
+        fitter = DocumentFitter(truncation, most, check, rows)
+        for index, (slot, read) in enumerate(zip(slots, reads, strict=True)):
+            if len(read.ids) <= min(most, slot.most_whole(truncation)):
+                rows.add_all(index, (read,), complete=is_whole(read, slot.text))
                 continue
-            if truncation.overflow == "error" and most < min(
-                tokens, truncation.max_tokens_per_doc or tokens
-            ):
+            if self._is_refused(slot, len(read.ids), most, truncation):
                 raise self._too_long(f"documents[{index}]", f"document {index}")
-            parts = fitter.parts(text, read)
-            rows.add_all(index, parts, complete=chunking.covers(parts, text))
-        kept_tokens = len(self._layout.vocabulary.tokenize(fitted.text))
-        return rows.built(kept_tokens, query_cut=fitted.cut or shortened, spans=spans)
+            parts = fitter.parts(slot, read)
+            rows.add_all(index, parts, complete=chunking.covers(parts, slot.text))
+
+    def _is_refused(self, slot: Slot, tokens: int, most: int, truncation: Truncation) -> bool:
+        """Return whether a document that doesn't fit may not be cut, or can't be: its pictures."""
+        if slot.picture_tokens and len(slot.ids("", truncation.truncation_side)) > most:
+            return True
+        counting = min(tokens, truncation.max_tokens_per_doc or tokens)
+        return truncation.overflow == "error" and most < counting
 
     def _settled(self, truncation: Truncation) -> Truncation:
         """Return a truncation that says what becomes of long documents."""
@@ -140,30 +167,30 @@ class PromptBuilder:
 
     def _tokenize(
         self,
-        documents: Sequence[str],
+        slots: Sequence[Slot],
         truncation: Truncation,
         token_limit: int | None,
         check: Check,
     ) -> list[TextPart]:
         """Return what is read of each document; a request surely over the limit ends here."""
-        most = _most_read(truncation, self._pair_tokens)
+        most = most_read(truncation, self._pair_tokens)
         texts: list[TextPart] = []
         total = 0
-        for text in documents:
+        for slot in slots:
             left = math.inf if token_limit is None else token_limit - total
             read = self._read(
-                text, max(self._pair_tokens, min(READ_AHEAD * most, left)), truncation, check
+                slot, max(self._pair_tokens, min(READ_AHEAD * most, left)), truncation, check
             )
             texts.append(read)
             total += int(min(len(read.ids), most))
             check_tokens(total, token_limit)
         return texts
 
-    def _read(self, text: str, most: float, truncation: Truncation, check: Check) -> TextPart:
+    def _read(self, slot: Slot, most: float, truncation: Truncation, check: Check) -> TextPart:
         """Return a document's ids, of a long one those of the part that can count."""
         side = truncation.truncation_side
         count = self._layout.vocabulary.tokenize
-        return read_text(text, most, side, self._layout.document, count, check)
+        return read_text(slot.text, most, side, partial(slot.ids, side=side), count, check)
 
     def _shortened(self, query: str, truncation: Truncation, check: Check) -> tuple[str, bool]:
         """Return the part of a query that can count, and whether it is less than all of it.
@@ -190,11 +217,17 @@ class PromptBuilder:
                 raise self._too_long("instruction", "the instruction")
 
     def _fit_query(
-        self, query: str, instruction: str | None, longest: float, truncation: Truncation
+        self,
+        asked: Slot,
+        text: str,
+        instruction: str | None,
+        longest: float,
+        truncation: Truncation,
     ) -> FittedQuery:
-        """Return the query as kept, cut where documents need its room."""
-        kept, query_cut = self._limited(query, truncation)
-        fitted = self._fitted(kept, instruction, cut=query_cut)
+        """Return the query as kept, cut where documents need its room; `text` is left of it."""
+        side = truncation.truncation_side
+        kept, query_cut = self._limited(asked, text, truncation)
+        fitted = self._fitted(asked, kept, side, instruction, cut=query_cut)
         if truncation.overflow == "error":
             if fitted.tokens > (self._fixed or self._room):
                 raise self._too_long("query", "the query (with its instruction)")
@@ -202,10 +235,9 @@ class PromptBuilder:
         # The query gives way only to documents that need it.
         room = self._fixed or max(self._share, int(self._room - longest))
         if fitted.tokens > room:
-            tokenize = partial(self._trial.query, instruction=instruction)
-            tokens = len(self._layout.query(kept, instruction))
+            tokens = len(asked.ids(kept, side))
             most = room - (fitted.tokens - tokens)
-            part = chunking.cut(kept, tokens, most, truncation.truncation_side, tokenize)
+            part = chunking.cut(kept, tokens, most, side, partial(asked.tried, side=side))
             kept = kept[part.start : part.end]
             fitted = self._around(kept, part.ids, instruction, cut=True)
         if fitted.tokens + min(longest, self._least) > self._room:
@@ -213,8 +245,16 @@ class PromptBuilder:
             raise self._too_long(what, f"the {what}")
         return fitted
 
-    def _fitted(self, query: str, instruction: str | None, *, cut: bool = False) -> FittedQuery:
-        return self._around(query, self._layout.query(query, instruction), instruction, cut=cut)
+    def _fitted(
+        self,
+        asked: Slot,
+        kept: str,
+        side: TruncationSide,
+        instruction: str | None,
+        *,
+        cut: bool = False,
+    ) -> FittedQuery:
+        return self._around(kept, asked.ids(kept, side), instruction, cut=cut)
 
     def _around(
         self, query: str, ids: TokenIds, instruction: str | None, *, cut: bool
@@ -222,17 +262,17 @@ class PromptBuilder:
         prefix = self._layout.prefix(ids, instruction)
         return FittedQuery(query, prefix, self._layout.tail(ids, instruction), cut)
 
-    def _limited(self, query: str, truncation: Truncation) -> tuple[str, bool]:
-        """Return a query cut to `max_tokens_per_query`, and whether it had to be."""
+    def _limited(self, asked: Slot, text: str, truncation: Truncation) -> tuple[str, bool]:
+        """Return a query's text cut to `max_tokens_per_query`, and whether it had to be."""
         if truncation.max_tokens_per_query is None:
-            return query, False
+            return text, False
         tokenize = self._trial.vocabulary.tokenize
-        tokens = len(tokenize(query))
-        if tokens <= truncation.max_tokens_per_query:
-            return query, False
-        most, side = truncation.max_tokens_per_query, truncation.truncation_side
-        part = chunking.cut(query, tokens, most, side, tokenize)
-        return query[part.start : part.end], True
+        tokens = len(tokenize(text))
+        most = max(0, truncation.max_tokens_per_query - asked.picture_tokens)
+        if tokens <= most:
+            return text, False
+        part = chunking.cut(text, tokens, most, truncation.truncation_side, tokenize)
+        return text[part.start : part.end], True
 
     def _too_long(self, param: str, what: str) -> PairTooLong:
         return PairTooLong(
@@ -242,33 +282,10 @@ class PromptBuilder:
         )
 
 
-def _checked(tokenize: Tokenize, check: Check) -> Tokenize:
-    """Return a tokenizer that calls `check` before each text."""
-
-    def checking(text: str) -> TokenIds:
-        check()
-        return tokenize(text)
-
-    return checking
-
-
-def _most_whole(truncation: Truncation) -> float:
-    """Return the most tokens of a document that `truncation` leaves as they are."""
-    chunk = truncation.chunk_tokens if truncation.overflow == "chunk" else None
-    return min(truncation.max_tokens_per_doc or math.inf, chunk or math.inf)
-
-
-def _most_read(truncation: Truncation, pair_tokens: int) -> float:
-    """Return the most tokens of a document that can be read, in all its rows."""
-    most: float = pair_tokens
-    if truncation.overflow == "chunk":
-        chunk = min(pair_tokens, truncation.chunk_tokens or pair_tokens)
-        most = chunk * (truncation.max_chunks_per_doc or math.inf)
-    return min(most, truncation.max_tokens_per_doc or math.inf)
-
-
-def _require_sensible(truncation: Truncation) -> None:
-    for name, least in LEAST.items():
-        value = getattr(truncation, name)
-        if value is not None and value < least:
-            raise InvalidRequest(f"{name} must be at least {least}", param=name)
+def _longest(slots: Sequence[Slot], reads: Sequence[TextPart], truncation: Truncation) -> float:
+    """Return the most tokens of a row that a document asks for."""
+    wanted = (
+        min(len(read.ids), slot.most_whole(truncation))
+        for slot, read in zip(slots, reads, strict=True)
+    )
+    return max(wanted, default=0)

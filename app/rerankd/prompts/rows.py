@@ -8,11 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
-from rerankd.domain import NO_TOKENS, Prompt, TokenIds, Truncation
+from rerankd.domain import NO_TOKENS, Pixels, Prompt, TokenIds, Truncation
 from rerankd.errors import TooManyTokens
 from rerankd.prompts import chunking
 from rerankd.prompts.chunking import TextPart, Tokenize
 from rerankd.prompts.layouts import Layout
+from rerankd.prompts.long_texts import Check
+from rerankd.prompts.slots import Slot
 
 OVERLAP_SHARE = 0.1
 """The part of a chunk that may repeat the one before it, unless a request says otherwise."""
@@ -91,10 +93,12 @@ class PairRows:
         if not complete:
             self._truncated.append(document)
 
-    def built(self, query_tokens: int, *, query_cut: bool, spans: bool) -> TokenizedRequest:
-        """Return the request."""
+    def built(
+        self, query_tokens: int, *, query_cut: bool, spans: bool, pictures: tuple[Pixels, ...]
+    ) -> TokenizedRequest:
+        """Return the request; `pictures` are those that rows and prefix have by number."""
         return TokenizedRequest(
-            prompt=Prompt(self._prefix, tuple(self._rows)),
+            prompt=Prompt(self._prefix, tuple(self._rows), pictures=pictures),
             documents=tuple(self._documents),
             truncated=tuple(self._truncated),
             query_truncated=query_cut,
@@ -106,41 +110,48 @@ class PairRows:
 class DocumentFitter:
     """Makes documents of one request fit that don't as they are."""
 
-    def __init__(
-        self, truncation: Truncation, most: int, tokenize: Tokenize, rows: PairRows
-    ) -> None:
-        """`most` is the most tokens of a document in one row."""
+    def __init__(self, truncation: Truncation, most: int, check: Check, rows: PairRows) -> None:
+        """`most` is the most tokens of a document in one row; `check` may end the work."""
         self._truncation = truncation
         self._most = most
         self._chunk = min(most, truncation.chunk_tokens or most)
-        self._tokenize = tokenize
+        self._check = check
         self._rows = rows
 
-    def parts(self, text: str, read: TextPart) -> Sequence[TextPart]:
+    def parts(self, slot: Slot, read: TextPart) -> Sequence[TextPart]:
         """Return what counts of a document, at least one part; `read` is what was read of it."""
-        found = self._parts(text[read.start : read.end], read.ids)
+
+        def tokenize(text: str) -> TokenIds:
+            self._check()
+            return slot.tried(text, self._truncation.truncation_side)
+
+        text = slot.text[read.start : read.end]
+        found = self._parts(text, read.ids, tokenize, slot)
         if not read.start:
             return found
         return [TextPart(read.start + one.start, read.start + one.end, one.ids) for one in found]
 
-    def _parts(self, text: str, ids: TokenIds) -> Sequence[TextPart]:
+    def _parts(
+        self, text: str, ids: TokenIds, tokenize: Tokenize, slot: Slot
+    ) -> Sequence[TextPart]:
         truncation = self._truncation
         allowed: float = truncation.max_tokens_per_doc or math.inf
-        if truncation.overflow != "chunk":
+        if slot.picture_tokens:
+            allowed = min(self._most, slot.most_whole(truncation))
+        elif truncation.overflow != "chunk":
             allowed = min(allowed, self._most)
         elif truncation.max_chunks_per_doc:
             # What lies beyond the chunks that count needs no splitting.
             allowed = min(allowed, self._chunk * (truncation.max_chunks_per_doc + 1))
         kept = TextPart(0, len(text), ids)
         if len(ids) > allowed:
-            kept = chunking.cut(
-                text, len(ids), int(allowed), truncation.truncation_side, self._tokenize
-            )
-        if truncation.overflow != "chunk" or len(kept.ids) <= self._chunk:
+            kept = chunking.cut(text, len(ids), int(allowed), truncation.truncation_side, tokenize)
+        whole = truncation.overflow != "chunk" or bool(slot.picture_tokens)
+        if whole or len(kept.ids) <= self._chunk:
             return (kept,)
-        return self._chunks(text, kept)
+        return self._chunks(text, kept, tokenize)
 
-    def _chunks(self, text: str, kept: TextPart) -> Sequence[TextPart]:
+    def _chunks(self, text: str, kept: TextPart, tokenize: Tokenize) -> Sequence[TextPart]:
         truncation = self._truncation
         least = min(
             truncation.max_chunks_per_doc or math.inf, math.ceil(len(kept.ids) / self._chunk)
@@ -152,10 +163,10 @@ class DocumentFitter:
         inner = text[kept.start : kept.end]
         parts = [
             TextPart(kept.start + part.start, kept.start + part.end, part.ids)
-            for part in chunking.split(inner, len(kept.ids), self._chunk, overlap, self._tokenize)
+            for part in chunking.split(inner, len(kept.ids), self._chunk, overlap, tokenize)
         ]
         if not parts:  # nothing but blanks
-            return (TextPart(kept.start, kept.start, self._tokenize("")),)
+            return (TextPart(kept.start, kept.start, tokenize("")),)
         most = truncation.max_chunks_per_doc or len(parts)
         return parts[:most] if truncation.truncation_side == "right" else parts[-most:]
 

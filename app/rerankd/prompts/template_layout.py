@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from msgspec import structs
@@ -13,6 +14,9 @@ from rerankd.families.header import Header
 from rerankd.families.prompt_format import Template, TemplateFormat
 from rerankd.families.templates import TemplatePiece, pieces_of
 from rerankd.prompts.vocabulary import Vocabulary
+
+Parts: TypeAlias = Sequence[str | TokenIds]
+"""Texts, and ids of pictures."""
 
 ADDS_SPACE = "tokenizer.ggml.add_space_prefix"
 BEGINNING = frozenset({"llama-bpe", "llama3", "llama-v3"})
@@ -68,6 +72,14 @@ class TemplateLayout:
         """See Layout."""
         return self._fill(self._plain.document, text, None)
 
+    def pictured_query(self, parts: Parts, instruction: str | None) -> TokenIds:
+        """Return the ids of a query of texts and pictures' ids, as `query` does those of a text."""
+        return self._fill_parts(self._chosen(instruction).query, parts, instruction)
+
+    def pictured_document(self, parts: Parts) -> TokenIds:
+        """Return the ids of a document of texts and pictures' ids."""
+        return self._fill_parts(self._plain.document, parts, None)
+
     def _require_one_document(self) -> None:
         """Raise ModelFileError where an instruction would change how documents are read."""
         plain, instructed = self._plain, self._instructed
@@ -102,6 +114,18 @@ class TemplateLayout:
         text = text or self._empty
         texts = {"query": text, "document": text, "instruction": chosen}
         return self.vocabulary.tokenize(piece.filled(texts))
+
+    def _fill_parts(self, piece: TemplatePiece, parts: Parts, instruction: str | None) -> TokenIds:
+        """Return a piece's ids with `parts` in its slot; a picture parts the texts around it."""
+        before, after = piece.around({"instruction": instruction or self._instruction})
+        ids, text = [NO_TOKENS], before
+        for part in parts:
+            if isinstance(part, str):
+                text += part
+            else:
+                ids += [self.vocabulary.tokenize(text), part]
+                text = ""
+        return np.concatenate([*ids, self.vocabulary.tokenize(text + after)])
 
 
 class _Template:

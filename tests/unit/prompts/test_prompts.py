@@ -25,7 +25,7 @@ from rerankd.prompts import (
     TokenizedRequest,
     layout_for,
 )
-from rerankd.prompts.prompt_builder import LEAST
+from rerankd.prompts.truncations import LEAST
 from rerankd.sources import gguf as gguf_file
 
 from support.tiny_models import BERT_CONTROL, QWEN3_CONTROL, RERANK_TEMPLATE, T5_CONTROL
