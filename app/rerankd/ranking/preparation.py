@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from rerankd.deployments.runtime import Runtime
-from rerankd.domain import Content, RankRequest, text_in
+from rerankd.domain import Content, Pixels, RankRequest, text_in
 from rerankd.errors import DeadlineExceeded
 from rerankd.lru import digest_of
 from rerankd.prompts import TokenizedRequest
@@ -84,9 +84,9 @@ def prepare(  # noqa: PLR0913 - what an answer depends on, and how long it may t
     missing = tuple(number for number in range(len(documents)) if number not in cached)
     tokenized = None
     if missing:
-        texts = tuple(text_in(documents[number]) for number in missing)
+        unknown = tuple(documents[number] for number in missing)
         try:
-            tokenized = _tokenized(runtime, request, instruction, texts, patience)
+            tokenized = _tokenized(runtime, request, instruction, unknown, patience)
         except DeadlineExceeded:
             if request.on_timeout != "partial" or not cached:
                 raise
@@ -98,12 +98,12 @@ def _tokenized(
     runtime: Runtime,
     request: RankRequest,
     instruction: str | None,
-    texts: tuple[str, ...],
+    documents: tuple[Content, ...],
     patience: Patience,
 ) -> TokenizedRequest:
     tokenized = runtime.prompts.build(
-        text_in(request.query),
-        texts,
+        request.query,
+        documents,
         instruction=instruction,
         truncation=request.truncation,
         spans=request.return_passages,
@@ -126,16 +126,29 @@ def _cache_keys(  # noqa: PLR0913 - what scores depend on, and how long they may
 ) -> dict[int, bytes]:
     # A query that may be cut to make room for others' documents has no score of its own.
     if not cache.enabled or not runtime.prompts.query_fits(
-        text_in(request.query), instruction, request.truncation, patience.check
+        request.query, instruction, request.truncation, patience.check
     ):
         return {}
-    query = text_in(request.query)
     options = (request.truncation, request.chunk_score, request.return_passages)
     prefix = digest_of(
-        *(runtime.identity, _option_encoder.encode(options), instruction or "", query),
+        *(runtime.identity, _option_encoder.encode(options), instruction or ""),
+        *_key_parts(request.query),
         *([owner] if owner else []),
     )
-    return {number: digest_of(prefix, text_in(one)) for number, one in enumerate(documents)}
+    return {number: digest_of(prefix, *_key_parts(one)) for number, one in enumerate(documents)}
+
+
+def _key_parts(content: Content) -> tuple[str | bytes, ...]:
+    """Return what a digest is made of; a text's digest is that of the text alone.
+
+    The second part says that more follow, and how many, so that no text and no owner's name can
+    be taken for a picture.
+    """
+    if isinstance(content, str):
+        return (content,)
+    parts = [part.digest if isinstance(part, Pixels) else part for part in content.parts]
+    kinds = "".join("p" if isinstance(part, bytes) else "t" for part in parts)
+    return ("", f"parts:{kinds}", *(part for part in parts if isinstance(part, str | bytes)))
 
 
 def _added_logits(runtime: Runtime, request: RankRequest) -> tuple[tuple[float, ...], float]:

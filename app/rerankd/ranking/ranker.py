@@ -16,6 +16,7 @@ from rerankd.domain import Content, RankedResult, RankRequest, Timings
 from rerankd.errors import DeadlineExceeded
 from rerankd.prompts import TokenizedRequest
 from rerankd.ranking.collector import OnScored, ScoreCollector, ranked_document
+from rerankd.ranking.pictures import picture_sizes, picture_tokens
 from rerankd.ranking.preparation import Patience, PreparedRequest, prepare
 from rerankd.ranking.scales import Scale, scale_of
 from rerankd.ranking.score_cache import CachedScore, ScoreCache
@@ -168,6 +169,8 @@ def _result(  # noqa: PLR0913 - what a result is made of
         identifiers=prepared.identifiers,
         unscored=tuple(index for index in range(len(request.documents)) if index not in scores),
         below_min_score=len(ordered) - len(kept),
+        picture_tokens=picture_tokens(request, scores, runtime.pictures),
+        picture_sizes=picture_sizes(request),
     )
 
 
