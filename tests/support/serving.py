@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from litestar.types import ASGIApp
 from rerankd.domain import Prompt, StepLimits, TokenIds
 from rerankd.engine.planning.devices import Offload
 from rerankd.engine.planning.sizing import Sizes
+from rerankd.families.prompt_format import PictureFormat
 from rerankd.http.application import create_app
 from rerankd.http.connections import Connections, protocol_for
 from rerankd.http.server import descriptor_limit, limits_of
@@ -78,6 +80,7 @@ class FakeEngine:
         self.sizes = Sizes(workers=workers, threads=1, batch=64, sequences=8, limits=limits)
         self.gpu_layers = 0
         self.offload = Offload(layers=0, of=7, reason="a fake has no device")
+        self.pictures: PictureFormat | None = None
         self.closed = False
 
     def costs(self, prompt: Prompt) -> tuple[int, ...]:
@@ -88,7 +91,9 @@ class FakeEngine:
     def close(self) -> None:
         self.closed = True
 
-    def open(self, _header: Header, _verdict: Verdict, _settings: Settings) -> FakeEngine:
+    def open(
+        self, _header: Header, _verdict: Verdict, _settings: Settings, _mmproj: Path | None = None
+    ) -> FakeEngine:
         """Be what `rerankd.engine.open_engine` returns."""
         if self._loading and not self._loading.wait(PATIENCE):
             raise TimeoutError("the test never let the model load")

@@ -24,11 +24,14 @@ from msgspec import Struct
 from rerankd.children import command_of_child
 from rerankd.deployments.hard_texts import try_hard_texts
 from rerankd.deployments.judgement import judge_ranking
+from rerankd.deployments.known_pictures import score_known_pictures
 from rerankd.deployments.runtime import Target, examine, languages_of
+from rerankd.deployments.tolerances import disagree
 from rerankd.domain import Backend, Prompt
 from rerankd.engine import open_engine
 from rerankd.errors import LoadCheckFailed, RerankdError, UnprovenModel
 from rerankd.prompts import PromptBuilder, layout_for
+from rerankd.prompts.picture_layout import picture_layout
 from rerankd.settings import Settings
 from rerankd.sources import resolve as sources
 from rerankd.sources.gguf import family_of, require_sound_charsmap
@@ -39,10 +42,6 @@ PANDA_QUERY = "What is a panda?"
 RELEVANT = "The giant panda is a bear species endemic to China."
 IRRELEVANT = "hi"
 
-TOLERANCE = 0.5
-"""How far a pair's logits alone and in a batch may differ: far above rounding in any type."""
-RELATIVE_TOLERANCE = 0.05
-"""The same as a share of the logit, for models whose logits are large."""
 LONGEST_REASON = 400
 CHECKS = 3
 """Counts up when the check tries more, so that files that passed fewer are checked again."""
@@ -79,12 +78,16 @@ def check_load(
     """
     require_sound_charsmap(target.header)
     family = family_of(target.header, target.verdict)
-    engine = open_engine(target.header, target.verdict, settings)
+    engine = open_engine(target.header, target.verdict, settings, target.mmproj)
     try:
         layout = layout_for(family, target.header, engine.tokenizer)
-        prompts = PromptBuilder(layout, engine.sizes.limits.pair_tokens)
+        pictures = picture_layout(engine.pictures, layout)
+        prompts = PromptBuilder(layout, engine.sizes.limits.pair_tokens, pictures=pictures)
         result = score_known_pair(engine.backends[0], prompts)
         try_hard_texts(engine.tokenizer, prompts, engine.backends[0], on_stage)
+        if engine.pictures:
+            on_stage("a picture")
+            score_known_pictures(engine.backends[0], prompts, engine.pictures)
         on_stage("texts whose order is known")
         found = judge_ranking(engine.backends[0], prompts, languages_of(target))
         return msgspec.structs.replace(result, proven=found.proven, judgement=found.summary)
@@ -108,7 +111,7 @@ def score_known_pair(backend: Backend, prompts: PromptBuilder) -> LoadCheckResul
     ((packed, irrelevant),) = backend.run([prompt])
     if not all(map(math.isfinite, (alone, packed, irrelevant))):
         raise LoadCheckFailed("its scores are not numbers")
-    if abs(alone - packed) > max(TOLERANCE, RELATIVE_TOLERANCE * abs(alone)):
+    if disagree(alone, packed):
         raise LoadCheckFailed(
             f"a pair scores {alone:.3f} alone and {packed:.3f} next to another one: "
             "its head is broken"

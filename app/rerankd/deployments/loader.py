@@ -12,6 +12,7 @@ import msgspec
 from rerankd import settings
 from rerankd.deployments import load_check
 from rerankd.deployments.kept_calibrations import find_calibration
+from rerankd.deployments.projectors import projector_state
 from rerankd.deployments.runtime import (
     Opener,
     Runtime,
@@ -93,7 +94,7 @@ class FileLoader:
         target = await self._examining.run(self._examined, spec, resolved, own)
         target = await self._checked(resolved, target, own)
         target = await self._converting.run(self._converted, spec, target)
-        needed = memory_needed(target.header, target.verdict, target.settings)
+        needed = memory_needed(target.header, target.verdict, target.settings, target.mmproj)
         return target, needed.total
 
     async def _checked(self, resolved: ResolvedModel, target: Target, own: Settings) -> Target:
@@ -166,7 +167,7 @@ def _is_local(source: str, own: Settings) -> bool:
 
 def check_of(target: Target) -> str:
     """Return what a load check holds for besides the file: engine, check, other parts, prompt."""
-    parts = (*parts_state(target.header), *readout_of(target))
+    parts = (*parts_state(target.header), *readout_of(target), *projector_state(target.mmproj))
     checked = f"{version('llama-cpp-python')}/{load_check.CHECKS}"
     return f"{checked}/{digest_of(repr(parts)).hex()}" if parts else checked
 

@@ -21,6 +21,7 @@ from rerankd.deployments.applied_tuning import (
     find_tuning,
     weights_file,
 )
+from rerankd.deployments.projectors import projector_state
 from rerankd.domain import Backend, ModelFacts, Observer, Prompt, ScoreScale, StepFacts
 from rerankd.engine import check, open_engine
 from rerankd.engine.planning.devices import Offload
@@ -29,6 +30,7 @@ from rerankd.errors import ModelFileError
 from rerankd.families.prompt_format import PictureFormat
 from rerankd.lru import digest_of
 from rerankd.prompts import PromptBuilder, TextRowBuilder, Vocabulary, layout_for
+from rerankd.prompts.picture_layout import picture_layout
 from rerankd.prompts.token_cache import TokenCache
 from rerankd.scheduling.scheduler import Scheduler
 from rerankd.scheduling.tickets import Load
@@ -68,6 +70,8 @@ class Target(Struct, frozen=True):
     """Whether it failed to put relevant texts first in the load check, and was accepted so."""
     calibration: Calibration | None = None
     """What maps its logits to calibrated scores, None where nothing was fitted."""
+    mmproj: Path | None = None
+    """The projector's file, by which the model sees pictures; None: it reads texts alone."""
 
 
 class OpenEngine(Protocol):
@@ -88,6 +92,9 @@ class OpenEngine(Protocol):
     @property
     def offload(self) -> Offload: ...
 
+    @property
+    def pictures(self) -> PictureFormat | None: ...
+
     def costs(self, prompt: Prompt) -> tuple[int, ...]: ...
 
     def close(self) -> None: ...
@@ -96,7 +103,8 @@ class OpenEngine(Protocol):
 Reservation = Literal["degraded", "unproven"]
 """A part of the head is missing; it failed to put relevant texts first in the load check."""
 
-Opener = Callable[[Header, Verdict, Settings], OpenEngine]
+Opener = Callable[..., OpenEngine]
+"""Opens a header with its verdict and settings, and the projector's path if there is one."""
 
 
 def examine(model_id: str, path: Path, manifest: Manifest | None, settings: Settings) -> Target:
@@ -114,10 +122,7 @@ class Runtime:
     """A model that is loaded and scores; its threads run until it is closed."""
 
     def __init__(
-        self,
-        target: Target,
-        engine: OpenEngine,
-        observer: Observer | None = None,
+        self, target: Target, engine: OpenEngine, observer: Observer | None = None
     ) -> None:
         """Take over an open engine, which is closed if its vocabulary doesn't fit the layout."""
         settings = target.settings
@@ -127,6 +132,7 @@ class Runtime:
             layout = layout_for(family, target.header, vocabulary)
             # Lengths that are only tried must not push documents out of the cache.
             trial = layout_for(family, target.header, engine.tokenizer)
+            pictures = picture_layout(engine.pictures, trial)
         except ModelFileError:
             engine.close()
             raise
@@ -147,9 +153,9 @@ class Runtime:
         self.texts = TextRowBuilder(layout, pair_tokens, trial) if family.embeds else None
         """Makes rows of texts that are embedded; None for a model that gives no vectors."""
         window = target.manifest.context.window if target.manifest else None
-        self.prompts = PromptBuilder(layout, pair_tokens, trial, window=window)
-        self.pictures: PictureFormat | None = None
+        self.pictures = engine.pictures
         """How it sees pictures; None for a model that reads text only."""
+        self.prompts = PromptBuilder(layout, pair_tokens, trial, window=window, pictures=pictures)
         self._observer = observer
         self.scheduler = Scheduler(
             engine.backends, max_tokens=settings.max_queue_tokens, on_step=self._stepped
@@ -198,7 +204,9 @@ def open_runtime(
     target: Target, opener: Opener = open_engine, observer: Observer | None = None
 ) -> Runtime:
     """Load a model. Raises ModelFileError, SettingsError or EngineFailure."""
-    return Runtime(target, opener(target.header, target.verdict, target.settings), observer)
+    projector = () if target.mmproj is None else (target.mmproj,)
+    engine = opener(target.header, target.verdict, target.settings, *projector)
+    return Runtime(target, engine, observer)
 
 
 def fastest(target: Target) -> Target:
@@ -251,6 +259,7 @@ def identity_of(target: Target, facts: ModelFacts) -> bytes:
         *((name, getattr(settings, name)) for name in sorted(SCORE_SETTINGS - PLACED)),
         *gguf_file.parts_state(target.header),
         *readout_of(target),
+        *projector_state(target.mmproj),
     )
     return digest_of(file_head(path), repr(told))
 

@@ -11,6 +11,7 @@ from rerankd.domain.content import (
 from rerankd.domain.engines import (
     NO_TOKENS,
     Backend,
+    GivenUp,
     Modality,
     ModelFacts,
     OnVector,
@@ -51,6 +52,7 @@ __all__ = [
     "Content",
     "EmbedRequest",
     "EmbeddedResult",
+    "GivenUp",
     "Modality",
     "ModelFacts",
     "Observer",

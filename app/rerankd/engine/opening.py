@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 from rerankd.domain import Backend, Prompt
 from rerankd.engine.backends.embedding import VectorStore
-from rerankd.engine.llama import binding, ggml
+from rerankd.engine.llama import binding, ggml, mtmd
 from rerankd.engine.llama.context import ContextOptions, LlamaContext
+from rerankd.engine.llama.projector import Projector, ProjectorOptions
+from rerankd.engine.picture_encoder import PictureEncoder, PictureGrid
 from rerankd.engine.planning.devices import Offload, decide
 from rerankd.engine.planning.memory import memory_of
 from rerankd.engine.planning.sizing import Sizes, plan_sizes
@@ -16,11 +19,18 @@ from rerankd.engine.readers import ScoreReader, reader_for
 from rerankd.errors import OutOfMemory, SettingsError
 from rerankd.families.header import Header
 from rerankd.families.memory import ModelMemory
+from rerankd.families.prompt_format import PictureFormat
 from rerankd.machine import available_cores, available_memory, free_swap
 from rerankd.settings import Settings, require_fits_cores
-from rerankd.sources.gguf import Readout, Verdict
+from rerankd.sources import gguf as gguf_file
+from rerankd.sources.gguf import Readout, Verdict, family_of
 
 logger = logging.getLogger(__name__)
+
+NO_MTMD = (
+    "this build of llama.cpp has no library for pictures (libmtmd); docs/builds.md says how to get"
+    " one that has it"
+)
 
 
 class Engine:
@@ -34,8 +44,14 @@ class Engine:
         offload: Offload,
         readout: Readout,
         store: VectorStore | None = None,
+        encoder: PictureEncoder | None = None,
+        pictures: PictureFormat | None = None,
     ) -> None:
-        """`store` is where an embedding model's vectors are kept."""
+        """`store` is where an embedding model's vectors are kept.
+
+        `encoder` encodes pictures that look as `pictures` says; neither is there for a model that
+        reads text only.
+        """
         self.tokenizer = model
         self.backends = tuple(backends)
         self.sizes = sizes
@@ -43,7 +59,9 @@ class Engine:
         self.gpu_layers = offload.layers
         self.readout = readout
         self._model = model
+        self.pictures = pictures
         self._store = store
+        self._encoder = encoder
 
     def costs(self, prompt: Prompt) -> tuple[int, ...]:
         """Return the tokens still to be decoded for each row; empty: all of them."""
@@ -53,6 +71,8 @@ class Engine:
         """Free all contexts and the weights; no backend may be running."""
         for backend in self.backends:
             backend.close()
+        if self._encoder:
+            self._encoder.close()
         self._model.close()
 
 
@@ -63,8 +83,10 @@ def check(header: Header, verdict: Verdict, settings: Settings) -> None:
         raise SettingsError("kv_type q8_0 needs flash_attn on", param="kv_type")
 
 
-def open_engine(header: Header, verdict: Verdict, settings: Settings) -> Engine:
-    """Load a model and make its contexts.
+def open_engine(
+    header: Header, verdict: Verdict, settings: Settings, mmproj: Path | None = None
+) -> Engine:
+    """Load a model and make its contexts, with `mmproj` the projector that encodes its pictures.
 
     Raises ModelFileError when llama.cpp refuses the file, SettingsError when a setting doesn't
     suit it or the machine, OutOfMemory when it needs more than is free, EngineFailure when a
@@ -72,12 +94,17 @@ def open_engine(header: Header, verdict: Verdict, settings: Settings) -> Engine:
     """
     require_fits_cores(settings)
     sizes, offload = size_and_place(header, verdict, settings)
-    require_free_memory(header, verdict, settings)
+    mmproj = usable_projector(header, verdict, mmproj)
+    require_free_memory(header, verdict, settings, mmproj)
     logger.info("%s: %s", header.path.name, offload.reason)
     model = binding.LlamaModel(header.path, _load_options(verdict, settings, offload))
     backends: list[Backend] = []
+    encoder: PictureEncoder | None = None
+    look = family_of(header, verdict).pictures if mmproj else None
     try:
-        reader = reader_for(header, verdict, model, settings.vector_cache_bytes)
+        if mmproj and look:
+            encoder = _open_encoder(mmproj, look, model, settings, sizes, offload)
+        reader = reader_for(header, verdict, model, settings.vector_cache_bytes, encoder)
         for _ in range(sizes.workers):
             context = LlamaContext(model, _context_options(reader, settings, sizes))
             backends.append(reader.backend(context, sizes))
@@ -86,9 +113,44 @@ def open_engine(header: Header, verdict: Verdict, settings: Settings) -> Engine:
     except BaseException:
         for backend in backends:
             backend.close()
+        if encoder:
+            encoder.close()
         model.close()
         raise
-    return Engine(model, backends, sizes, offload, reader.readout, reader.store)
+    return Engine(model, backends, sizes, offload, reader.readout, reader.store, encoder, look)
+
+
+def usable_projector(header: Header, verdict: Verdict, mmproj: Path | None) -> Path | None:
+    """Return the projector that a model's pictures can be encoded with, None for none.
+
+    A family without pictures has no use for it. A build of llama.cpp without its library for
+    pictures serves texts, and the log says so.
+    """
+    if mmproj is None or family_of(header, verdict).pictures is None:
+        return None
+    if not mtmd.is_built():
+        logger.warning("%s reads text only: %s", header.path.name, NO_MTMD)
+        return None
+    return mmproj
+
+
+def _open_encoder(  # noqa: PLR0913 - a projector, its model, and how they run
+    mmproj: Path,
+    look: PictureFormat,
+    model: binding.LlamaModel,
+    settings: Settings,
+    sizes: Sizes,
+    offload: Offload,
+) -> PictureEncoder:
+    options = ProjectorOptions(
+        threads=sizes.threads,
+        factor=look.factor,
+        on_gpu=offload.layers > 0,
+        flash_attn=settings.flash_attn,
+    )
+    return PictureEncoder(
+        Projector(mmproj, model, options), PictureGrid(look.factor), settings.picture_cache_bytes
+    )
 
 
 def size_and_place(header: Header, verdict: Verdict, settings: Settings) -> tuple[Sizes, Offload]:
@@ -106,16 +168,27 @@ def size_and_place(header: Header, verdict: Verdict, settings: Settings) -> tupl
     return plan_sizes(header, verdict, settings, cores=cores), offload
 
 
-def memory_needed(header: Header, verdict: Verdict, settings: Settings) -> ModelMemory:
+def memory_needed(
+    header: Header, verdict: Verdict, settings: Settings, mmproj: Path | None = None
+) -> ModelMemory:
     """Estimate what a model will take with these settings, in memory of the CPU and of GPUs.
 
-    Raises what `size_and_place` raises.
+    Raises what `size_and_place` raises, and ModelFileError for a projector that can't be read.
     """
     sizes, _ = size_and_place(header, verdict, settings)
-    return memory_of(header, verdict, sizes, settings, keeps_outputs=binding.supports_gpu())
+    return memory_of(
+        header,
+        verdict,
+        sizes,
+        settings,
+        keeps_outputs=binding.supports_gpu(),
+        mmproj=gguf_file.read(mmproj) if mmproj else None,
+    )
 
 
-def require_free_memory(header: Header, verdict: Verdict, settings: Settings) -> None:
+def require_free_memory(
+    header: Header, verdict: Verdict, settings: Settings, mmproj: Path | None = None
+) -> None:
     """Raise OutOfMemory, which names both numbers, where a model needs more than is free.
 
     What goes to GPUs isn't counted, nor mapped weights, which the system can drop again.
@@ -124,7 +197,7 @@ def require_free_memory(header: Header, verdict: Verdict, settings: Settings) ->
     if free is None:
         return
     sizes, offload = size_and_place(header, verdict, settings)
-    needed = memory_of(header, verdict, sizes, settings, keeps_outputs=binding.supports_gpu())
+    needed = memory_needed(header, verdict, settings, mmproj)
     mapped = needed.weights if settings.mmap else 0
     least = needed.total - needed.vectors - mapped - offload.bytes
     if least > free + free_swap():

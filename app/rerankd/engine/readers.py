@@ -26,6 +26,7 @@ from rerankd.engine.backends.vectors import (
 from rerankd.engine.computed_head import ComputedHead
 from rerankd.engine.llama.binding import LlamaModel
 from rerankd.engine.llama.context import LlamaContext
+from rerankd.engine.picture_encoder import PictureEncoder
 from rerankd.engine.planning.sizing import Sizes
 from rerankd.engine.tensor_rows import repeats_output
 from rerankd.engine.token_types import TokenTypeEmbedder
@@ -62,15 +63,22 @@ class ScoreReader(Struct, frozen=True, kw_only=True, eq=False):
 
 
 def reader_for(
-    header: Header, verdict: Verdict, model: LlamaModel, vector_cache_bytes: int
+    header: Header,
+    verdict: Verdict,
+    model: LlamaModel,
+    vector_cache_bytes: int,
+    encoder: PictureEncoder | None = None,
 ) -> ScoreReader:
-    """Return how a file's scores are read. Raises ModelFileError where it lacks what that takes."""
+    """Return how a file's scores are read, with `encoder` also those of pictures.
+
+    Raises ModelFileError where it lacks what that takes.
+    """
     family = family_of(header, verdict)
     score = family.score
     if isinstance(score, HeadScore):
         return _head_reader(header, verdict, score, model)
     if isinstance(score, AnswerScore):
-        return _answer_reader(header, verdict, score, model)
+        return _answer_reader(header, verdict, score, model, encoder)
     _multiply_in_one_thread()
     store = VectorStore(vector_cache_bytes)
     if isinstance(score, LateScore):
@@ -143,13 +151,22 @@ def _head_reader(
 
 
 def _answer_reader(
-    header: Header, verdict: Verdict, score: AnswerScore, model: LlamaModel
+    header: Header,
+    verdict: Verdict,
+    score: AnswerScore,
+    model: LlamaModel,
+    encoder: PictureEncoder | None,
 ) -> ScoreReader:
     answers = _answer_ids(header, verdict, score, model)
 
     def backend(context: LlamaContext, sizes: Sizes) -> Backend:
         return CausalBackend(
-            context, sizes.limits, batch=sizes.batch, answers=answers, scale=score.scale
+            context,
+            sizes.limits,
+            batch=sizes.batch,
+            answers=answers,
+            scale=score.scale,
+            encoder=encoder,
         )
 
     return ScoreReader(

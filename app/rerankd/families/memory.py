@@ -116,6 +116,22 @@ def context_bytes(
     )
 
 
+PICTURE_FLOATS = 12
+"""Floats by the vision network's width that encoding takes for each patch."""
+PATCHES_A_TOKEN = 4
+
+
+def projector_bytes(header: Header, most_tokens: int) -> int:
+    """Return what a projector (mmproj) takes: weights, and buffers for its largest picture.
+
+    `most_tokens` is how many tokens that picture has.
+    """
+    width = header.integer("vision.embedding_length")
+    feed = header.integer("vision.feed_forward_length")
+    patches = PATCHES_A_TOKEN * most_tokens
+    return header.file_bytes + patches * (PICTURE_FLOATS * width + 2 * feed) * 4
+
+
 class ModelMemory(Struct, frozen=True, kw_only=True):
     """What a model takes with all its contexts."""
 
@@ -124,15 +140,18 @@ class ModelMemory(Struct, frozen=True, kw_only=True):
     compute: int
     output: int
     vectors: int = 0
-    """What is kept of texts that were read apart, at most."""
+    """What is kept of texts that were read apart, and of encoded pictures, at most."""
+    projector: int = 0
+    """What encodes pictures."""
 
     @property
     def total(self) -> int:
-        return self.weights + self.kv + self.compute + self.output + self.vectors
+        held = self.weights + self.kv + self.compute + self.output
+        return held + self.projector + self.vectors
 
 
 def model_memory(
-    weights: int, layers: int, contexts: ContextBytes, *, vectors: int = 0
+    weights: int, layers: int, contexts: ContextBytes, *, vectors: int = 0, projector: int = 0
 ) -> ModelMemory:
     """Add up a model's weights and its contexts, wherever they lie."""
     return ModelMemory(
@@ -141,4 +160,5 @@ def model_memory(
         compute=contexts.compute,
         output=contexts.output,
         vectors=vectors,
+        projector=projector,
     )

@@ -66,6 +66,8 @@ class Job:
         self.missing = len(prompt.rows)
         self.reserved = prompt.tokens
         """Tokens this job still holds of the queue's limit."""
+        self.wanted = True
+        """Whether its caller still waits; read by engine threads without a lock."""
 
     @property
     def prefix_tokens(self) -> int:
@@ -96,7 +98,10 @@ class Share(Struct, frozen=True, eq=False):
         """The rows as the engine takes them."""
         whole = self.job.prompt
         rows = tuple(whole.rows[row] for row in self.rows)
-        return Prompt(whole.prefix, rows, on_vector=whole.on_vector)
+        wanted = (lambda: self.job.wanted) if whole.pictures else None
+        return Prompt(
+            whole.prefix, rows, on_vector=whole.on_vector, pictures=whole.pictures, wanted=wanted
+        )
 
 
 class FairQueue:

@@ -171,6 +171,7 @@ class Scheduler:
 
     def _leave(self, job: Job) -> None:
         with self._changed:
+            job.wanted = False
             self._queue.cancel(job)
             self._tickets.pop(job, None)
 

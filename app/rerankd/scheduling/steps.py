@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Sequence
 
-from rerankd.domain import Backend, StepFacts, StepLimits
+from rerankd.domain import Backend, GivenUp, StepFacts, StepLimits
 from rerankd.errors import EngineFailure
 from rerankd.scheduling.fair_queue import Share
 
@@ -27,6 +27,10 @@ def run_step(backend: Backend, shares: Sequence[Share]) -> list[list[float] | En
     """Run a step; when it fails, run each job's share alone so that only the cause fails."""
     try:
         return [_finite(scores) for scores in _counted(backend, shares)]
+    except GivenUp as error:
+        if len(shares) == 1:
+            return [EngineFailure(str(error))]
+        return [outcome for share in shares for outcome in run_step(backend, [share])]
     except Exception as error:  # this loop answers others, so it must live on
         logger.exception("a step of %d requests failed", len(shares))
         if len(shares) > 1:

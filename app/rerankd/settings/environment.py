@@ -44,6 +44,15 @@ def configures_allocator(environment: Mapping[str, str] | None = None) -> bool:
     )
 
 
+def picture_library_folder(environment: Mapping[str, str] | None = None) -> str:
+    """Return the folder of llama.cpp's library for pictures, empty for that of the others.
+
+    The variable is llama-cpp-python's own.
+    """
+    environment = os.environ if environment is None else environment
+    return environment.get("MTMD_CPP_LIB", "")
+
+
 def own_variables() -> dict[str, str]:
     """Return the variables that rerankd's settings and commands may read."""
     return {name: value for name, value in os.environ.items() if name.startswith("RERANKD_")}

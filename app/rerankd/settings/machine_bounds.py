@@ -15,7 +15,7 @@ LEAST_THREADS = 16
 """Allowed on any machine, so that one file of settings suits small machines, too."""
 CORE_SETTINGS = ("workers", "threads", "cores")
 MEMORY_SETTINGS = (
-    *("cache_bytes", "vector_cache_bytes"),
+    *("cache_bytes", "vector_cache_bytes", "picture_cache_bytes"),
     *("max_body_bytes", "max_inflight_bytes"),
 )
 

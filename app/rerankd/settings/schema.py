@@ -203,11 +203,11 @@ class Settings(Masked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = False
     vector_cache_bytes: Annotated[
         Natural,
-        Help(
-            "memory for document vectors, in bytes, for each model that "
-            "compares vectors; 0: no cache"
-        ),
+        Help("memory for document vectors of each model that compares them, in bytes; 0: no cache"),
     ] = 16 * 1024 * 1024
+    picture_cache_bytes: Annotated[
+        Natural, Help("memory for each model's encoded pictures, in bytes; 0: no cache")
+    ] = 256 * 1024 * 1024
     max_inflight_bytes: Annotated[
         Positive,
         Help(

@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a build with plugins."""
     for name in ("libggml.so", "libggml-cpu-haswell.so", "libggml-cpu-zen4.so"):
         (tmp_path / name).touch()
-    monkeypatch.setattr(ggml, "_library_folder", lambda: tmp_path)
+    monkeypatch.setattr(ggml, "library_folder", lambda: tmp_path)
     return tmp_path
 
 
@@ -60,7 +60,7 @@ def test_a_build_in_one_piece_is_left_alone(
     """Its backends are there from the beginning."""
     (tmp_path / "libggml-cpu.so").touch()
     registry = FakeRegistry(registered=1)
-    monkeypatch.setattr(ggml, "_library_folder", lambda: tmp_path)
+    monkeypatch.setattr(ggml, "library_folder", lambda: tmp_path)
     monkeypatch.setattr(ggml, "_function", registry)
 
     ggml.load_plugins()

@@ -11,25 +11,23 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from msgspec import Struct
 
-from rerankd.domain import NO_TOKENS, Prompt, StepLimits, TokenIds
+from rerankd.domain import NO_TOKENS, GivenUp, Prompt, StepLimits, TokenIds
+from rerankd.engine.backends.row_decoder import CausalRow, RowDecoder
+from rerankd.engine.backends.segments import (
+    PictureNumbers,
+    position_after,
+    segments_of,
+)
 from rerankd.engine.llama.context import LlamaContext
+from rerankd.engine.picture_encoder import TEXT_ONLY, PictureEncoder
 from rerankd.errors import EngineFailure
-
-
-class _Row(Struct, frozen=True, eq=False):
-    """A document's own tokens, the sequence they go to and the position they start at."""
-
-    tokens: TokenIds
-    sequence: int
-    start: int
 
 
 class CausalBackend:
     """Scores prompts by the answer at their last token."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a context, and how it is read
         self,
         context: LlamaContext,
         limits: StepLimits,
@@ -37,18 +35,22 @@ class CausalBackend:
         batch: int,
         answers: tuple[int, ...] = (),
         scale: float = 1.0,
+        encoder: PictureEncoder | None = None,
     ) -> None:
         """Run steps in a context that decodes up to `batch` tokens at once.
 
         `answers` are the ids of one or two answers, the positive one first, whose logits are
         read; without them the outputs of the file's head are, a probability for each of two. A
-        score is the logit, or the difference of both, times `scale`.
+        score is the logit, or the difference of both, times `scale`. `encoder` makes the
+        embeddings of pictures, for a model that sees them.
         """
         self._context = context
         self._limits = limits
-        self._batch = batch
         self._answers = answers
         self._scale = scale
+        self._grid = encoder.grid if encoder else TEXT_ONLY
+        self._rows = RowDecoder(context, batch=batch, answers=answers, scale=scale, encoder=encoder)
+        self._numbers = PictureNumbers()
         self._kept: list[TokenIds] = [NO_TOKENS] * limits.step_prefixes
         self._order: list[int] = list(range(limits.step_prefixes))  # least recently used first
         context.give_embeddings(False)
@@ -65,7 +67,8 @@ class CausalBackend:
             scores = self._score(rows)
             for row in rows:
                 self._context.forget(row.sequence)
-        except EngineFailure:
+            self._numbers.keep_only(self._kept)
+        except (EngineFailure, GivenUp):
             self._reset()
             raise
         found = iter(scores)
@@ -81,8 +84,8 @@ class CausalBackend:
             raise EngineFailure("more prefixes or documents than a step takes")
         if cells > self._limits.cells:
             raise EngineFailure(f"{cells} tokens for {self._limits.cells} cells of KV cache")
-        if any(len(row) == 0 for row in rows):
-            raise EngineFailure("a document without tokens")
+        if any(len(row) == 0 or row[-1] < 0 for row in rows):
+            raise EngineFailure("a document without tokens, or that ends in a picture")
 
     def _reset(self) -> None:
         """Start from an empty cache: after a failure its contents are unknown."""
@@ -92,37 +95,41 @@ class CausalBackend:
 
     # Prefixes
 
-    def _place(self, step: Sequence[Prompt]) -> list[_Row]:
+    def _place(self, step: Sequence[Prompt]) -> list[CausalRow]:
         """Get every prompt's prefix into the cache and share it with its rows' sequences."""
-        slots = self._choose_slots(step)
-        rows = [row for prompt in step for row in prompt.rows]
-        self._make_room(step, slots, sum(len(row) for row in rows))
+        prefixes = [self._numbers.renumbered(one.prefix, one.pictures) for one in step]
+        slots = self._choose_slots(prefixes)
+        self._make_room(prefixes, slots, sum(len(row) for prompt in step for row in prompt.rows))
         # All before the first decode, which may need the cells of a slot that comes later.
-        for prompt, slot in zip(step, slots, strict=True):
-            self._trim(slot, prompt.prefix)
-        placed: list[_Row] = []
-        for prompt, slot in zip(step, slots, strict=True):
-            self._decode_prefix(slot, prompt.prefix)
-            for tokens in prompt.rows:
+        for prompt, slot, prefix in zip(step, slots, prefixes, strict=True):
+            self._trim(slot, prompt, prefix)
+        placed: list[CausalRow] = []
+        for prompt, slot, prefix in zip(step, slots, prefixes, strict=True):
+            self._decode_prefix(slot, prompt, prefix)
+            start = position_after(prompt.prefix, prompt.pictures, self._grid)
+            for ids in prompt.rows:
                 sequence = self._limits.step_prefixes + len(placed)
                 self._context.share(slot, sequence)
-                placed.append(_Row(tokens, sequence, len(prompt.prefix)))
+                segments = segments_of(ids, prompt.pictures, self._grid, start)
+                placed.append(CausalRow(segments, sequence, prompt.wanted))
         return placed
 
-    def _choose_slots(self, step: Sequence[Prompt]) -> list[int]:
-        """Give each prompt the free slot that already holds most of its prefix."""
+    def _choose_slots(self, prefixes: Sequence[TokenIds]) -> list[int]:
+        """Give each prefix the free slot that already holds most of it."""
         slots: list[int] = []
-        for prompt in step:
+        for prefix in prefixes:
             free = [slot for slot in self._order if slot not in slots]
             # max keeps the first of equals: the least recently used slot.
-            slot = max(free, key=lambda one: _common(self._kept[one], prompt.prefix))
+            slot = max(free, key=lambda one: _common(self._kept[one], prefix))
             slots.append(slot)
         self._order = [slot for slot in self._order if slot not in slots] + slots
         return slots
 
-    def _make_room(self, step: Sequence[Prompt], slots: Sequence[int], row_tokens: int) -> None:
+    def _make_room(
+        self, prefixes: Sequence[TokenIds], slots: Sequence[int], row_tokens: int
+    ) -> None:
         """Drop prefixes that this step doesn't use until the step fits, oldest first."""
-        needed = row_tokens + sum(len(prompt.prefix) for prompt in step)
+        needed = row_tokens + sum(map(len, prefixes))
         for slot in [slot for slot in self._order if slot not in slots]:
             held = sum(len(self._kept[other]) for other in self._order if other not in slots)
             if needed + held <= self._limits.cells:
@@ -130,62 +137,43 @@ class CausalBackend:
             self._context.forget(slot)
             self._kept[slot] = NO_TOKENS
 
-    def _trim(self, slot: int, prefix: TokenIds) -> None:
+    def _trim(self, slot: int, prompt: Prompt, prefix: TokenIds) -> None:
         """Keep of a slot only what it has in common with the prefix to come."""
         common = _common(self._kept[slot], prefix)
-        if not self._context.trim(slot, common):
+        start = position_after(prompt.prefix[:common], prompt.pictures, self._grid)
+        if not self._context.trim(slot, start):
             self._context.forget(slot)
             common = 0
         self._kept[slot] = prefix[:common]
 
-    def _decode_prefix(self, slot: int, prefix: TokenIds) -> None:
+    def _decode_prefix(self, slot: int, prompt: Prompt, prefix: TokenIds) -> None:
+        """Decode what a slot lacks of a prompt's prefix; `prefix` has lasting picture numbers."""
         common = len(self._kept[slot])
         if common < len(prefix):
-            self._decode([_Row(prefix[common:], slot, common)], outputs=False)
+            start = position_after(prompt.prefix[:common], prompt.pictures, self._grid)
+            missing = segments_of(prompt.prefix[common:], prompt.pictures, self._grid, start)
+            self._rows.decode([CausalRow(missing, slot, prompt.wanted)], outputs=False)
         self._kept[slot] = prefix
 
     # Rows
 
-    def _score(self, rows: Sequence[_Row]) -> list[float]:
+    def _score(self, rows: Sequence[CausalRow]) -> list[float]:
         if self._answers:
-            return self._decode(rows, outputs=True)
+            return self._rows.decode(rows, outputs=True)
         # Rank pooling computes the vocabulary's logits for every token it is given: give it
         # the last tokens only.
-        bodies = [
-            _Row(row.tokens[:-1], row.sequence, row.start) for row in rows if len(row.tokens) > 1
-        ]
-        if bodies:
-            self._decode(bodies, outputs=False)
+        self._rows.decode([row.without_last_token() for row in rows], outputs=False)
+        ends = [row.last for row in rows]
         self._context.give_embeddings(True)
         self._context.decode(
-            np.array([row.tokens[-1] for row in rows], dtype=np.int32),
-            np.array([row.start + len(row.tokens) - 1 for row in rows], dtype=np.int32),
+            np.array([end.tokens[-1] for end in ends], dtype=np.int32),
+            np.array([end.start + len(end.tokens) - 1 for end in ends], dtype=np.int32),
             np.array([row.sequence for row in rows], dtype=np.int32),
             np.ones(len(rows), dtype=np.int8),
         )
         pairs = [self._context.rank(row.sequence) for row in rows]
         self._context.give_embeddings(False)
         return [self._scale * log_odds(yes, no) for yes, no in pairs]
-
-    def _decode(self, rows: Sequence[_Row], *, outputs: bool) -> list[float]:
-        """Decode rows end to end in batches; with `outputs` return the score of each last token."""
-        lengths = [len(row.tokens) for row in rows]
-        tokens = np.concatenate([row.tokens for row in rows])
-        positions = np.concatenate(
-            [np.arange(row.start, row.start + len(row.tokens), dtype=np.int32) for row in rows]
-        )
-        sequences = np.repeat(np.array([row.sequence for row in rows], dtype=np.int32), lengths)
-        marks = np.zeros(len(tokens), dtype=np.int8)
-        if outputs:
-            marks[np.cumsum(lengths) - 1] = 1
-        scores: list[float] = []
-        for start in range(0, len(tokens), self._batch):
-            part = slice(start, start + self._batch)
-            self._context.decode(tokens[part], positions[part], sequences[part], marks[part])
-            for row in np.flatnonzero(marks[part]):
-                positive, *negative = self._context.logits(int(row), self._answers)
-                scores.append(self._scale * (positive - sum(negative)))
-        return scores
 
 
 def _common(left: TokenIds, right: TokenIds) -> int:

@@ -62,6 +62,11 @@ def start() -> None:
         ggml.load_plugins()
 
 
+def log_callback() -> Any:
+    """Return what sends llama.cpp's log lines to ours, once it has started."""
+    return _callback
+
+
 def _log(level: int, text: bytes, _data: object) -> None:
     llama_log.note(level, text)
 

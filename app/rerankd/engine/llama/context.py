@@ -89,6 +89,28 @@ class LlamaContext:
         if self._hidden_keys:
             self._hidden_keys.end()
 
+    def decode_embedded(
+        self, inputs: NDArray[np.float32], positions: TokenIds, sequence: int
+    ) -> None:
+        """Decode tokens of one sequence that are given as embeddings, without any output.
+
+        `inputs` is `[tokens, width]`; `positions` is `[4, tokens]`, of networks whose tokens have
+        a position in each of four dimensions (M-RoPE). Raises EngineFailure.
+        """
+        tokens = len(inputs)
+        if not 0 < tokens <= self._options.batch:
+            raise EngineFailure(f"{tokens} embeddings for a batch of {self._options.batch}")
+        if inputs.shape[1] != self._model.width or positions.shape != (4, tokens):
+            raise EngineFailure("embeddings and positions of another shape than the model's")
+        if positions.max() >= self._model.has_positions_up_to:
+            raise EngineFailure("a position beyond the model's context")
+        if not 0 <= sequence < self._options.sequences:
+            raise EngineFailure("more sequences than the context has")
+        batch = self._batch.fill_embedded(inputs, positions, sequence)
+        status = lib.llama_decode(self._handle, batch)
+        if status != 0:
+            raise EngineFailure(f"llama.cpp failed to decode a picture (status {status})")
+
     def _check(self, tokens: TokenIds, positions: TokenIds, sequences: TokenIds) -> None:
         if not 0 < len(tokens) <= self._options.batch:
             raise EngineFailure(f"{len(tokens)} tokens for a batch of {self._options.batch}")
@@ -213,7 +235,7 @@ class _Batch:
         # llama_batch needs a pointer per token to that token's sequence ids: here one id each.
         self._pointers = np.arange(base, base + stride * size, stride, dtype=np.uintp)
         self._batch = lib.llama_batch()
-        self._batch.pos = self._as(positions, ctypes.c_int32)
+        self._positions = positions
         self._batch.n_seq_id = self._as(self._counts, ctypes.c_int32)
         self._batch.seq_id = self._as(self._pointers, ctypes.POINTER(ctypes.c_int32))
         self._batch.logits = self._as(outputs, ctypes.c_int8)
@@ -226,6 +248,7 @@ class _Batch:
         """Copy tokens, positions, sequences and output marks; embeddings stay where they are."""
         # llama.cpp takes ids or embeddings; the other pointer has to be NULL.
         self._batch.token = self._as(self._tokens, ctypes.c_int32) if inputs is None else None
+        self._batch.pos = self._as(self._positions, ctypes.c_int32)
         self._batch.embd = None
         if inputs is not None:
             self._inputs = np.ascontiguousarray(inputs, dtype=np.float32)
@@ -233,4 +256,18 @@ class _Batch:
         self._batch.n_tokens = len(columns[0])
         for buffer, column in zip(self._columns, columns, strict=True):
             buffer[: len(column)] = column
+        return self._batch
+
+    def fill_embedded(self, inputs: NDArray[np.float32], positions: TokenIds, sequence: int) -> Any:
+        """Take embeddings of one sequence, with positions in four dimensions, without outputs."""
+        tokens = len(inputs)
+        _, _, sequences, outputs = self._columns
+        sequences[:tokens] = sequence
+        outputs[:tokens] = 0
+        self._inputs = np.ascontiguousarray(inputs, dtype=np.float32)
+        self._laid_out = np.ascontiguousarray(positions, dtype=np.int32)
+        self._batch.token = None
+        self._batch.embd = self._as(self._inputs, ctypes.c_float)
+        self._batch.pos = self._as(self._laid_out, ctypes.c_int32)
+        self._batch.n_tokens = tokens
         return self._batch

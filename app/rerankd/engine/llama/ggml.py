@@ -77,7 +77,7 @@ def load_plugins() -> None:
     llama.cpp itself looks only in the folder it was compiled for, in that of the program, and in
     the working directory. Raises EngineFailure where this processor can run none of them.
     """
-    folder = _library_folder()
+    folder = library_folder()
     if not any(folder.glob("libggml-cpu-*.so")):
         return
     with _loading:
@@ -98,7 +98,7 @@ def survey() -> Survey:
     registered = [_text(_function("ggml_backend_reg_name")(one)) for one in found]
     return Survey(
         devices=tuple(_device(at) for at in range(_count("dev"))),
-        backends=tuple(dict.fromkeys((*registered, *_compiled(_library_folder())))),
+        backends=tuple(dict.fromkeys((*registered, *_compiled(library_folder())))),
         features=_text(lib.llama_print_system_info()).strip(" |"),
     )
 
@@ -150,7 +150,8 @@ def _text(text: bytes | None) -> str:
     return (text or b"").decode("utf-8", "replace")
 
 
-def _library_folder() -> Path:
+def library_folder() -> Path:
+    """Return the folder that has llama.cpp's libraries."""
     return Path(str(_ggml.libggml._name)).parent  # noqa: SLF001 - ctypes keeps the path there only
 
 

@@ -14,6 +14,7 @@ from rerankd.families.memory import (
     ModelMemory,
     context_bytes,
     model_memory,
+    projector_bytes,
 )
 from rerankd.families.registry import family_of_architecture
 from rerankd.families.score import CosineScore, LateScore, MaxSimScore
@@ -59,22 +60,34 @@ def contexts_bytes(
     return context_bytes(Dimensions.of(header), described.buffer, shape).times(sizes.workers)
 
 
-def memory_of(
-    header: Header, verdict: Verdict, sizes: Sizes, settings: Settings, *, keeps_outputs: bool
+def memory_of(  # noqa: PLR0913 - what memory depends on
+    header: Header,
+    verdict: Verdict,
+    sizes: Sizes,
+    settings: Settings,
+    *,
+    keeps_outputs: bool,
+    mmproj: Header | None = None,
 ) -> ModelMemory:
     """Estimate what a model takes, wherever it lies.
 
     `keeps_outputs`: the build doesn't give back the output buffer that encoders never write
-    (`engine.llama.output_pages`).
+    (`engine.llama.output_pages`). `mmproj` is the header of a projector that is loaded with it.
     """
     contexts = contexts_bytes(header, verdict, sizes, settings)
     if keeps_outputs and not contexts.output:
         outputs = sizes.workers * sizes.batch * header.vocabulary * 4
         contexts = structs.replace(contexts, output=outputs)
-    compares = isinstance(family_of(header, verdict).score, CosineScore | LateScore | MaxSimScore)
+    family = family_of(header, verdict)
+    compares = isinstance(family.score, CosineScore | LateScore | MaxSimScore)
+    sees = mmproj is not None and family.pictures is not None
     return model_memory(
         header.file_bytes,
         header.largest("block_count"),
         contexts,
-        vectors=settings.vector_cache_bytes if compares else 0,
+        vectors=(settings.vector_cache_bytes if compares else 0)
+        + (settings.picture_cache_bytes if sees else 0),
+        projector=projector_bytes(mmproj, family.pictures.most_tokens)
+        if mmproj and family.pictures
+        else 0,
     )
