@@ -8,10 +8,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from support.browser import Visit, visiting
 from support.serving import FakeEngine, server_of, service_of
@@ -73,6 +74,57 @@ def test_top_n_and_raw_scores_are_sent(visit: Visit) -> None:
     expect(visit.page.locator(".ranked")).to_have_count(2)
     expect(visit.page.locator(".figures")).to_contain_text("raw scores")
     expect(visit.page.locator(".fill.under")).to_have_count(1)
+
+
+def test_deadline_and_threshold_are_sent(visit: Visit) -> None:
+    """As the server names them, and only where they are given."""
+    visit.open()
+    bodies: list[dict[str, Any]] = []
+    visit.page.on(
+        "request", lambda one: bodies.append(one.post_data_json) if one.method == "POST" else None
+    )
+    visit.page.get_by_label("Deadline in ms").fill("60000")
+    visit.page.get_by_label("When it comes").select_option("partial")
+    visit.page.get_by_label("Least score").fill("0.5")
+    visit.rank()
+    expect(visit.page.locator(".figures")).to_contain_text("below min_score")
+    visit.page.get_by_label("Deadline in ms").fill("1.5")
+    visit.page.get_by_label("When it comes").select_option("")
+    visit.page.get_by_label("Least score").fill("")
+    visit.rank()
+    expect(visit.page.locator(".ranked")).to_have_count(6)
+
+    sent = [
+        {name: one[name] for name in ("timeout_ms", "on_timeout", "min_score") if name in one}
+        for one in bodies
+    ]
+    assert sent == [{"timeout_ms": 60000, "on_timeout": "partial", "min_score": 0.5}, {}]
+
+
+def test_a_threshold_may_leave_nothing(visit: Visit) -> None:
+    """That is said, also when two models are compared."""
+    visit.open()
+    visit.page.get_by_label("Least score").fill("2")
+    visit.rank()
+
+    expect(visit.page.get_by_text("No document has such a score")).to_be_visible()
+    expect(visit.page.locator("#announcer")).to_contain_text("every document was dropped")
+
+
+def test_what_is_known_of_a_model_s_scores_is_said(visit: Visit) -> None:
+    """Beside its name before it is asked, and on its deployment."""
+
+    def marked(route: Route) -> None:
+        found = route.fetch().json()
+        found["data"][0] |= {"marks": ["unproven"], "score_scale": "calibrated"}
+        route.fulfill(json=found)
+
+    visit.page.route("**/v1/models", marked)
+    visit.open()
+
+    expect(visit.page.locator("#model option")).to_have_text("rerank-mini-en (unproven)")
+    expect(visit.part("aboutModel")).to_contain_text("it failed to put relevant texts first")
+    expect(visit.part("aboutModel")).to_contain_text("Scores of rerank-mini-en are calibrated")
 
 
 def test_documents_are_read_as_json_too(visit: Visit) -> None:

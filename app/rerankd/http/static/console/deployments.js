@@ -2,7 +2,7 @@ import { base, call, inWords } from "./client.js";
 import { codeBlock } from "./code_block.js";
 import { changeOptions, deploy } from "./deploy.js";
 import { button, confirm, foot, open } from "./dialogs.js";
-import { MARKS, markBadge } from "./marks.js";
+import { MARKS, SCALES, markBadge } from "./marks.js";
 import { badge, disable, facts, h, icon, notice, partsOf, sized, template } from "./dom.js";
 import { BUSY, feed } from "./feed.js";
 import { bytes, clockSeconds, compact, count, fromNow, plural, span } from "./format.js";
@@ -154,8 +154,10 @@ function about({ facts: known, load, memory_bytes: memory, used, created, state 
     ["Workers", `${known.workers} × ${plural(known.threads, "thread")}`],
     ["Parameters", compact(known.parameters)],
     ["File", bytes(known.file_bytes)],
+    ["Reads", known.input_modalities.length > 1 && known.input_modalities.join(" and ")],
     ["Last used", state === "ready" ? fromNow(used) : null],
-  ]), known.offload && h("p", { class: "muted small" }, sentence(known.offload)));
+  ]), known.offload && h("p", { class: "muted small" }, sentence(known.offload)),
+  SCALES[known.score_scale] && h("p", { class: "muted small" }, `Its scores are ${SCALES[known.score_scale]}.`));
 }
 
 async function act(method, path, done, body) {

@@ -1,3 +1,5 @@
+import { addressIn } from "./pictures.js";
+
 /**
  * Read documents as people paste them: a JSON array, a whole request, JSON Lines, or one a line.
  *
@@ -55,12 +57,15 @@ function checked(documents, form, lines = null) {
 
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** The text of a document to show before the server has given its own. */
+/** The text of a document to show before the server has given its own; empty for a picture alone. */
 export function textOf(given) {
   if (typeof given === "string") return given;
   if (typeof given.text === "string") return [given.title, given.text].filter(Boolean).join("\n");
+  if (addressIn(given)) return Array.isArray(given.content) ? textOfParts(given.content) : "";
   return JSON.stringify(given);
 }
+
+const textOfParts = (parts) => parts.map((part) => (typeof part === "string" ? part : part.text)).filter(Boolean).join("\n");
 
 /** Cut a text by code points, which is how the server counts characters. */
 export function cut(text, start, end) {

@@ -2,8 +2,10 @@ import { base } from "./client.js";
 import { h } from "./dom.js";
 import { textOf } from "./documents.js";
 import { copy } from "./notices.js";
+import { withPictures } from "./pictures.js";
 import { whoAmI } from "./session.js";
 import { curl } from "./snippets.js";
+import { labelOf } from "./thumbnails.js";
 
 const BYTE_ORDER_MARK = "\uFEFF"; // without it, spreadsheets read UTF-8 as something else
 
@@ -16,13 +18,13 @@ function cell(value) {
 /** Rankings as CSV: a row for each result. */
 export function csvOf(ended) {
   const rows = ended.filter((one) => one.reply).flatMap(({ body, reply }) => reply.results.map((result, place) =>
-    [reply.model, place + 1, result.index, result.relevance_score, result.document?.text ?? textOf(body.documents[result.index])]));
+    [reply.model, place + 1, result.index, result.relevance_score, result.document?.text || labelOf(body.documents[result.index], textOf)]));
   return BYTE_ORDER_MARK + [["model", "place", "index", "score", "text"], ...rows].map((row) => row.map(cell).join()).join("\r\n");
 }
 
-/** Requests and answers as JSON. */
-export function jsonOf(ended) {
-  const shown = ended.map(({ body, reply, error }) => ({ request: body, ...(reply ? { answer: reply } : { error: error.message }) }));
+/** Requests, with their pictures, and answers as JSON. */
+export async function jsonOf(ended) {
+  const shown = await Promise.all(ended.map(async ({ body, reply, error }) => ({ request: await withPictures(body), ...(reply ? { answer: reply } : { error: error.message }) })));
   return JSON.stringify(shown.length === 1 ? shown[0] : shown, null, 2);
 }
 
@@ -37,7 +39,7 @@ export function save(name, type, text) {
 
 /** The buttons that save or copy what was asked and answered. */
 export function exportRow(ended) {
-  const saving = (text, name, type, write) => h("button", { type: "button", class: "button quiet compact", click: () => save(name, type, write(ended)) }, text);
+  const saving = (text, name, type, write) => h("button", { type: "button", class: "button quiet compact", click: async () => save(name, type, await write(ended)) }, text);
   const command = () => ended.map(({ body }) => curl(base, body, { keyed: whoAmI().keyed })).join("\n\n");
   return h("div", { class: "actions exports", role: "group", "aria-label": "Export" },
     h("span", { class: "muted small" }, "Export"),

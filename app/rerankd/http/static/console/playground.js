@@ -1,27 +1,22 @@
-import { base, inWords, timed } from "./client.js";
-import * as documents from "./documents.js";
-import { choices, h, icon, notice, partsOf, template } from "./dom.js";
+import { base, timed } from "./client.js";
+import { h, partsOf, template } from "./dom.js";
 import { EXAMPLES } from "./examples.js";
 import { feed } from "./feed.js";
-import { exportRow } from "./exports.js";
-import { fromNow, plural } from "./format.js";
+import { fromNow } from "./format.js";
 import { served } from "./models.js";
-import { announce, copy, toast } from "./notices.js";
+import { copy, toast } from "./notices.js";
+import * as pictures from "./pictures.js";
+import { Answers } from "./playground_answers.js";
 import { CodeTabs } from "./playground_code.js";
-import { failure, linkTwins, mark, spoken, takeDrops } from "./playground_parts.js";
+import { bodyOf, EMPTY, example, known, picturesOf } from "./playground_draft.js";
+import { FileIntake } from "./playground_files.js";
+import { RequestForm } from "./playground_form.js";
 import { forgetAll, forgotten, keepDraft, keepRun, keptDraft, keptRuns } from "./playground_store.js";
-import { comparison, ranking } from "./results.js";
 import { keyOf, whoAmI } from "./session.js";
 import { pack, unpack } from "./share.js";
 import { snippet } from "./snippets.js";
 
-const MOST_BYTES = 8_000_000;
 const MOST_LINK = 32_000;
-const FIRST = { ...EXAMPLES[0], documents: EXAMPLES[0].documents.join("\n") };
-const EMPTY = { query: "", documents: "", instruction: "", model: "", compare: "", overflow: "truncate", chunkTokens: "", passages: false, raw: false, topN: "" };
-
-const example = () => ({ ...EMPTY, query: FIRST.query, documents: FIRST.documents });
-const MOST_NUMBERED = 200;
 
 /** What stands in the form, kept while other pages are looked at and over a reload. */
 let draft = { ...example(), ...known(keptDraft() ?? {}) };
@@ -36,28 +31,38 @@ export function page(argument) {
 
 class Bench {
   #parts;
-  #models = [];
-  #running = null;
+  #form;
+  #answers;
+  #files;
   #code;
+  #running = null;
   #onFeed = () => this.#offerModels();
   #onHide = () => keepDraft(draft);
 
   constructor(parts) {
     this.#parts = parts;
-    this.#code = new CodeTabs(parts, (language) => this.#codeIn(language));
+    this.#form = new RequestForm(parts, (id) => this.#remove(id));
+    this.#answers = new Answers(parts);
+    this.#code = new CodeTabs(parts, (language) => snippet(language, base, this.#body(draft.model), { keyed: whoAmI().keyed }));
+    this.#files = new FileIntake(parts, {
+      onText: (text) => this.#change({ documents: text }),
+      onPicture: (picture, forQuery) => this.#change(forQuery ? { queryPicture: picture.id } : { pictures: [...draft.pictures, picture.id] }),
+      room: () => draft.pictures.length,
+    });
     this.#wire();
   }
 
   async begin(argument) {
-    this.#show(draft);
-    this.#lastRun();
+    this.#show();
     feed.addEventListener("states", this.#onFeed);
     const [kind, value] = argument.split("=", 2);
     if (kind === "model") draft.model = decodeURIComponent(value);
+    await this.#reopen();
+    this.#lastRun();
     const shared = kind === "s" && (await unpack(value));
     if (shared) draft = { ...EMPTY, ...known(shared) };
     else if (kind === "s") toast("This link does not contain a readable request");
-    this.#show(draft);
+    this.#show();
     await this.#offerModels();
     if (shared) this.#run();
   }
@@ -67,6 +72,7 @@ class Bench {
     // Not when somebody signs out: then nothing of theirs is to stay, in no tab.
     if (keyOf() || !whoAmI().keyed) keepDraft(draft);
     removeEventListener("pagehide", this.#onHide);
+    this.#files.end();
     this.#running?.abort();
   }
 
@@ -81,168 +87,111 @@ class Bench {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.#run();
     });
     parts.share.addEventListener("click", () => this.#share());
-    parts.file.addEventListener("change", () => this.#read(parts.file.files[0]));
-    takeDrops(parts.form, (file) => this.#read(file));
     addEventListener("pagehide", this.#onHide);
-    parts.numbered.addEventListener("toggle", () => this.#showNumbered());
     parts.clear.addEventListener("click", () => this.#clear());
     parts.history.addEventListener("change", () => this.#showRun(Number(parts.history.value)));
-    parts.examples.append(h("span", { class: "muted small" }, "Try"), ...EXAMPLES.map((example) =>
-      h("button", { type: "button", class: "button compact", click: () => this.#take(example) }, example.name)));
+    parts.examples.append(h("span", { class: "muted small" }, "Try"), ...EXAMPLES.map((one) =>
+      h("button", { type: "button", class: "button compact", click: () => this.#take(one) }, one.name)));
   }
 
   // The form
 
-  #show(state) {
-    const { query, documents: texts, instruction, overflow, chunkTokens, topN, passages, raw } = this.#parts;
-    query.value = state.query;
-    texts.value = state.documents;
-    instruction.value = state.instruction;
-    overflow.value = state.overflow;
-    chunkTokens.value = state.chunkTokens;
-    topN.value = state.topN;
-    passages.checked = state.passages;
-    raw.checked = state.raw;
+  #show() {
+    this.#form.fill(draft);
     this.#changed();
   }
 
   #changed() {
-    const parts = this.#parts;
-    draft = {
-      query: parts.query.value,
-      documents: parts.documents.value,
-      instruction: parts.instruction.value,
-      model: parts.model.value || draft.model,
-      compare: parts.model.options.length ? parts.compare.value : draft.compare,
-      overflow: parts.overflow.value,
-      chunkTokens: parts.chunkTokens.value,
-      passages: parts.passages.checked,
-      raw: parts.raw.checked,
-      topN: parts.topN.value,
-    };
-    const { documents: found, form, fault } = documents.parse(draft.documents);
-    this.#showNumbered();
-    const how = found.length && form !== "lines" ? `, ${form}` : "";
-    parts.documentCount.textContent = plural(found.length, "document") + how;
-    mark(parts.documents, parts.documentsFault, fault);
-    mark(parts.query, parts.queryFault, null);
-    parts.chunkField.hidden = draft.overflow !== "chunk";
-    this.#showInstruction();
+    draft = this.#form.read(draft);
+    this.#form.show(draft);
     this.#code.show();
   }
 
-  /** The documents with the numbers that results name them by. */
-  #showNumbered() {
-    const { numbered, numberedList } = this.#parts;
-    const { documents: found } = documents.parse(draft.documents);
-    numbered.hidden = !found.length;
-    if (!numbered.open) return;
-    const rest = found.length - MOST_NUMBERED;
-    numberedList.replaceChildren(...found.slice(0, MOST_NUMBERED).map((one) => h("li", { dir: "auto" }, documents.textOf(one))),
-      ...(rest > 0 ? [h("li", { class: "muted" }, `and ${plural(rest, "more document")}`)] : []));
+  #change(some) {
+    draft = { ...draft, ...some };
+    this.#show();
   }
 
-  #showInstruction() {
-    const taking = [draft.model, draft.compare].map((id) => this.#models.find((one) => one.id === id));
-    this.#parts.instructionField.hidden = !taking.some((model) => model?.facts?.takes_instruction);
-  }
-
-  #take(example) {
-    const texts = example.documents.join("\n");
-    const chunked = example.overflow === "chunk";
-    draft = { ...draft, query: example.query, documents: texts, overflow: example.overflow ?? "truncate", chunkTokens: example.chunkTokens ?? "", passages: chunked };
-    this.#show(draft);
+  #take({ query, documents: texts, overflow = "truncate", chunkTokens = "" }) {
+    this.#change({ query, documents: texts.join("\n"), pictures: [], queryPicture: "", overflow, chunkTokens, passages: overflow === "chunk" });
     this.#run();
   }
 
-  async #read(file) {
-    if (!file) return;
-    if (file.size > MOST_BYTES) return void toast("This file is too large for the playground");
-    this.#parts.documents.value = await file.text();
-    this.#parts.file.value = "";
-    this.#changed();
-    announce(`${file.name}: ${this.#parts.documentCount.textContent}`);
+  #remove(id) {
+    this.#change({ pictures: draft.pictures.filter((one) => one !== id), queryPicture: draft.queryPicture === id ? "" : draft.queryPicture });
   }
 
   async #offerModels() {
+    let models;
     try {
-      this.#models = await served();
+      models = await served();
     } catch (error) {
-      if (error.status !== 401) this.#fail(error);
+      if (error.status !== 401) this.#answers.fail(error);
       return;
     }
-    const named = this.#models.map((model) => [model.id, model.state === "ready" ? model.id : `${model.id} (${model.state})`]);
-    choices(this.#parts.model, named);
-    choices(this.#parts.compare, [["", "Nothing"], ...named]);
-    for (const part of ["model", "compare"]) {
-      if (named.some(([id]) => id === draft[part])) this.#parts[part].value = draft[part];
-    }
+    this.#form.offer(models, draft);
     this.#changed();
-    if (!named.length) this.#noModels();
-  }
-
-  // Code and links
-
-  #body(model) {
-    const { topN, raw, overflow, chunkTokens, passages, instruction, query } = draft;
-    return {
-      ...(model && { model }),
-      query,
-      documents: documents.parse(draft.documents).documents,
-      ...(instruction && !this.#parts.instructionField.hidden && { instruction }),
-      ...(Number(topN) > 0 && { top_n: Number(topN) }),
-      ...(raw && { raw_scores: true }),
-      ...(overflow !== "truncate" && { overflow }),
-      ...(overflow === "chunk" && Number(chunkTokens) > 0 && { chunk_tokens: Number(chunkTokens) }),
-      // Of chunks, the best one is always marked: it is what the score comes from.
-      ...((passages || overflow === "chunk") && { return_passages: true }),
-    };
-  }
-
-  #codeIn(language) {
-    return snippet(language, base, this.#body(draft.model), { keyed: whoAmI().keyed });
-  }
-
-  async #share() {
-    const link = `${location.origin}${location.pathname}#playground/s=${await pack(draft)}`;
-    if (link.length > MOST_LINK) return void toast("This request is too long for a link");
-    history.replaceState(null, "", link);
-    await copy(link, "Link");
+    if (!models.length) this.#answers.noModels();
   }
 
   // Running
 
+  #body(model) {
+    return bodyOf(draft, model, { instructed: this.#form.instructed });
+  }
+
   async #run() {
-    if (!this.#complete()) return;
+    if (!this.#form.isComplete(draft)) return;
     this.#running?.abort();
     this.#running = new AbortController();
     const { signal } = this.#running;
+    const asked = draft;
     const chosen = [draft.model, draft.compare].filter((id, place, all) => place === 0 || (id && id !== all[0]));
-    this.#busy(true);
-    const asked = chosen.map((id) => this.#body(id));
-    const ended = await Promise.all(asked.map((body) => this.#one(body, signal)));
+    this.#answers.busy(true);
+    const bodies = chosen.map((id) => this.#body(id));
+    const ended = await Promise.all(bodies.map((body) => ranked(body, signal)));
     if (signal.aborted) return;
-    this.#busy(false);
-    this.#present(ended);
-    if (ended.every((one) => one.reply)) keepRun(draft, ended);
+    this.#answers.busy(false);
+    this.#answers.present(ended);
+    if (ended.every((one) => one.reply)) keepRun(asked, ended);
     this.#offerRuns();
+    this.#keepPictures();
+  }
+
+  async #share() {
+    const hadPictures = picturesOf(draft).length > 0;
+    const link = `${location.origin}${location.pathname}#playground/s=${await pack({ ...draft, pictures: [], queryPicture: "" })}`;
+    if (link.length > MOST_LINK) return void toast("This request is too long for a link");
+    history.replaceState(null, "", link);
+    await copy(link, hadPictures ? "Link without the pictures" : "Link");
   }
 
   // What is kept
+
+  /** Open the pictures that were kept; of those that are gone, nothing is said any more. */
+  async #reopen() {
+    const ids = [draft, ...keptRuns().map((run) => run.draft)].flatMap(picturesOf);
+    const there = new Set(await pictures.reopen([...new Set(ids)]));
+    draft = { ...draft, pictures: draft.pictures.filter((id) => there.has(id)), queryPicture: there.has(draft.queryPicture) ? draft.queryPicture : "" };
+  }
+
+  #keepPictures() {
+    pictures.keepOnly([...new Set([draft, ...keptRuns().map((run) => run.draft)].flatMap(picturesOf))]);
+  }
 
   /** Show the last run's answer again, where it is the answer to what stands in the form. */
   #lastRun() {
     this.#offerRuns();
     const [last] = keptRuns();
-    if (last && JSON.stringify(last.draft) === JSON.stringify(draft)) this.#present(last.ended, { quiet: true });
-    else this.#nothingYet();
+    if (last && JSON.stringify({ ...EMPTY, ...last.draft }) === JSON.stringify(draft)) this.#answers.present(last.ended, { quiet: true });
+    else this.#answers.nothingYet();
   }
 
   #offerRuns() {
     const runs = keptRuns();
     this.#parts.kept.hidden = !runs.length;
     this.#parts.history.replaceChildren(h("option", { value: "" }, "Earlier runs"),
-      ...runs.map((run, place) => h("option", { value: place }, `${run.draft.query.slice(0, 40)} · ${run.ended.map((one) => one.reply.model).join(", ")} · ${fromNow(run.time)}`)));
+      ...runs.map((run, place) => h("option", { value: place }, `${run.draft.query.slice(0, 40) || "a picture"} · ${run.ended.map((one) => one.reply.model).join(", ")} · ${fromNow(run.time)}`)));
   }
 
   #showRun(place) {
@@ -251,8 +200,8 @@ class Bench {
     draft = { ...EMPTY, ...known(run.draft) };
     this.#parts.model.value = draft.model;
     this.#parts.compare.value = draft.compare;
-    this.#show(draft);
-    this.#present(run.ended);
+    this.#show();
+    this.#answers.present(run.ended);
     this.#parts.history.value = "";
   }
 
@@ -261,70 +210,19 @@ class Bench {
     const { model } = draft;
     forgetAll();
     draft.model = model;
-    this.#show(draft);
+    this.#show();
     this.#parts.compare.value = "";
-    this.#nothingYet();
+    this.#answers.nothingYet();
     this.#offerRuns();
     history.replaceState(null, "", "#playground");
     toast("Cleared: the form, the results and the earlier runs");
   }
-
-  async #one(body, signal) {
-    try {
-      return { body, ...(await timed("POST", "/v1/rerank", { body, signal })) };
-    } catch (error) {
-      return { body, error };
-    }
-  }
-
-  #complete() {
-    const parts = this.#parts;
-    const { documents: found, fault } = documents.parse(draft.documents);
-    const missing = found.length ? fault : fault ?? "Enter at least one document";
-    mark(parts.documents, parts.documentsFault, missing);
-    mark(parts.query, parts.queryFault, draft.query.trim() ? null : "Enter a query");
-    const wrong = [parts.query, parts.documents].find((one) => one.getAttribute("aria-invalid"));
-    wrong?.focus();
-    return !wrong;
-  }
-
-  #busy(on) {
-    this.#parts.run.setAttribute("aria-busy", String(on));
-    this.#parts.answers.setAttribute("aria-busy", String(on));
-  }
-
-  #present(ended, { quiet = false } = {}) {
-    const { answers, bench } = this.#parts;
-    const first = ended[0].reply;
-    const shown = ended.map((one, place) =>
-      (one.error ? failure(one) : ranking(one, place > 0 ? first : null)));
-    const both = ended.length === 2 && ended.every((one) => one.reply);
-    answers.classList.toggle("two", ended.length === 2);
-    bench.classList.toggle("comparing", ended.length === 2);
-    const any = ended.some((one) => one.reply);
-    answers.replaceChildren(...(any ? [exportRow(ended)] : []), ...(both ? [comparison(ended[0].reply, ended[1].reply)] : []), ...shown);
-    if (ended.length === 2) linkTwins(answers);
-    if (quiet) return;
-    announce(ended.map(spoken).join(" "));
-    if (answers.getBoundingClientRect().top > innerHeight * 0.5) answers.scrollIntoView();
-  }
-
-  #fail(error) {
-    this.#parts.answers.replaceChildren(h("div", { role: "alert" }, notice("bad", inWords(error))));
-  }
-
-  #nothingYet() {
-    this.#parts.answers.replaceChildren(h("div", { class: "empty" }, icon("play"),
-      h("p", null, "The ranking appears here, with scores, changes from your order, tokens and times.")));
-  }
-
-  #noModels() {
-    this.#parts.answers.replaceChildren(h("div", { class: "empty" }, icon("deployments"),
-      h("p", null, "No model is deployed yet."), h("a", { class: "button primary", href: "#catalog" }, "Choose one from the catalog")));
-  }
 }
 
-function known(state) {
-  return Object.fromEntries(Object.entries(state).filter(([name, value]) =>
-    name in EMPTY && typeof value === typeof EMPTY[name]));
+async function ranked(body, signal) {
+  try {
+    return { body, ...(await timed("POST", "/v1/rerank", { body: await pictures.withPictures(body), signal })) };
+  } catch (error) {
+    return { body, error };
+  }
 }

@@ -19,7 +19,8 @@ export function failure({ body, error }) {
 export function spoken({ reply, error }) {
   if (error) return inWords(error);
   const [best] = reply.results;
-  return `${reply.model}: ${plural(reply.results.length, "result")}, best is document ${best.index + 1}.`;
+  const first = best ? `best is document ${best.index + 1}` : "every document was dropped";
+  return `${reply.model}: ${plural(reply.results.length, "result")}, ${first}.`;
 }
 
 /** Light up a document in both rankings when one of them is pointed at. */
@@ -30,19 +31,4 @@ export function linkTwins(answers) {
       row.classList.toggle("twin", row.dataset.index === index);
     }
   };
-}
-
-/** Take a file that is let fall on an element. */
-export function takeDrops(form, read) {
-  const over = (event, on) => {
-    if (!event.dataTransfer?.types.includes("Files")) return;
-    event.preventDefault();
-    form.classList.toggle("dropping", on);
-  };
-  form.addEventListener("dragover", (event) => over(event, true));
-  form.addEventListener("dragleave", (event) => over(event, false));
-  form.addEventListener("drop", (event) => {
-    over(event, false);
-    read(event.dataTransfer?.files[0]);
-  });
 }

@@ -1,7 +1,10 @@
+import { forget as forgetPictures } from "./pictures.js";
+
 /**
  * What the playground keeps in this browser alone: the form, and the last runs with their answers.
  *
- * Bounded: the oldest runs go first, and a run that is too large by itself is not kept.
+ * Bounded: the oldest runs go first, and a run that is too large by itself is not kept. Pictures
+ * are kept by themselves; here are only their ids.
  */
 const STORED = "rerankd.playground";
 const MOST_RUNS = 10;
@@ -57,5 +60,6 @@ export function forgetAll() {
   } catch {
     // Then nothing was kept either.
   }
+  forgetPictures();
   forgotten.dispatchEvent(new Event("forgotten"));
 }

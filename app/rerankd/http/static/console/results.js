@@ -1,6 +1,8 @@
 import { badge, h, icon, notice, sized } from "./dom.js";
 import { cut, textOf } from "./documents.js";
 import { count, milliseconds, plural, score } from "./format.js";
+import { scaledTo, sizesIn } from "./picture_facts.js";
+import { labelOf, pictureIn, thumbnail } from "./thumbnails.js";
 
 const AROUND = 140;
 const LONG = 280;
@@ -10,9 +12,11 @@ const STAGES = [["tokenize", "tokenise"], ["queue", "queue"], ["engine", "engine
 /** One model's ranking: a list with bars, and what it cost. `against` is another ranking, or null. */
 export function ranking({ body, reply, milliseconds: seen }, against) {
   const heading = `answer-${reply.id}`;
+  const asked = pictureIn(body.query);
   return h("section", { class: "card answer", "aria-labelledby": heading },
     h("div", { class: "answer-head" },
       h("h2", { id: heading }, reply.model),
+      asked && h("p", { class: "asked" }, thumbnail(asked), h("span", null, "asked with ", asked.name)),
       figures(body, reply, seen),
       timing(reply.meta.timings),
       (reply.meta.warnings ?? []).map((text) => notice("warn", text))),
@@ -25,6 +29,7 @@ function figures(body, reply, seen) {
   return h("p", { class: "figures" },
     some(body.documents.length, body.documents.length === 1 ? "document" : "documents"),
     some(usage.total_tokens, "tokens"),
+    some(usage.prompt_tokens_details?.image_tokens, "of them for pictures"),
     meta.chunks > body.documents.length && some(meta.chunks, "chunks"),
     some(meta.cached, "from the cache"),
     h("span", null, h("b", null, milliseconds(meta.timings.total_ms)), ` on the ${meta.device.toUpperCase()}`),
@@ -55,10 +60,12 @@ function rows(body, reply, against) {
   const scale = { low, width: high - low || 1, name: reply.meta.score_scale };
   const cutOnes = new Set(reply.meta.truncated);
   const places = against && new Map(against.results.map((result, place) => [result.index, place]));
+  const sizes = sizesIn(reply.meta);
   const draw = (result, place) => {
     const before = places ? places.get(result.index) : result.index;
-    return row(result, place, before, { scale, body, cut: cutOnes.has(result.index), places });
+    return row(result, place, before, { scale, body, cut: cutOnes.has(result.index), places, size: sizes.get(result.index) });
   };
+  if (!reply.results.length) return h("p", { class: "hint none-left" }, "No document has such a score: all were dropped.");
   const list = h("ol", { class: "ranking" }, reply.results.slice(0, MOST_ROWS).map(draw));
   return [legend(places), list, rest(list, reply.results, draw)];
 }
@@ -79,8 +86,10 @@ function rest(list, results, draw) {
   return button;
 }
 
-function row(result, place, before, { scale, body, cut: isCut, places }) {
-  const text = result.document?.text ?? textOf(body.documents[result.index]);
+function row(result, place, before, { scale, body, cut: isCut, places, size }) {
+  const given = body.documents[result.index];
+  const picture = pictureIn(given);
+  const text = result.document?.text || labelOf(given, textOf);
   const [passage] = result.passages ?? [];
   const part = passage && !isWhole(passage, text);
   const words = part ? marked(text, passage) : plain(text);
@@ -88,11 +97,12 @@ function row(result, place, before, { scale, body, cut: isCut, places }) {
   const shown = isScored ? score(result.relevance_score, scale.name) : "not scored";
   return h("li", { class: "ranked", "data-index": result.index },
     h("div", { class: "place" }, h("span", null, h("span", { class: "visually-hidden" }, "Place "), place + 1), moved(before, place, places)),
-    words,
+    picture ? h("div", { class: "pictured" }, thumbnail(picture), words) : words,
     h("span", { class: "score", title: isScored ? String(result.relevance_score) : "the deadline came first" }, h("span", { class: "visually-hidden" }, "Score "), shown),
     track(result.relevance_score ?? 0, scale),
     h("span", { class: "from", title: `“index” ${result.index} in the API, which counts from 0` }, `document ${result.index + 1}`),
     h("p", { class: "below" },
+      size && h("span", null, scaledTo(size, picture)),
       passage && h("span", null, part ? `best passage: characters ${count(passage.start)} to ${count(passage.end)}` : "best passage: the whole document"),
       isCut && badge("warn", "truncated", "scissors"),
       more(words)));
