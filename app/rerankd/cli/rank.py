@@ -15,8 +15,10 @@ from rerankd.cli import options, output
 from rerankd.cli.help import HelpPage, option_under
 from rerankd.cli.rank_input import STDIN, InputDocument, InputFormat, read_documents
 from rerankd.cli.rank_output import ranked_lines, show_ranking
-from rerankd.cli.rank_scoring import score_at_server, score_here
-from rerankd.domain import Overflow, RankRequest, Truncation
+from rerankd.cli.rank_pictures import content_of, picture_named
+from rerankd.cli.rank_records import RankedFields
+from rerankd.cli.rank_scoring import Places, ScoredText, score_at_server, score_here
+from rerankd.domain import Content, Overflow, RankRequest, Truncation
 from rerankd.errors import InvalidRequest
 from rerankd.settings import Settings
 from rerankd.settings.listing import settings_by_name
@@ -51,6 +53,8 @@ class RankCommand(HelpPage):
         "rerankd rank 'what is a panda?' notes.txt",
         "grep -rh panda docs | rerankd rank 'what is a panda?' --top-n 5",
         "rerankd rank 'refund policy' faq.csv --text-field answer --json",
+        "rerankd rank 'a cat on a sofa' photos/*.jpg page.png notes.txt",
+        "rerankd rank '' products.jsonl --query-image shoe.jpg",
         "rerankd rank 'what is a panda?' hits.jsonl --url http://127.0.0.1:8100",
         "rerankd rank 'when was it built?' book.jsonl --overflow chunk --passages",
     ),
@@ -72,13 +76,26 @@ class RankCommand(HelpPage):
     type=click.Choice(get_args(InputFormat)),
     default="auto",
     show_default=True,
-    help="format of the input; auto: by the file's ending, else by its first line",
+    help="format of the input; auto: by the file's ending, else by its first line; text: a file is"
+    " one document, as it is beside pictures",
 )
 @input_option(
     "--text-field",
     default=TEXT_FIELD,
     show_default=True,
     help="field or column to rank by; the others are kept in the output",
+)
+@input_option(
+    "--image-field",
+    metavar="NAME",
+    help="field or column with a picture: a path relative to the file, a data: URI or, where the"
+    " field is named here, an https: address; default: image; '' for none",
+)
+@input_option(
+    "--query-image",
+    metavar="PICTURE",
+    help="a picture as query, beside QUERY or, where that is '', alone: a path, a data: URI or an"
+    " https: address",
 )
 @output_option(
     "--top-n", type=click.IntRange(min=0), default=0, help="how many results to print; 0: all"
@@ -104,6 +121,8 @@ def rank_command(  # noqa: PLR0913 - one parameter an option
     instruction: str | None,
     form: InputFormat,
     text_field: str,
+    image_field: str | None,
+    query_image: str | None,
     top_n: int,
     raw_scores: bool,
     passages: bool,
@@ -118,41 +137,62 @@ def rank_command(  # noqa: PLR0913 - one parameter an option
     """Rank the documents in FILES (default: standard input) for QUERY.
 
     FILES have one document per line, or are JSONL, JSON, CSV or TSV with a header, or Parquet where
-    the extra `ray` is installed. Fields other than the text are kept in the output. Prints a table
-    in a terminal and JSONL into a pipe.
+    the extra `ray` is installed. Pictures (PNG, JPEG, WebP, GIF) are documents too, for models that
+    see; beside them, a text file is one document. Fields other than the text are kept in the
+    output. Prints a table in a terminal and JSONL into a pipe.
     """
-    if not query.strip():
-        raise InvalidRequest("the query is empty", param="query")
+    asked = _query_of(query, query_image)
     settings = _settings_of_model(url, config_file, flags)
-    documents = _documents_of(files, form, text_field)
+    documents = _documents_of(files, form, RankedFields(text_field, image_field))
     request = RankRequest(
-        query=query,
-        documents=tuple(one.text for one in documents),
+        query=asked,
+        documents=tuple(one.content for one in documents),
         model=flags["model"] if url else None,
         instruction=instruction,
         raw_scores=raw_scores,
         truncation=Truncation(overflow=overflow, chunk_tokens=chunk_tokens),
         return_passages=passages,
     )
-    scores = (
-        asyncio.run(score_here(settings, request))
-        if settings
-        else score_at_server(url or "", api_key, request)
-    )
+    places = Places(query_image or "", [one.place for one in documents])
+    scores = _rank_scores(settings, (url or "", api_key), request, places)
     rows = ranked_lines(documents, scores, top_n=top_n)
     output.print_results(
         (one.fields for one in rows), lambda console: show_ranking(rows, console), as_json=as_json
     )
 
 
-def _documents_of(files: Sequence[str], form: InputFormat, text_field: str) -> list[InputDocument]:
+def _query_of(query: str, image: str | None) -> Content:
+    """Return the query: a text, a picture, or both. Raises InvalidRequest or UsageError."""
+    if image is None:
+        if not query.strip():
+            raise InvalidRequest("the query is empty", param="query")
+        return query
+    if query and Path(query).is_file():
+        raise click.UsageError(
+            f"QUERY comes before FILES, and {query} is a file: give '' to ask by the picture alone"
+        )
+    return content_of(query, picture_named(image, Path(), "--query-image"))
+
+
+def _documents_of(
+    files: Sequence[str], form: InputFormat, fields: RankedFields
+) -> list[InputDocument]:
     """Return the documents of all files, after a line on what was skipped."""
     if not files and sys.stdin.isatty():
         output.print_note("reading documents, one per line; end with Ctrl-D")
-    read = read_documents(files or (STDIN,), form, text_field)
+    read = read_documents(files or (STDIN,), form, fields)
     if read.skipped:
         output.print_note(f"skipped {read.skipped}")
     return read.documents
+
+
+def _rank_scores(
+    settings: Settings | None, server: tuple[str, str | None], request: RankRequest, places: Places
+) -> list[ScoredText]:
+    """Return the documents' scores: of a model that is loaded here, else of a server's."""
+    if settings:
+        return asyncio.run(score_here(settings, request, places))
+    return score_at_server(*server, request, places)
 
 
 def _settings_of_model(

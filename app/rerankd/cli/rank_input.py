@@ -1,24 +1,39 @@
-"""The documents that `rerankd rank` reads: lines, JSONL, JSON, CSV, TSV and Parquet."""
+"""The documents that `rerankd rank` reads: pictures, texts, and the records of files."""
 
 from __future__ import annotations
 
-import csv
-import importlib
-import importlib.util
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal
 
-import msgspec
 from msgspec import Struct
 
-from rerankd.errors import InvalidRequest, SettingsError
-from rerankd.utf8 import decode_json, is_utf16, without_bom
+from rerankd.cli.rank_pictures import (
+    content_of,
+    is_picture_file,
+    picture_named,
+    picture_of_file,
+)
+from rerankd.cli.rank_records import (
+    IMAGE_FIELD,
+    Fields,
+    RankedFields,
+    Record,
+    RecordFormat,
+    is_json,
+    parquet_rows,
+    records_of,
+)
+from rerankd.domain import Content, Picture
+from rerankd.errors import InvalidRequest, RerankdError
+from rerankd.utf8 import is_utf16, without_bom
 
-InputFormat = Literal["auto", "lines", "jsonl", "json", "csv", "tsv", "parquet"]
+PlainFormat = Literal["lines", "text"]
+"""What a text is that looks like no other format: a document on each line, or one document."""
+InputFormat = Literal["auto", "lines", "text", "jsonl", "json", "csv", "tsv", "parquet"]
 
 FORMAT_OF_ENDING: Mapping[str, InputFormat] = {
     ".jsonl": "jsonl",
@@ -29,12 +44,6 @@ FORMAT_OF_ENDING: Mapping[str, InputFormat] = {
     ".parquet": "parquet",
 }
 STDIN, STDIN_NAME = "-", "<stdin>"
-LARGEST_CELL = 1 << 27
-"""Characters of a cell of CSV; the library's own limit is a page of text."""
-
-Fields: TypeAlias = dict[str, Any]
-Record: TypeAlias = "tuple[int, str | Fields]"
-"""The 1-based line or row where a document begins, and its text or its fields."""
 
 
 class InputDocument(Struct, frozen=True):
@@ -44,6 +53,21 @@ class InputDocument(Struct, frozen=True):
     file: str
     line: int
     fields: Fields = {}
+    picture: Picture | None = None
+    image: str = ""
+    """What names the picture: a file, a path, a data: URI or an address."""
+    is_file: bool = False
+    """Whether it is all of its file."""
+
+    @property
+    def content(self) -> Content:
+        """What is ranked."""
+        return content_of(self.text, self.picture)
+
+    @property
+    def place(self) -> str:
+        """Where it comes from, as errors and tables show it."""
+        return self.file if self.is_file else f"{self.file}:{self.line}"
 
 
 class ReadDocuments(Struct):
@@ -53,6 +77,13 @@ class ReadDocuments(Struct):
     blank_lines: int = 0
     empty: int = 0
     """Records whose text is empty or null."""
+
+    def take(self, document: InputDocument | None) -> None:
+        """Add a document, or count one without content."""
+        if document is None:
+            self.empty += 1
+        else:
+            self.documents.append(document)
 
     @property
     def skipped(self) -> str:
@@ -67,15 +98,17 @@ def _plural(what: str, count: int) -> str:
     return what if count == 1 else f"{noun}s{' without' + rest if rest else ''}"
 
 
-def read_documents(names: Sequence[str], form: InputFormat, text_field: str) -> ReadDocuments:
+def read_documents(names: Sequence[str], form: InputFormat, fields: RankedFields) -> ReadDocuments:
     """Read all inputs; `-` is standard input.
 
-    Raises InvalidRequest that names file and line for malformed content, and where there is no
-    document at all.
+    A file that is a picture is a document, whatever the format. Beside one, a plain text is one
+    document too, unless a format is named. Raises InvalidRequest or BadPicture that names file and
+    line for malformed content, and InvalidRequest where there is no document at all.
     """
     found = ReadDocuments()
+    plain: PlainFormat = "text" if any(map(is_picture_file, names)) else "lines"
     for name in names:
-        _read_input(found, name, form, text_field)
+        _read_input(found, name, form, fields, plain)
     if not found.documents:
         shown = ", ".join(STDIN_NAME if name == STDIN else name for name in names)
         reason = f" ({found.skipped})" if found.skipped else ""
@@ -83,30 +116,41 @@ def read_documents(names: Sequence[str], form: InputFormat, text_field: str) -> 
     return found
 
 
-def _read_input(found: ReadDocuments, name: str, form: InputFormat, text_field: str) -> None:
+def _read_input(
+    found: ReadDocuments, name: str, form: InputFormat, fields: RankedFields, plain: PlainFormat
+) -> None:
+    """Add the documents of one input; `plain` is the format of a text that looks like no other."""
     shown = STDIN_NAME if name == STDIN else name
     if form == "auto":
         form = FORMAT_OF_ENDING.get(Path(name).suffix.lower(), "auto")
-    if form == "parquet":
-        records: Iterable[Record] = _parquet_rows(name, text_field)
-    else:
-        content = _content_of(name)
-        if is_utf16(content):
-            raise InvalidRequest(f"{shown} is encoded in UTF-16; convert it to UTF-8")
-        text = without_bom(content).decode("utf-8", "replace")
-        form = _detected(text, form)
-        if form in {"lines", "jsonl"}:
-            found.blank_lines += sum(not line.strip() for line in io.StringIO(text, newline=None))
-        records = _records(text, form, shown, text_field)
+    if form == "parquet" and not is_picture_file(name):
+        _take_records(found, parquet_rows(name, fields.text, STDIN), shown, fields)
+        return
+    content = _bytes_of(name)
+    picture = picture_of_file(shown, content)
+    if picture:
+        found.take(InputDocument("", shown, 1, {IMAGE_FIELD: shown}, picture, shown, is_file=True))
+        return
+    if is_utf16(content):
+        raise InvalidRequest(f"{shown} is encoded in UTF-16; convert it to UTF-8")
+    text = without_bom(content).decode("utf-8", "replace")
+    detected = _detected(text, form, plain)
+    if detected == "text":
+        found.take(InputDocument(text, shown, 1, is_file=True) if text.strip() else None)
+        return
+    if detected in {"lines", "jsonl"}:
+        found.blank_lines += sum(not line.strip() for line in io.StringIO(text, newline=None))
+    _take_records(found, records_of(text, detected, shown, fields), shown, fields)
+
+
+def _take_records(
+    found: ReadDocuments, records: Iterable[Record], name: str, fields: RankedFields
+) -> None:
     for line, record in records:
-        document = _document_of_record(record, shown, line, text_field)
-        if document is None:
-            found.empty += 1
-        else:
-            found.documents.append(document)
+        found.take(_document_of_record(record, name, line, fields))
 
 
-def _content_of(name: str) -> bytes:
+def _bytes_of(name: str) -> bytes:
     if name == STDIN:
         return sys.stdin.buffer.read()
     try:
@@ -115,101 +159,62 @@ def _content_of(name: str) -> bytes:
         raise InvalidRequest(f"{name}: {error.strerror}") from error
 
 
-def _detected(text: str, form: InputFormat) -> InputFormat:
+def _detected(text: str, form: InputFormat, plain: PlainFormat) -> RecordFormat | PlainFormat:
     """Return the format of a text: what is said, else what its beginning looks like."""
-    if form == "json":  # some programs write JSON Lines into files of this name
-        return "json" if text.lstrip().startswith("[") else "jsonl"
-    if form != "auto":
-        return form
+    match form:
+        case "json":  # some programs write JSON Lines into files of this name
+            return "json" if text.lstrip().startswith("[") else "jsonl"
+        case "auto" | "parquet":
+            return _looks_like(text, plain)
+        case _:
+            return form
+
+
+def _looks_like(text: str, plain: PlainFormat) -> RecordFormat | PlainFormat:
     first = next((line for line in text.splitlines() if line.strip()), "").strip()
-    if first.startswith("{"):
-        return "jsonl" if _is_json(first, dict) else "lines"
-    if first.startswith("[") and _is_json(text, list):
+    if first.startswith("{") and is_json(first, dict):
+        return "jsonl"
+    if first.startswith("[") and is_json(text, list):
         return "json"
-    return "lines"
-
-
-def _is_json(text: str, kind: type) -> bool:
-    try:
-        decode_json(text, kind)
-    except (msgspec.DecodeError, RecursionError):
-        return False
-    return True
-
-
-def _records(text: str, form: InputFormat, name: str, text_field: str) -> Iterator[Record]:
-    if form == "json":
-        yield from enumerate(_decoded(text, list[Any], name, 1), start=1)
-    elif form in {"csv", "tsv"}:
-        yield from _table_rows(text, "," if form == "csv" else "\t", name, text_field)
-    else:
-        for number, line in enumerate(io.StringIO(text, newline=None), start=1):
-            if line.strip():
-                content = line.rstrip("\n")
-                yield number, content if form == "lines" else _decoded(content, Any, name, number)
-
-
-def _decoded(text: str, kind: Any, name: str, line: int) -> Any:
-    try:
-        return decode_json(text, kind)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidRequest(f"{name}:{line}: {error}") from error
-
-
-def _table_rows(text: str, delimiter: str, name: str, text_field: str) -> Iterator[Record]:
-    """Yield the rows of CSV or TSV, whose first row names the columns."""
-    csv.field_size_limit(LARGEST_CELL)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        header = next(rows, [])
-        _require_field(text_field, header, f"{name}:1")
-        line = rows.line_num + 1
-        for row in rows:
-            if len(row) > len(header):
-                raise InvalidRequest(
-                    f"{name}:{line}: {len(row)} columns, but the header has {len(header)}"
-                )
-            if row:
-                yield line, dict(zip(header, row + [""] * (len(header) - len(row)), strict=True))
-            line = rows.line_num + 1
-    except csv.Error as error:
-        raise InvalidRequest(f"{name}:{rows.line_num}: {error}") from error
-
-
-def _parquet_rows(name: str, text_field: str) -> Iterator[Record]:
-    if importlib.util.find_spec("pyarrow") is None:
-        raise SettingsError("Parquet files need the extra `ray`: pip install 'rerankd[ray]'")
-    if name == STDIN:
-        raise InvalidRequest("a Parquet file can't be read from standard input; name the file")
-    tables = importlib.import_module("rerankd.distributed.tables")
-    for position, row in tables.rows_of_file(Path(name), text_field):
-        yield position + 1, row
+    return plain
 
 
 def _document_of_record(
-    record: str | Fields, name: str, line: int, text_field: str
+    record: str | Fields, name: str, line: int, fields: RankedFields
 ) -> InputDocument | None:
-    """Return a record's document, None where it has no text. Raises InvalidRequest."""
-    fields: Fields = {}
+    """Return a record's document, None where it has no content.
+
+    Raises InvalidRequest or BadPicture.
+    """
+    place, others, picture = f"{name}:{line}", {}, None
     text: object = record
     if isinstance(record, dict):
-        _require_field(text_field, record, f"{name}:{line}")
-        fields = {key: value for key, value in record.items() if key != text_field}
-        text = record[text_field]
+        fields.require_text(record, place)
+        others = {key: value for key, value in record.items() if key != fields.text}
+        text = record.get(fields.text)
+        picture = _picture_of_record(record, name, place, fields)
     if text is not None and not isinstance(text, str):
-        what = f"the field {text_field!r}" if isinstance(record, dict) else "the document"
-        raise InvalidRequest(f"{name}:{line}: {what} is {_kind_of(text)}, not a text")
-    return InputDocument(text, name, line, fields) if text and text.strip() else None
+        what = f"the field {fields.text!r}" if isinstance(record, dict) else "the document"
+        raise InvalidRequest(f"{place}: {what} is {_kind_of(text)}, not a text")
+    if not (text and text.strip()) and picture is None:
+        return None
+    image = str(fields.image_of(record)) if isinstance(record, dict) and picture else ""
+    return InputDocument(text or "", name, line, others, picture, image)
+
+
+def _picture_of_record(
+    record: Fields, name: str, place: str, fields: RankedFields
+) -> Picture | None:
+    value = fields.image_of(record)
+    if value is None:
+        return None
+    folder = Path() if name == STDIN_NAME else Path(name).parent
+    try:
+        return picture_named(value, folder, place)
+    except RerankdError as error:
+        hint = "" if fields.image else "; --image-field '' ranks by the text alone"
+        raise type(error)(f"{error.message}{hint}", param="documents") from error
 
 
 def _kind_of(value: object) -> str:
     return json.dumps(value, default=str)[:40]
-
-
-def _require_field(text_field: str, there: Iterable[str], place: str) -> None:
-    names = list(there)
-    if text_field not in names:
-        shown = ", ".join(names[:12]) or "none"
-        raise InvalidRequest(
-            f"{place}: no field {text_field!r}; the fields are {shown}: name one with --text-field"
-        )

@@ -9,12 +9,15 @@ from msgspec import Struct
 from rich.console import Console
 
 from rerankd.cli.rank_input import InputDocument
+from rerankd.cli.rank_pictures import DATA_SCHEME
 from rerankd.cli.rank_scoring import ScoredText
 from rerankd.cli.tables import TableColumn, show_table
 
 SHOWN_CHARACTERS = 400
 """Characters of a document that a person is shown."""
-OWN_FIELDS = frozenset({"rank", "relevance_score", "text", "file", "line", "passages", "truncated"})
+OWN_FIELDS = frozenset(
+    {"rank", "relevance_score", "text", "file", "line", "passages", "truncated", "picture_sizes"}
+)
 OTHERS_PREFIX = "input_"
 """Before fields of the input that have a name of ours."""
 
@@ -57,6 +60,8 @@ class RankedLine(Struct, frozen=True):
                 }
                 for one in scored.passages
             ]
+        if scored.sizes:
+            found["picture_sizes"] = scored.sizes
         if scored.truncated:
             found["truncated"] = True
         return found
@@ -86,15 +91,25 @@ def _ranking_cells(row: RankedLine) -> tuple[str, ...]:
         f"{row.scored.score:.4f}",
         "" if name is None else str(name),
         _shown_text(row),
-        f"{document.file}:{document.line}",
+        document.place,
     )
 
 
 def _shown_text(row: RankedLine) -> str:
     text = row.document.text
+    if row.document.picture:
+        return " ".join([_shown_picture(row), *text.split()])[:SHOWN_CHARACTERS]
     if row.scored.passages:
         best = row.scored.passages[0]
         before, after = "…" * (best.start > 0), "…" * (best.end < len(text))
         text = f"{before}{text[best.start : best.end]}{after}"
     text = " ".join(text.split())
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+
+
+def _shown_picture(row: RankedLine) -> str:
+    """Return what names a picture, and its size as the model saw it."""
+    image = row.document.image
+    named = image.partition(",")[0] if image.startswith(DATA_SCHEME) else image
+    sizes = ", ".join(f"{width} × {height}" for width, height in row.scored.sizes)
+    return f"{named} ({sizes})" if sizes else named

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
@@ -14,9 +16,10 @@ from rich.progress import Progress
 
 from rerankd.cli import output
 from rerankd.cli.progress import require_here
+from rerankd.cli.rank_pictures import as_wire, wire_length
 from rerankd.cli.remote import ask_server, server_client
-from rerankd.domain import Content, Passage, RankRequest, text_in
-from rerankd.errors import EngineFailure
+from rerankd.domain import Content, Passage, RankRequest
+from rerankd.errors import EngineFailure, RerankdError
 from rerankd.service import ModelChoice, Service, build, preflight
 from rerankd.settings import Settings
 
@@ -27,12 +30,38 @@ REQUEST_CHARACTERS = 1_000_000
 LONG_WORK = 2 * PROGRESS_DOCUMENTS
 
 
+PictureSize: TypeAlias = tuple[int, int]
+
+
+class Places(Struct, frozen=True):
+    """Where a request comes from, for errors: the query's picture, and each document."""
+
+    query: str
+    documents: Sequence[str]
+
+    def named(self, error: RerankdError, begin: int) -> RerankdError:
+        """Return an error that names the file, for one that names a part of the request.
+
+        `begin` is the number of the first document of its batch.
+        """
+        at = re.match(r"documents\[(\d+)\]", error.param or "")
+        if at and begin + int(at[1]) < len(self.documents):
+            place = self.documents[begin + int(at[1])]
+        elif (error.param or "").startswith("query") and self.query:
+            place = self.query
+        else:
+            return error
+        return type(error)(f"{place}: {error.message}", param=error.param)
+
+
 class ScoredText(Struct, frozen=True):
     """A document's score, and what else is known of it."""
 
     score: float
     passages: tuple[Passage, ...] = ()
     truncated: bool = False
+    sizes: tuple[PictureSize, ...] = ()
+    """Width and height of its pictures as the model saw them."""
 
 
 class ScoredBatch(Struct, frozen=True):
@@ -61,7 +90,14 @@ class _RemoteResult(Struct):
     passages: tuple[_RemotePassage, ...] = ()
 
 
+class _RemotePicture(Struct):
+    width: int
+    height: int
+    index: int | None = None
+
+
 class _RemoteMeta(Struct):
+    pictures: tuple[_RemotePicture, ...] = ()
     truncated: tuple[int, ...] = ()
     chunks: int = 0
     warnings: tuple[str, ...] = ()
@@ -74,7 +110,7 @@ class _RemoteReply(Struct):
     meta: _RemoteMeta = msgspec.field(default_factory=_RemoteMeta)
 
 
-async def score_here(settings: Settings, request: RankRequest) -> list[ScoredText]:
+async def score_here(settings: Settings, request: RankRequest, places: Places) -> list[ScoredText]:
     """Score a request's documents with a model that is loaded for it."""
     preflight(settings)
     require_here(settings)
@@ -82,12 +118,14 @@ async def score_here(settings: Settings, request: RankRequest) -> list[ScoredTex
     try:
         await service.start()
         choice = service.choose((request,))
-        return await _score_all(request, lambda part: _score_part(service, part, choice))
+        return await _score_all(request, places, lambda part: _score_part(service, part, choice))
     finally:
         await service.close()
 
 
-def score_at_server(url: str, api_key: str | None, request: RankRequest) -> list[ScoredText]:
+def score_at_server(
+    url: str, api_key: str | None, request: RankRequest, places: Places
+) -> list[ScoredText]:
     """Score a request's documents at a server. Raises ServerRefused with its message."""
     with server_client(url, api_key) as client:
         # The first batch's model ranks them all: a server may choose it by the texts.
@@ -101,17 +139,20 @@ def score_at_server(url: str, api_key: str | None, request: RankRequest) -> list
             model = model or batch.model or None
             return batch
 
-        return asyncio.run(_score_all(request, ask))
+        return asyncio.run(_score_all(request, places, ask))
 
 
-async def _score_all(request: RankRequest, score: ScoreBatch) -> list[ScoredText]:
+async def _score_all(request: RankRequest, places: Places, score: ScoreBatch) -> list[ScoredText]:
     """Score in batches: a score never depends on its neighbours."""
     found: list[ScoredText] = []
     chunks = 0
     notes: dict[str, None] = {}
     with _progress(len(request.documents)) as advance:
         for texts in batches_of(request.documents):
-            batch = await score(msgspec.structs.replace(request, documents=texts))
+            try:
+                batch = await score(msgspec.structs.replace(request, documents=texts))
+            except RerankdError as error:
+                raise places.named(error, len(found)) from error
             found += batch.scores
             chunks += batch.chunks
             if batch.model_reason:
@@ -133,7 +174,7 @@ def batches_of(documents: Sequence[Content]) -> Iterator[tuple[Content, ...]]:
     batch: list[Content] = []
     size = 0
     for document in documents:
-        length = len(text_in(document))
+        length = wire_length(document)
         if len(batch) == PROGRESS_DOCUMENTS or (batch and size + length > REQUEST_CHARACTERS):
             yield tuple(batch)
             batch, size = [], 0
@@ -155,8 +196,11 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
 async def _score_part(service: Service, part: RankRequest, choice: ModelChoice) -> ScoredBatch:
     result = await service.rank(part, choice=choice)
     cut = frozenset(result.truncated)
-    ordered = sorted(result.results, key=lambda one: one.index)
-    scores = [ScoredText(one.score, one.passages, one.index in cut) for one in ordered]
+    sizes = _sizes_by_document(result.picture_sizes)
+    scores = [
+        ScoredText(one.score, one.passages, one.index in cut, tuple(sizes[one.index]))
+        for one in sorted(result.results, key=lambda one: one.index)
+    ]
     return ScoredBatch(scores, result.chunks, result.warnings, result.model, result.model_reason)
 
 
@@ -169,8 +213,8 @@ def _body_of(part: RankRequest) -> dict[str, Any]:
         "chunk_tokens": part.truncation.chunk_tokens,
     }
     return {name: value for name, value in options.items() if value is not None} | {
-        "query": part.query,
-        "documents": part.documents,
+        "query": as_wire(part.query),
+        "documents": [as_wire(one) for one in part.documents],
         "raw_scores": part.raw_scores,
         "return_passages": part.return_passages,
         "return_documents": False,
@@ -185,13 +229,27 @@ def _batch_of(answer: bytes, documents: int) -> ScoredBatch:
     by_index = {one.index: one for one in reply.results}
     if by_index.keys() != set(range(documents)):
         raise EngineFailure("the server's answer does not have one score per document")
-    cut = frozenset(reply.meta.truncated)
+    meta = reply.meta
+    cut = frozenset(meta.truncated)
+    placed = ((one.index, one.width, one.height) for one in meta.pictures)
+    sizes = _sizes_by_document(placed)
     scores = [
-        ScoredText(by_index[at].relevance_score, _passages(by_index[at]), at in cut)
+        ScoredText(
+            by_index[at].relevance_score, _passages(by_index[at]), at in cut, tuple(sizes[at])
+        )
         for at in range(documents)
     ]
-    meta = reply.meta
     return ScoredBatch(scores, meta.chunks, meta.warnings, reply.model, meta.model_reason)
+
+
+def _sizes_by_document(
+    pictures: Iterable[tuple[int | None, int, int]],
+) -> defaultdict[int | None, list[PictureSize]]:
+    """Return each document's pictures' sizes; the query's are under no document's index."""
+    found: defaultdict[int | None, list[PictureSize]] = defaultdict(list)
+    for index, width, height in pictures:
+        found[index].append((width, height))
+    return found
 
 
 def _passages(result: _RemoteResult) -> tuple[Passage, ...]:

@@ -176,10 +176,10 @@ def ask_server(client: httpx.Client, method: str, path: str, body: Any = None) -
     if response.is_success:
         return response.content
     try:
-        said = msgspec.json.decode(response.content, type=ErrorReply).error.message
+        body = msgspec.json.decode(response.content, type=ErrorReply).error
     except msgspec.DecodeError:
-        said = response.reason_phrase
-    raise ServerRefused(f"{response.status_code}: {said}")
+        raise ServerRefused(f"{response.status_code}: {response.reason_phrase}") from None
+    raise ServerRefused(f"{response.status_code}: {body.message}", param=body.param)
 
 
 def follow_status(client: httpx.Client, found: Status) -> Status:

@@ -13,8 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rerankd import cli
-from rerankd.cli import rank_input, rank_scoring
+from rerankd.cli import rank_records, rank_scoring
 from rerankd.cli.rank_input import read_documents
+from rerankd.cli.rank_records import RankedFields
 from rerankd.cli.rank_scoring import PROGRESS_DOCUMENTS, REQUEST_CHARACTERS, batches_of
 from rerankd.errors import InvalidRequest, SettingsError
 
@@ -118,10 +119,10 @@ class FakeTables(ModuleType):
 
 def test_parquet_rows_are_documents(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """With their columns and their numbers; nulls are skipped."""
-    monkeypatch.setattr(rank_input.importlib.util, "find_spec", lambda _name: object())
+    monkeypatch.setattr(rank_records.importlib.util, "find_spec", lambda _name: object())
     monkeypatch.setitem(sys.modules, "rerankd.distributed.tables", FakeTables("tables"))
 
-    read = read_documents([str(tmp_path / "docs.parquet")], "auto", "body")
+    read = read_documents([str(tmp_path / "docs.parquet")], "auto", RankedFields("body"))
 
     (one,) = read.documents
     assert (one.text, one.line, one.fields) == ("a panda", 1, {"id": "docs.parquet"})
@@ -131,9 +132,9 @@ def test_parquet_rows_are_documents(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_parquet_without_the_extra_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(rank_input.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr(rank_records.importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(SettingsError, match=r"pip install 'rerankd\[ray\]'"):
-        read_documents([str(tmp_path / "docs.parquet")], "auto", "text")
+        read_documents([str(tmp_path / "docs.parquet")], "auto", RankedFields())
 
 
 # what is refused, and what is skipped
@@ -268,7 +269,7 @@ def test_a_bad_input_is_not_loaded_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """The input is read before a model is."""
     monkeypatch.setattr(rank_scoring, "build", None)
     with pytest.raises(InvalidRequest, match="no documents"):
-        read_documents([], "auto", "text")
+        read_documents([], "auto", RankedFields())
     assert rank("x", stdin="").exit_code == 2
 
 
