@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict, cast, get_args
 
-from rerankd.domain import Overflow, RankedResult, RankRequest, Timings, Truncation
+from rerankd.domain import OnTimeout, Overflow, RankedResult, RankRequest, Timings, Truncation
 from rerankd.errors import InvalidRequest
 
 Document = str | Mapping[str, Any]
@@ -34,6 +34,10 @@ class RankOptions(ScoreOptions, total=False):
     """Logits that BM25 adds at most."""
     return_passages: bool
     """Return the parts of each document that its score comes from."""
+    on_timeout: OnTimeout | None
+    """With `timeout`: `error`, the default, or `partial`, which ranks what is scored by then."""
+    min_score: float | None
+    """Drop documents with a lower score than this, on the scale of the scores returned."""
 
 
 def request_of(query: str, documents: Sequence[Document], options: RankOptions) -> RankRequest:
@@ -46,6 +50,8 @@ def request_of(query: str, documents: Sequence[Document], options: RankOptions) 
     top_n, timeout = options.get("top_n"), options.get("timeout")
     if top_n is not None and top_n < 1:
         raise InvalidRequest("top_n must be at least 1", param="top_n")
+    if options.get("on_timeout") not in {None, *get_args(OnTimeout)}:
+        raise InvalidRequest('on_timeout must be "error" or "partial"', param="on_timeout")
     return RankRequest(
         query=query,
         documents=tuple(_text_of(index, one) for index, one in enumerate(documents)),
@@ -56,6 +62,8 @@ def request_of(query: str, documents: Sequence[Document], options: RankOptions) 
         truncation=Truncation(overflow=options.get("overflow")),
         return_passages=options.get("return_passages", False),
         timeout_ms=None if timeout is None else max(0, round(timeout * 1000)),
+        on_timeout=options.get("on_timeout"),
+        min_score=options.get("min_score"),
     )
 
 

@@ -120,8 +120,9 @@ class Reranker:
 
         Options: `top_n`, `instruction` (for models that take one), `raw_scores` (logits), `hybrid`
         (logits that BM25 adds at most), `overflow` ("truncate", "chunk" or "error"),
-        `return_passages`, `timeout` (seconds). Raises InvalidRequest, PairTooLong,
-        DeadlineExceeded, EngineFailure or ClosedReranker.
+        `return_passages`, `timeout` (seconds), `on_timeout` ("error" or "partial": rank what is
+        scored by then, `result.unscored` lists the others), `min_score` (drop documents below it).
+        Raises InvalidRequest, PairTooLong, DeadlineExceeded, EngineFailure or ClosedReranker.
         """
         given = documents_of(documents)
         request = request_of(query, given, options)

@@ -29,6 +29,7 @@ from rerankd.errors import (
     SettingsError,
 )
 from rerankd.python_api import reranker as api
+from rerankd.python_api.requests import RankOptions, request_of
 
 from support.fakes import PATIENCE, Gate
 from support.places import ROOT
@@ -106,6 +107,26 @@ def test_raw_scores_are_logits(reranker: Reranker) -> None:
     assert [one.index for one in plain] == [one.index for one in raw]
     assert raw[-1].score < 0
     assert raw.result.score_scale == "logit"
+
+
+def test_a_threshold_drops_what_is_below_it(reranker: Reranker) -> None:
+    """How many is said with the result."""
+    whole = reranker.rank(QUERY, TEXTS)
+    kept = reranker.rank(QUERY, TEXTS, min_score=whole[1].score)
+
+    assert [one.index for one in kept] == [1, 2]
+    assert kept.result.below_min_score == 1
+
+
+def test_what_is_scored_by_the_deadline_may_be_enough() -> None:
+    """The option goes with the request to the service, which knows what to do with it."""
+    options: RankOptions = {"timeout": 1.5, "on_timeout": "partial", "min_score": 0.5}
+    asked = request_of("q", ["a"], options)
+
+    assert (asked.timeout_ms, asked.on_timeout, asked.min_score) == (1500, "partial", 0.5)
+    assert request_of("q", ["a"], {}).on_timeout is None
+    with pytest.raises(InvalidRequest, match='on_timeout must be "error" or "partial"'):
+        request_of("q", ["a"], {"on_timeout": "maybe"})  # type: ignore[typeddict-item]
 
 
 def test_pairs_are_scored_in_their_order(reranker: Reranker) -> None:
