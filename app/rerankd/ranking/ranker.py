@@ -26,6 +26,8 @@ LOOKUP_SECONDS = 0.1
 """How long known scores may be looked up although the deadline has passed."""
 UNPROVEN = "unproven model: in its load check, it failed to put relevant texts first"
 """The warning in every answer of a model that `accept_unproven` let pass."""
+NOT_FITTED_ON = "calibrated scores may be off: the calibration was fitted without {}"
+"""The warning where a request asks in another way than `rerankd eval`, which fits calibrations."""
 NOTHING_TO_SCORE = ScoredRows((), 0.0, 0.0)
 
 
@@ -163,7 +165,10 @@ def _result(  # noqa: PLR0913 - what a result is made of
         chunks=sum(one.chunks for one in scores.values()),
         cached=collector.inputs_cached,
         timings=timings,
-        warnings=_warnings_about(runtime, request, tokenized),
+        warnings=(
+            *_warnings_about(runtime, request, tokenized),
+            *_calibration_warnings(runtime, request, collector, scale),
+        ),
         scoring=runtime.facts.scoring,
         hybrid=request.hybrid,
         identifiers=prepared.identifiers,
@@ -192,6 +197,21 @@ def _warnings_about(
     if runtime.target.unproven:
         found.append(UNPROVEN)
     return tuple(found)
+
+
+def _calibration_warnings(
+    runtime: Runtime, request: RankRequest, collector: ScoreCollector, scale: Scale
+) -> list[str]:
+    """Return what a calibrated answer was asked with that the calibration wasn't fitted on."""
+    if scale.name != "calibrated":
+        return []
+    found = []
+    if request.instruction and runtime.facts.takes_instruction:
+        found.append(NOT_FITTED_ON.format("an instruction"))
+    is_split = any(one.chunks > 1 for one in collector.inputs().values())
+    if request.chunk_score != "max" and is_split:
+        found.append(NOT_FITTED_ON.format(f'chunk_score: "{request.chunk_score}"'))
+    return found
 
 
 def timings_of(begun: float, tokenized: float, rows: ScoredRows) -> Timings:

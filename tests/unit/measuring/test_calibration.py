@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rerankd.calibration import Calibration, Knot, sigmoid
 from rerankd.deployments.kept_calibrations import CALIBRATIONS_FILE, keep_calibration
-from rerankd.domain import RankedResult, RankRequest
+from rerankd.domain import RankedResult, RankRequest, Truncation
 from rerankd.measuring.evaluation.bootstrap import Values, wilson
 from rerankd.measuring.evaluation.calibrating import (
     ENOUGH_PAIRS,
@@ -24,6 +24,7 @@ from rerankd.measuring.evaluation.calibrating import (
     fit_sigmoid,
 )
 from rerankd.measuring.evaluation.reliability import JudgedScores, reliability_of
+from rerankd.prompts.layouts import PairLayout
 
 from support.serving import FakeEngine, service_of
 
@@ -169,6 +170,42 @@ def test_a_kept_calibration_is_applied_where_the_model_is_loaded(tmp_path: Path)
     assert [one.score for one in calibrated.results] == expected
     assert [one.index for one in calibrated.results] == [1, 2, 0]
     assert calibrated.cached == 3
+
+
+LONG = RankRequest(
+    query="q",
+    documents=(" ".join(map(str, range(200))), "short"),
+    truncation=Truncation(overflow="chunk"),
+    chunk_score="mean_top_k",
+)
+
+
+def test_what_it_was_not_fitted_on_is_warned_of(tmp_path: Path) -> None:
+    """`rerankd eval` asks with neither an instruction nor the mean of chunks."""
+    short = msgspec.structs.replace(LONG, documents=("short",))
+    best = msgspec.structs.replace(LONG, chunk_score="max")
+    raw = msgspec.structs.replace(LONG, raw_scores=True)
+    mean, *others = served(tmp_path, LONG, short, best, raw)
+
+    assert mean.score_scale == "calibrated"
+    assert [one for one in mean.warnings if "calibrated" in one] == [
+        'calibrated scores may be off: the calibration was fitted without chunk_score: "mean_top_k"'
+    ]
+    assert not any("calibrated" in text for one in others for text in one.warnings)
+
+
+def test_an_instruction_is_warned_of_where_the_model_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is ignored, the scores are those that the calibration was fitted on."""
+    asked = msgspec.structs.replace(REQUEST, instruction="only mammals")
+    (ignored,) = served(tmp_path, asked)
+    monkeypatch.setattr(PairLayout, "takes_instruction", True)
+    (taken,) = served(tmp_path, asked)
+
+    expected = "calibrated scores may be off: the calibration was fitted without an instruction"
+    assert expected not in ignored.warnings
+    assert expected in taken.warnings
 
 
 def test_it_is_not_applied_where_it_does_not_hold(tmp_path: Path) -> None:
