@@ -10,6 +10,7 @@ import os
 import pty
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,11 @@ def test_eval_prints_csv(judged: Path) -> None:
     assert (first["documents_per_second"], first["nDCG@10 difference"]) == ("", "")
     assert float(model["nDCG@10 low"]) <= float(model["nDCG@10 difference"])
     assert float(model["p95_ms"]) > 0
+    for row in (first, model):
+        assert f"rerankd {__version__}" in row["versions"]
+        assert hashlib.sha256(judged.read_bytes()).hexdigest() in row["files"]
+        assert int(row["cores"]) >= 1
+        assert datetime.fromisoformat(row["date"]).tzinfo
 
 
 def test_eval_shows_a_table_to_a_person(judged: Path) -> None:

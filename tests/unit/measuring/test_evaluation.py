@@ -29,7 +29,7 @@ from rerankd.measuring.evaluation.data import Candidate, JsonlData, JudgedQuery
 from rerankd.measuring.evaluation.metrics import Measures
 from rerankd.measuring.evaluation.plots import Point
 from rerankd.measuring.evaluation.rankers import Contender, ScoredPairs
-from rerankd.measuring.evaluation.reliability import JudgedScores
+from rerankd.measuring.evaluation.reliability import JudgedScores, reliability_of
 from rerankd.measuring.evaluation.survey import survey_data
 from rerankd.measuring.evaluation.trec import TrecFiles, read_trec
 from rerankd.measuring.evaluation.trial import REQUEST_DOCUMENTS, WARM_UP_DOCUMENTS, Trial
@@ -782,6 +782,27 @@ def test_the_report_lists_the_ends_only(tmp_path: Path) -> None:
     )
     assert lost == ["w10", "w11", "w12", "w13", "w14", "w15", "w9", "w8", "w7", "w6"]
     assert gained == ["b15", "b14", "b13", "b12", "b11", "b10", "b9", "b8", "b7", "b6"]
+
+
+def test_the_report_plots_reliability(small: JsonlData) -> None:
+    """The shares of both scales with counts and bounds, and the thresholds they lead to."""
+    random = np.random.default_rng(3)
+    logits = random.normal(0, 3, 4_000)
+    is_relevant = random.random(4_000) < 1 / (1 + np.exp(-(logits - 2) / 3))
+    queries = np.floor(np.arange(4_000) / 10)
+    reliability = reliability_of(JudgedScores(logits, is_relevant, queries), 1)
+    found = compared(small, FakeRanker(by_grade).contender("a"))
+    plain = Reader(report.page(found))
+    one = msgspec.structs.replace(found.contenders[0], reliability=reliability)
+    reader = Reader(report.page(msgspec.structs.replace(found, contenders=(one,))))
+
+    assert reader.count("svg") == plain.count("svg") + 1
+    marks = [text for text in reader.texts if re.fullmatch(r"0\.\d+ of \d+ documents at .*", text)]
+    assert reliability.calibrated
+    assert len(marks) == len(reliability.model.bins) + len(reliability.calibrated.bins)
+    assert reader.count("polyline") == 2
+    assert {"the model's own scores", "calibrated", "0.9 to 1.0", "drop junk"} <= set(reader.texts)
+    assert str(reliability.model.bins[0].pairs) in reader.texts
 
 
 def test_names_in_the_report_are_text(tmp_path: Path) -> None:

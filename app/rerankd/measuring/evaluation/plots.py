@@ -29,6 +29,16 @@ class Point(Struct, frozen=True):
     high: float
 
 
+class SharePoint(Struct, frozen=True):
+    """A bin of scores: their mean, the share of relevant documents, its bounds, and how many."""
+
+    score: float
+    share: float
+    low: float
+    high: float
+    documents: int
+
+
 class Axis(Struct, frozen=True):
     """Maps values to pixels."""
 
@@ -91,6 +101,51 @@ def differences(number: int, name: str, values: Iterable[float], measure: str) -
     ]
     about = "Bars above the line are queries that improved, bars below are queries that got worse."
     return _svg(f"{name}: {measure} by query, minus the first stage", about, parts)
+
+
+def shares_by_score(name: str, curves: Sequence[tuple[str, Sequence[SharePoint]]]) -> str:
+    """Draw what share of documents is relevant by their score, a curve for each scale.
+
+    A mark's area grows with its documents; scores that are shares lie on the dashed line.
+    """
+    across = Axis(0.0, 1.0, LEFT, WIDTH - RIGHT)
+    up = Axis(0.0, 1.0, HEIGHT - BOTTOM, TOP)
+    most = max((point.documents for _, points in curves for point in points), default=1)
+    parts = [
+        *_grid(up),
+        *(
+            _svg_text(across.at(value), HEIGHT - BOTTOM + 18, f"{value:.1f}", "middle")
+            for value in across.ticks
+        ),
+        _svg_line("base", across.at(0), up.at(0), across.at(1), up.at(1)),
+    ]
+    for number, (scale, points) in enumerate(curves):
+        parts.append(_share_curve(number, points, across, up, most))
+        title = _svg_text(LEFT + 12, TOP + 16 + 18 * number, scale, "start")
+        parts.append(f'<g class="c{number}">{title}</g>')
+    parts.append(_svg_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, "score", "middle"))
+    about = (
+        "The share of relevant documents by score, on queries that the fit has not seen. "
+        "On the dashed line, scores are shares; larger marks stand for more documents."
+    )
+    return _svg(f"{name}: reliability", about, parts)
+
+
+def _share_curve(
+    number: int, points: Sequence[SharePoint], across: Axis, up: Axis, most: int
+) -> str:
+    marks = []
+    for one in points:
+        x = across.at(one.score)
+        radius = 3 + 7 * math.sqrt(one.documents / most)
+        said = f"{one.share:.3f} of {one.documents} documents at {one.score:.3f}"
+        marks.append(
+            f"{_svg_line('bar', x, up.at(one.low), x, up.at(one.high))}"
+            f'<circle cx="{x:.1f}" cy="{up.at(one.share):.1f}" r="{radius:.1f}">'
+            f"<title>{said}</title></circle>"
+        )
+    path = " ".join(f"{across.at(one.score):.1f},{up.at(one.share):.1f}" for one in points)
+    return f'<g class="c{number}"><polyline points="{path}"/>{"".join(marks)}</g>'
 
 
 def _thinned(ordered: Sequence[float]) -> list[float]:

@@ -8,6 +8,7 @@ from html import escape
 from rerankd.measuring.evaluation import plots
 from rerankd.measuring.evaluation.comparison import Comparison, Cost, Gap, QualityFigures, Standing
 from rerankd.measuring.evaluation.plots import Point
+from rerankd.measuring.evaluation.reliability_section import reliability_section
 from rerankd.measuring.provenance import provenance_lines
 
 COSTS = ("documents/s", "p95 ms", "memory MB")
@@ -42,6 +43,7 @@ svg text { fill: var(--text); font: 12px system-ui, sans-serif; }
 svg g text { fill: currentColor; }
 .grid { stroke: var(--line); } .base { stroke: var(--muted); stroke-dasharray: 4 3; }
 .bar { stroke: currentColor; stroke-width: 2; } circle, rect { fill: currentColor; }
+polyline { fill: none; stroke: currentColor; stroke-width: 1.5; }
 .c0 { color: var(--c0); } .c1 { color: var(--c1); } .c2 { color: var(--c2); }
 .c3 { color: var(--c3); } .c4 { color: var(--c4); } .c5 { color: var(--c5); }
 """
@@ -64,6 +66,11 @@ def page(found: Comparison) -> str:
             _table(found),
             _scatter(found),
             *(_by_query(number, one, found) for number, one in enumerate(found.contenders)),
+            *(
+                reliability_section(one.name, one.reliability)
+                for one in found.contenders
+                if one.reliability
+            ),
             _made_with(found),
         ]
     )
