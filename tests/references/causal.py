@@ -43,8 +43,10 @@ CLASSES = {
 class Whole:
     """A model with its whole vocabulary, as its makers publish it."""
 
-    def __init__(self, name: str, folder: Path, packages: Path) -> None:
-        self.name, self.kind = name, KINDS[name]
+    def __init__(
+        self, name: str, folder: Path, packages: Path, kind: CausalKind | None = None
+    ) -> None:
+        self.name, self.kind = name, kind or KINDS[name]
         self.folder = folder / name
         self.folder.mkdir(exist_ok=True)
         source = self.kind.tokenizer.rstrip("2")
@@ -78,13 +80,21 @@ class Whole:
         if self.kind.network == "qwen3vl":
             language = "model.language_model."
             tensors = {one.replace("model.", language, 1): tensors[one] for one in tensors}
-        write_safetensors(self.folder / "model.safetensors", tensors)
-        write_json(self.folder / "config.json", config_of(self.kind, self.rows))
+        write_safetensors(self.folder / "model.safetensors", tensors | self.more_tensors())
+        write_json(self.folder / "config.json", self.configuration())
         write_json(self.folder / "tokenizer.json", self.tokenizer)
         write_json(self.folder / "tokenizer_config.json", self.config)
         (self.folder / "README.md").write_text(f"# {name.rpartition('-')[0]}\n", "utf-8")
         if self.kind.tokenizer == "gemma":
             _write_sentencepiece(self.tokenizer, self.folder / "tokenizer.model")
+
+    def more_tensors(self) -> dict[str, Any]:
+        """Return what the checkpoint has beside the language model."""
+        return {}
+
+    def configuration(self) -> dict[str, Any]:
+        """Return the model's config.json."""
+        return config_of(self.kind, self.rows)
 
     def converted(self, llama: Path) -> Path:
         """Return the GGUF file that llama.cpp's converter makes."""
@@ -102,7 +112,7 @@ def config_of(kind: CausalKind, rows: int) -> dict[str, Any]:
         "model_type": "qwen3_vl_text" if kind.network == "qwen3vl" else kind.network,
         "vocab_size": rows,
         "hidden_size": tiny.WIDTH,
-        "num_hidden_layers": tiny.LAYERS,
+        "num_hidden_layers": kind.layers,
         "num_attention_heads": tiny.HEADS,
         "num_key_value_heads": tiny.KV_HEADS,
         "head_dim": tiny.HEAD_WIDTH,

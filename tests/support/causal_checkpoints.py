@@ -41,6 +41,7 @@ class CausalKind(Struct, frozen=True, kw_only=True):
     head: bool = False
     """Whether llama.cpp's converter gives it a score head: rows for yes and no."""
     tied: bool = True
+    layers: int = LAYERS
     seed: int
     largest: float = 2e-4
     """How far a logit may lie from the reference's, in F32 without flash attention.
@@ -101,7 +102,7 @@ def tensors(kind: CausalKind, rows: int) -> Weights:
     """Return a network's tensors under the names that Hugging Face gives them."""
     weights = Weights(kind.seed)
     weights.matrix("model.embed_tokens.weight", rows, WIDTH, 4.0)
-    for layer in range(LAYERS):
+    for layer in range(kind.layers):
         block, queries, keys = f"model.layers.{layer}", HEADS, KV_HEADS
         for part, count in (("q", queries), ("k", keys), ("v", keys)):
             name = f"{block}.self_attn.{part}_proj"

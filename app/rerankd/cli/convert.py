@@ -19,9 +19,10 @@ from rerankd.settings import Settings
 from rerankd.sources import catalog
 from rerankd.sources import gguf as gguf_file
 from rerankd.sources.catalog import Manifest
+from rerankd.sources.downloads import HUB_PREFIX
 from rerankd.sources.hub.checkpoints import download_checkpoint, parse_checkpoint
 from rerankd.sources.hub.meter import DownloadProgress, FileProgress
-from rerankd.sources.resolve import HUB_PREFIX, converted_file, find_manifest, plain_name
+from rerankd.sources.resolve import converted_file, find_manifest, plain_name
 
 DEFAULT_TYPE = "q8_0"
 

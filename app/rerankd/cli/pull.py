@@ -18,6 +18,7 @@ from rerankd.settings import Settings, state_folder
 from rerankd.sources import catalog
 from rerankd.sources import resolve as sources
 from rerankd.sources.catalog import Manifest
+from rerankd.sources.downloads import HUB_PREFIX, remote_files
 from rerankd.sources.gguf import require_gguf, require_reranker
 from rerankd.sources.hub import files as hub
 from rerankd.sources.hub.reference import parse_reference
@@ -118,12 +119,12 @@ def _pull(model: str, settings: Settings) -> Path:
     """Return a model's path. Raises what the catalog and the Hub raise."""
     model = sources.plain_name(model)
     manifest = sources.find_manifest(model, settings)
-    if manifest is None and model.startswith(sources.HUB_PREFIX):
+    if manifest is None and model.startswith(HUB_PREFIX):
         with progress_shown(model) as on_progress:
             return hub.download(parse_reference(model), on_progress=on_progress)
     manifest = manifest or _require_manifest(model, settings)
     catalog.require_license(manifest, settings.accept_license)
-    files = sources.remote_files(manifest.weights)
+    files = remote_files(manifest.weights)
     if not files:
         return sources.local_weights(manifest)
     with progress_shown(model) as on_progress:
@@ -134,13 +135,13 @@ def _remove_model(model: str, settings: Settings) -> int:
     """Return the bytes freed. Raises ModelNotFound where nothing was downloaded."""
     model = sources.plain_name(model)
     manifest = sources.find_manifest(model, settings)
-    if manifest is None and model.startswith(sources.HUB_PREFIX):
-        freed = hub.remove(parse_reference(model))
+    if manifest is None and model.startswith(HUB_PREFIX):
+        freed = hub.remove_model(parse_reference(model))
     else:
         manifest = manifest or _require_manifest(model, settings)
         one_variant = model.casefold() not in {name.casefold() for name in manifest.names}
         variants = (manifest.weights,) if one_variant else manifest.variants
-        freed = remove_variants(variants)
+        freed = remove_variants(manifest, variants)
     if not freed:
         raise ModelNotFound(f"{model}: not downloaded", param="model")
     return freed

@@ -18,8 +18,8 @@ from rerankd.cli.plain_log import configure_logging
 from rerankd.cli.progress import fetch_model
 from rerankd.cli.provenance_display import show_provenance
 from rerankd.cli.tables import TableColumn, show_table
-from rerankd.deployments import runtime
 from rerankd.deployments.applied_tuning import AppliedTuning, forget_tuning, keep_tuning
+from rerankd.deployments.target import examine
 from rerankd.engine.llama.requantize import FILE_TYPES, LOSSLESS
 from rerankd.measuring.provenance import Provenance, provenance_of
 from rerankd.measuring.tuning.candidates import TuningTrial
@@ -82,7 +82,7 @@ def tune_command(  # noqa: PLR0913 - one parameter an option
         output.print_note("forgotten" if known else "there is no tuning result for this file")
         return
     name = sources.default_name(own.model, own)
-    target = runtime.examine(name, resolved.path, resolved.manifest, own)
+    target = examine(name, resolved.path, resolved.manifest, own)
     trials: list[TuningTrial] = []
 
     def on_trial(trial: TuningTrial) -> None:

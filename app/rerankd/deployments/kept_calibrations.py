@@ -13,7 +13,8 @@ import msgspec
 
 from rerankd.calibration import Calibration
 from rerankd.deployments.applied_tuning import file_head
-from rerankd.deployments.runtime import Target, readout_of
+from rerankd.deployments.identity import readout_of
+from rerankd.deployments.target import Target
 from rerankd.errors import StateError
 from rerankd.lru import digest_of
 from rerankd.settings import Settings, state_folder

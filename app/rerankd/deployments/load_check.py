@@ -25,7 +25,7 @@ from rerankd.children import command_of_child
 from rerankd.deployments.hard_texts import try_hard_texts
 from rerankd.deployments.judgement import judge_ranking
 from rerankd.deployments.known_pictures import score_known_pictures
-from rerankd.deployments.runtime import Target, examine, languages_of
+from rerankd.deployments.target import Target, examine, languages_of
 from rerankd.deployments.tolerances import disagree
 from rerankd.domain import Backend, Prompt
 from rerankd.engine import open_engine

@@ -11,18 +11,10 @@ import msgspec
 
 from rerankd import settings
 from rerankd.deployments import load_check
+from rerankd.deployments.identity import projector_state, readout_of
 from rerankd.deployments.kept_calibrations import find_calibration
-from rerankd.deployments.projectors import projector_state
-from rerankd.deployments.runtime import (
-    Opener,
-    Runtime,
-    Target,
-    examine,
-    fastest,
-    may_convert,
-    open_runtime,
-    readout_of,
-)
+from rerankd.deployments.runtime import Opener, Runtime, fastest, may_convert, open_runtime
+from rerankd.deployments.target import Target, examine
 from rerankd.deployments.trials import Trials
 from rerankd.domain import Observer
 from rerankd.engine import memory_needed, open_engine
@@ -30,9 +22,10 @@ from rerankd.errors import ModelFileError, StateError
 from rerankd.lru import digest_of
 from rerankd.settings import Settings
 from rerankd.sources import resolve as sources
+from rerankd.sources.downloads import OnDownload
 from rerankd.sources.gguf import parts_state
 from rerankd.sources.hub.meter import DownloadProgress
-from rerankd.sources.resolve import OnDownload, ResolvedModel
+from rerankd.sources.resolve import ResolvedModel
 from rerankd.store import Spec, Store
 from rerankd.threads import WorkerPool
 
@@ -167,7 +160,8 @@ def _is_local(source: str, own: Settings) -> bool:
 
 def check_of(target: Target) -> str:
     """Return what a load check holds for besides the file: engine, check, other parts, prompt."""
-    parts = (*parts_state(target.header), *readout_of(target), *projector_state(target.mmproj))
+    projector = projector_state(target)
+    parts = (*parts_state(target.header), *readout_of(target), *projector)
     checked = f"{version('llama-cpp-python')}/{load_check.CHECKS}"
     return f"{checked}/{digest_of(repr(parts)).hex()}" if parts else checked
 

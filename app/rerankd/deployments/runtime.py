@@ -5,40 +5,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
-from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
-from msgspec import Struct
 
-from rerankd import __version__
 from rerankd.allocator import give_back_freed
-from rerankd.calibration import Calibration
 from rerankd.deployments.applied_tuning import (
     apply_tuning,
-    file_head,
     find_tuning,
     weights_file,
 )
-from rerankd.deployments.projectors import projector_state
+from rerankd.deployments.identity import identity_of
+from rerankd.deployments.target import Target, languages_of
 from rerankd.domain import Backend, ModelFacts, Observer, Prompt, ScoreScale, StepFacts
-from rerankd.engine import check, open_engine
+from rerankd.engine import open_engine
 from rerankd.engine.planning.devices import Offload
 from rerankd.engine.planning.sizing import Sizes
 from rerankd.errors import ModelFileError
 from rerankd.families.prompt_format import PictureFormat
-from rerankd.lru import digest_of
 from rerankd.prompts import PromptBuilder, TextRowBuilder, Vocabulary, layout_for
 from rerankd.prompts.picture_layout import picture_layout
 from rerankd.prompts.token_cache import TokenCache
 from rerankd.scheduling.scheduler import Scheduler
 from rerankd.scheduling.tickets import Load
-from rerankd.settings import SCORE_SETTINGS, Settings
 from rerankd.sources import gguf as gguf_file
-from rerankd.sources.catalog import Manifest
-from rerankd.sources.gguf import Header, Verdict
-from rerankd.sources.resolve import ResolvedModel, judge_file
 from rerankd.threads import run_apart
 
 logger = logging.getLogger(__name__)
@@ -46,32 +36,6 @@ logger = logging.getLogger(__name__)
 TOKENIZER_THREADS = 2
 TOKEN_CACHE_SHARE = 4
 """The token cache takes the score cache's bytes divided by this."""
-PLACED = frozenset(
-    {
-        *("model", "weights"),  # by the file that is loaded
-        *("context", "gpu_layers", "replica_gpus"),  # by the engine's limit and device
-        *("flash_attn", "kv_type", "accept_degraded"),  # as they are
-        "as_family",  # where it is set
-    }
-)
-"""Score settings that have a place of their own in the identity; others are appended."""
-
-
-class Target(Struct, frozen=True):
-    """A model to serve: its file's header is read and judged, nothing is loaded."""
-
-    id: str
-    header: Header
-    verdict: Verdict
-    manifest: Manifest | None
-    settings: Settings = Settings()
-    """This model's settings: the server's, its deployment's own, and what tuning found."""
-    unproven: bool = False
-    """Whether it failed to put relevant texts first in the load check, and was accepted so."""
-    calibration: Calibration | None = None
-    """What maps its logits to calibrated scores, None where nothing was fitted."""
-    mmproj: Path | None = None
-    """The projector's file, by which the model sees pictures; None: it reads texts alone."""
 
 
 class OpenEngine(Protocol):
@@ -105,17 +69,6 @@ Reservation = Literal["degraded", "unproven"]
 
 Opener = Callable[..., OpenEngine]
 """Opens a header with its verdict and settings, and the projector's path if there is one."""
-
-
-def examine(model_id: str, path: Path, manifest: Manifest | None, settings: Settings) -> Target:
-    """Read and judge a file before it is loaded.
-
-    Raises ModelFileError or SettingsError, one line that says what is wrong and what to do.
-    """
-    header, verdict = judge_file(ResolvedModel(path, manifest), settings.as_family)
-    gguf_file.require_reranker(header, verdict, accept_degraded=settings.accept_degraded)
-    check(header, verdict, settings)
-    return Target(model_id, header, verdict, manifest, settings)
 
 
 class Runtime:
@@ -233,45 +186,6 @@ def score_scale_of(target: Target) -> ScoreScale:
     return "model" if target.verdict.calibrated else "uncalibrated"
 
 
-def languages_of(target: Target) -> tuple[str, ...]:
-    """Return the languages of a model, from its manifest or its file; none where neither says."""
-    if target.manifest is not None:
-        return target.manifest.languages
-    stated = target.header.metadata.get("general.languages")
-    return tuple(map(str, stated)) if isinstance(stated, list) else ()
-
-
-def identity_of(target: Target, facts: ModelFacts) -> bytes:
-    """Return the digest that keeps scores of different files, layouts and settings apart.
-
-    A file is identified by its beginning (all its metadata, templates included), its size and its
-    modification time; hashing gigabytes at each start would take too long.
-    """
-    path, settings = target.header.path, target.settings
-    status = path.stat()
-    told = (
-        # Layouts are this program's, and another engine rounds in another way.
-        *(__version__, version("llama-cpp-python")),
-        *(facts.family, facts.context, facts.device, settings.flash_attn, settings.kv_type),
-        *(status.st_size, status.st_mtime_ns, settings.accept_degraded),
-        target.manifest.context.window if target.manifest else None,
-        # After the rest, which keeps its order: caches on disk stay valid.
-        *((name, getattr(settings, name)) for name in sorted(SCORE_SETTINGS - PLACED)),
-        *gguf_file.parts_state(target.header),
-        *readout_of(target),
-        *projector_state(target.mmproj),
-    )
-    return digest_of(file_head(path), repr(told))
-
-
-def readout_of(target: Target) -> tuple[object, ...]:
-    """Return what the user or a manifest says of a file's prompt and scores, empty for nothing."""
-    own = target.manifest.readout if target.manifest else None
-    family = target.verdict.family
-    asked = family.prompt if family and family.chat else None  # what a template made
-    return tuple(filter(None, (target.settings.as_family, own, asked)))
-
-
 def _model_facts(target: Target, engine: OpenEngine, *, takes_instruction: bool) -> ModelFacts:
     header, manifest = target.header, target.manifest
     family = gguf_file.family_of(header, target.verdict)
@@ -281,7 +195,7 @@ def _model_facts(target: Target, engine: OpenEngine, *, takes_instruction: bool)
         family=family.name,
         parameters=header.parameters,
         file=header.path.name,
-        file_bytes=header.file_bytes,
+        file_bytes=target.file_bytes,
         context=engine.sizes.limits.pair_tokens,
         trained_context=header.integer("context_length"),
         languages=manifest.languages if manifest else (),

@@ -8,12 +8,14 @@ from typing import Literal, Protocol
 
 from msgspec import Struct, field
 
-from rerankd.deployments.runtime import Reservation, Runtime, Target
+from rerankd.deployments.runtime import Reservation, Runtime
+from rerankd.deployments.target import Target
 from rerankd.domain import ModelFacts
 from rerankd.scheduling.tickets import Load
 from rerankd.sources.catalog import Manifest
+from rerankd.sources.downloads import OnDownload
 from rerankd.sources.hub.meter import DownloadProgress
-from rerankd.sources.resolve import OnDownload, ResolvedModel
+from rerankd.sources.resolve import ResolvedModel
 from rerankd.store import Spec
 
 State = Literal["absent", "downloading", "verifying", "loading", "ready", "draining", "failed"]

@@ -115,6 +115,8 @@ class PictureFormat(Struct, frozen=True, kw_only=True):
     """Width times height of the smallest picture after scaling, about."""
     most_pixels: int
     """The same of the largest one."""
+    projectors: tuple[str, ...] = ()
+    """Values of `clip.projector_type` in files that go with these models; empty: any."""
 
     def tokens(self, width: int, height: int) -> int:
         """Return how many tokens a scaled picture takes, without `begin` and `end`."""

@@ -43,6 +43,7 @@ QWEN3_VL = Family(
         factor=TOKEN_SIDE,
         least_pixels=4 * TOKEN_SIDE**2,  # 4 to 1800 tokens, as the script has them
         most_pixels=1800 * TOKEN_SIDE**2,
+        projectors=("qwen3vl_merger",),
     ),
     score=AnswerScore(
         positive="yes",

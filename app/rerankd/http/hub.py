@@ -18,6 +18,7 @@ from rerankd.http.openapi.tags import DEPLOYMENTS_TAG
 from rerankd.http.wire import Encoded
 from rerankd.service import Service
 from rerankd.sources import resolve as sources
+from rerankd.sources.downloads import HUB_PREFIX
 from rerankd.sources.hub.found import FoundFile, FoundModel
 from rerankd.sources.hub.reference import parse_reference
 from rerankd.sources.removal import remove_files
@@ -116,7 +117,7 @@ async def delete_model_files(
     No deployment may be using them. Other files on the server are never deleted.
     """
     settings = service.settings
-    if model.startswith(sources.HUB_PREFIX):
+    if model.startswith(HUB_PREFIX):
         _require_hub_reference(model, "model")
     manifest = await HUB_POOL.run(sources.find_manifest, model, settings)
     _require_unused(model, manifest.id if manifest else "", service.deployments.statuses)

@@ -9,7 +9,8 @@ import msgspec
 
 from rerankd.deployments import Deployments
 from rerankd.deployments.loader import FileLoader
-from rerankd.deployments.runtime import Opener, Target, examine
+from rerankd.deployments.runtime import Opener
+from rerankd.deployments.target import Target, examine
 from rerankd.domain import Observer
 from rerankd.engine import open_engine
 from rerankd.ranking.score_cache import ScoreCache
@@ -71,7 +72,7 @@ def build(
     folder = state_folder(settings)
     store = Store(folder) if keep else None
     # What one file is says nothing of other models that are deployed.
-    base = msgspec.structs.replace(settings, as_family="")
+    base = msgspec.structs.replace(settings, as_family="", mmproj="")
     loading = FileLoader(base, store, opener, observer)
     cache = ScoreCache(settings.cache_bytes, folder if keep and settings.cache_persist else None)
     deployments = Deployments(settings, loading, store)

@@ -26,8 +26,9 @@ async def start_models(
     `on_download` gets the bytes of its file that have arrived, and all there are. Raises
     ModelFailed with the reason when the model can't be served.
     """
-    family = settings.as_family
-    options: dict[str, str | int | bool] = {"as_family": family} if family else {}
+    # What says something of this one file: other models don't get it from the server's settings.
+    own = {"as_family": settings.as_family, "mmproj": settings.mmproj}
+    options: dict[str, str | int | bool] = {name: value for name, value in own.items() if value}
     spec = Spec(id=default_id(settings), source=settings.model, pinned=True, options=options)
     default = await deployments.deploy(spec, default=True)
     await deployments.restore()

@@ -15,6 +15,7 @@ from rerankd.settings import Settings
 from rerankd.sources import catalog, gguf
 from rerankd.sources import resolve as sources
 from rerankd.sources.catalog import Manifest
+from rerankd.sources.downloads import remote_files
 from rerankd.sources.gguf import Header, Verdict
 from rerankd.sources.gguf.limits import HEADER_BYTES
 from rerankd.sources.gguf.reader import HeaderCutShort
@@ -55,7 +56,7 @@ def _meant_files(source: str, settings: Settings) -> tuple[Manifest | None, tupl
     source = sources.plain_name(source)
     manifest = sources.find_manifest(source, settings)
     if manifest is not None:
-        files = sources.remote_files(manifest.weights)
+        files = remote_files(manifest.weights)
         if not files:
             sources.local_weights(manifest)
         return manifest, files

@@ -1,14 +1,9 @@
-"""From a model's name (a catalog id, a file on the Hub or a local path) to a judged local file.
-
-The Hub's modules are imported where a download or a look into its cache needs them: a server of a
-local file spends neither the memory nor the start-up time of the Hub's client.
-"""
+"""From a model's name (a catalog id, a file on the Hub or a local path) to a judged local file."""
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -21,17 +16,21 @@ from rerankd.settings import Settings
 from rerankd.sources import catalog, gguf
 from rerankd.sources.catalog import ChosenType, Manifest, Variant
 from rerankd.sources.chat.prompt import judging_by_chat
+from rerankd.sources.downloads import (
+    HUB_PREFIX,
+    OnDownload,
+    download_files,
+    downloaded,
+    remote_files,
+)
 from rerankd.sources.gguf import Header, Verdict
 from rerankd.sources.hub.addresses import is_address, reference_of
-from rerankd.sources.hub.meter import DownloadProgress, FileProgress
-from rerankd.sources.hub.reference import Reference, RemoteFile, parse_reference, split_files
+from rerankd.sources.hub.reference import Reference, parse_reference
+from rerankd.sources.projectors import fetch_projector, projector_is_here
 from rerankd.utf8 import without_surrogates
 
-HUB_PREFIX = "hf:"
 _PAGE = re.compile(r"hf:([\w.-]+/[\w.-]+)")
 """A repository without a file, which the catalog may know by the model's name on the Hub."""
-
-OnDownload = Callable[[DownloadProgress], None]
 
 
 class ResolvedModel(Struct, frozen=True):
@@ -67,17 +66,26 @@ def resolve_model(
         manifest = found_by_name.manifest
         catalog.require_license(manifest, settings.accept_license)
         files = remote_files(manifest.weights)
-        path = _download(files, on_progress, stop) if files else local_weights(manifest)
+        path = download_files(files, on_progress, stop) if files else local_weights(manifest)
+        fetch_projector(path, manifest, settings, on_progress, stop)
         return as_asserted(ResolvedModel(path, manifest, chosen=found_by_name.reason), settings)
     if source.startswith(HUB_PREFIX):
-        path = _download(parse_reference(source), on_progress, stop)
+        published = parse_reference(source)
+        path = download_files(published, on_progress, stop)
     else:
+        published = None
         path = _local_path(source)
         _require_no_typo(source, path, settings)
     found = as_asserted(ResolvedModel(path, _identify(path, settings)), settings)
     if found.manifest is not None:
         catalog.require_license(found.manifest, settings.accept_license)
+    fetch_projector(path, _origin(published, found.manifest), settings, on_progress, stop)
     return found
+
+
+def _origin(published: Reference | None, manifest: Manifest | None) -> Manifest | Reference | None:
+    """Return what says which projector a downloaded model was published with."""
+    return manifest if published and manifest and manifest.mmproj else published
 
 
 def plain_name(source: str) -> str:
@@ -164,15 +172,6 @@ def find_type(source: str, settings: Settings) -> ChosenType | None:
     return catalog.fitting_type(manifest, machine.available_memory(), is_installed)
 
 
-def remote_files(variant: Variant) -> tuple[RemoteFile, ...]:
-    """Return a variant's files on the Hub, none where it lies beside its manifest."""
-    if variant.repo is None:
-        return ()
-    return split_files(
-        RemoteFile(variant.repo, variant.file, variant.revision, variant.bytes, variant.sha256)
-    )
-
-
 def local_weights(manifest: Manifest) -> Path:
     """Return the file of a model that is not downloaded: beside its manifest, or converted here.
 
@@ -202,16 +201,18 @@ def is_installed(manifest: Manifest, variant: Variant) -> bool:
     files = remote_files(variant)
     if variant.checkpoint is not None:
         return converted_file(variant).is_file()
-    return _is_downloaded(files) if files else catalog.is_beside(manifest, variant)
+    return bool(downloaded(files)) if files else catalog.is_beside(manifest, variant)
 
 
 def is_local(source: str, settings: Settings) -> bool:
-    """Return whether a model is on this machine and needs no download."""
+    """Return whether a model, with the projector that it is known to have, needs no download."""
     source = plain_name(source)
     manifest = find_manifest(source, settings)
     if manifest is not None:
-        return is_installed(manifest, manifest.weights)
-    return not source.startswith(HUB_PREFIX) or _is_downloaded(parse_reference(source))
+        here = is_installed(manifest, manifest.weights)
+    else:
+        here = not source.startswith(HUB_PREFIX) or bool(downloaded(parse_reference(source)))
+    return here and projector_is_here(manifest, settings)
 
 
 def is_embedded(model: ResolvedModel) -> bool:
@@ -267,23 +268,3 @@ def _identify(path: Path, settings: Settings) -> Manifest | None:
 
 def _own_manifests(settings: Settings) -> Path | None:
     return catalog.own_folder(settings.catalog_dir)
-
-
-def _download(
-    wanted: Reference | Sequence[RemoteFile],
-    on_progress: OnDownload | None,
-    stop: threading.Event | None,
-) -> Path:
-    from rerankd.sources.hub import files  # noqa: PLC0415 - see the module's docstring
-
-    def on_file(now: FileProgress) -> None:
-        if on_progress:
-            on_progress(now.amount)
-
-    return files.download(wanted, on_progress=on_file, stop=stop)
-
-
-def _is_downloaded(wanted: Reference | Sequence[RemoteFile]) -> bool:
-    from rerankd.sources.hub import files  # noqa: PLC0415 - see the module's docstring
-
-    return files.find_installed(wanted) is not None

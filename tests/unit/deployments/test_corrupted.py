@@ -27,7 +27,7 @@ import sys
 from pathlib import Path
 from rerankd.deployments import load_check
 from rerankd.errors import RerankdError
-from rerankd.deployments.runtime import examine
+from rerankd.deployments.target import examine
 from rerankd.settings import Settings
 settings = Settings(workers=1, threads=1, accept_degraded=True)
 for name in sys.argv[1:]:

@@ -30,8 +30,9 @@ from rerankd.errors import (
 from rerankd.scheduling.tickets import Load
 from rerankd.settings import Settings
 from rerankd.sources.catalog import Manifest, find
+from rerankd.sources.downloads import OnDownload
 from rerankd.sources.hub.meter import DownloadProgress
-from rerankd.sources.resolve import OnDownload, ResolvedModel
+from rerankd.sources.resolve import ResolvedModel
 from rerankd.store import STATE_FILE, Spec, Store
 from rerankd.threads import run_apart
 

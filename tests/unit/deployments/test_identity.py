@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from rerankd.deployments import runtime
-from rerankd.deployments.runtime import PLACED, Target, identity_of
+from rerankd.deployments import identity
+from rerankd.deployments.identity import PLACED, identity_of
+from rerankd.deployments.target import Target
 from rerankd.distributed.shards import score_options
 from rerankd.domain import ModelFacts
 from rerankd.settings import SCORE_SETTINGS, Setting, Settings, table
@@ -87,12 +88,23 @@ def test_an_identity_counts_the_settings_that_change_scores(
     assert same is (setting.name not in SCORE_SETTINGS)
 
 
+def test_an_identity_counts_the_projector(target: Target) -> None:
+    """Scores of pictures depend on its file; those of models without one stay known."""
+    seeing = msgspec.structs.replace(target, mmproj=target.header.path.with_name("mmproj.gguf"))
+    seen = {identity_of(target, facts())}
+    for content in (b"GGUF", b"GGUF, another one"):
+        assert seeing.mmproj is not None
+        seeing.mmproj.write_bytes(content)
+        seen.add(identity_of(seeing, facts()))
+    assert len(seen) == 3
+
+
 def test_a_new_setting_that_changes_scores_is_counted(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The mark alone is enough: an identity appends what has no place of its own in it."""
     before = identity_of(target, facts())
-    monkeypatch.setattr(runtime, "SCORE_SETTINGS", SCORE_SETTINGS | {"step_tokens"})
+    monkeypatch.setattr(identity, "SCORE_SETTINGS", SCORE_SETTINGS | {"step_tokens"})
     (setting,) = (one for one in table() if one.name == "step_tokens")
 
     assert identity_of(target, facts()) not in {before, changed(target, setting)}

@@ -18,7 +18,7 @@ from rerankd.deployments import load_check
 from rerankd.deployments.judgement import Judgement, judge_ranking, languages_to_try
 from rerankd.deployments.known_answers import KNOWN_ANSWERS
 from rerankd.deployments.loader import FileLoader
-from rerankd.deployments.runtime import Target, examine
+from rerankd.deployments.target import Target, examine
 from rerankd.domain import RankRequest, StepLimits
 from rerankd.errors import LoadCheckFailed, ModelFailed, UnprovenModel
 from rerankd.prompts import PairLayout, PromptBuilder

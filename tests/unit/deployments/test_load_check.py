@@ -16,8 +16,10 @@ from click.testing import CliRunner
 from rerankd import cli
 from rerankd.deployments import load_check
 from rerankd.deployments import runtime as runtime_module
+from rerankd.deployments.identity import identity_of
 from rerankd.deployments.loader import FileLoader, check_of
-from rerankd.deployments.runtime import examine, identity_of, open_runtime
+from rerankd.deployments.runtime import open_runtime
+from rerankd.deployments.target import examine
 from rerankd.domain import TokenIds
 from rerankd.errors import LoadCheckFailed, ModelFileError
 from rerankd.families.bert import BERT

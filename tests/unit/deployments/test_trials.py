@@ -14,7 +14,7 @@ import pytest
 from rerankd.deployments import loader as loader_module
 from rerankd.deployments import trials
 from rerankd.deployments.loader import FileLoader
-from rerankd.deployments.runtime import Target, examine
+from rerankd.deployments.target import Target, examine
 from rerankd.deployments.trials import Trials
 from rerankd.errors import ModelFailed, ModelFileError
 from rerankd.settings import Settings

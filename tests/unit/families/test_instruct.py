@@ -14,7 +14,8 @@ from msgspec import structs
 
 from rerankd import service
 from rerankd.deployments import load_check
-from rerankd.deployments.runtime import identity_of, open_runtime, readout_of
+from rerankd.deployments.identity import identity_of, readout_of
+from rerankd.deployments.runtime import open_runtime
 from rerankd.domain import NO_TOKENS, Prompt, TokenIds
 from rerankd.errors import ModelFileError
 from rerankd.families.instruct import INSTRUCT

@@ -23,7 +23,7 @@ from rerankd import machine
 from rerankd.cli import main
 from rerankd.deployments import applied_tuning, load_check, runtime
 from rerankd.deployments.applied_tuning import AppliedTuning
-from rerankd.deployments.runtime import Target
+from rerankd.deployments.target import Target, examine
 from rerankd.domain import RankRequest
 from rerankd.engine.llama.requantize import LOSSLESS, bytes_as, requantize
 from rerankd.errors import ModelFileError, StateError
@@ -46,7 +46,7 @@ def own(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def target(tiny_bert: Path, own: Settings) -> Target:
-    return runtime.examine("tiny", tiny_bert, None, own)
+    return examine("tiny", tiny_bert, None, own)
 
 
 @pytest.fixture(autouse=True)
@@ -193,7 +193,7 @@ def test_real_runs_give_real_rates(
     path = tiny_bert if family == "bert" else tiny_qwen3
     trials_seen: list[TuningTrial] = []
     found = find_fastest(
-        runtime.examine("tiny", path, None, own), own, seconds=60, on_trial=trials_seen.append
+        examine("tiny", path, None, own), own, seconds=60, on_trial=trials_seen.append
     )
 
     assert found.workers >= 1
@@ -332,7 +332,7 @@ def test_another_machine_or_engine_begins_anew(
 def test_another_shape_begins_anew(target: Target, own: Settings, tiny_qwen3: Path) -> None:
     """Results are kept model by model."""
     applied_tuning.keep_tuning(target.header, own, result())
-    other = runtime.examine("other", tiny_qwen3, None, own).header
+    other = examine("other", tiny_qwen3, None, own).header
     applied_tuning.keep_tuning(other, own, result(model="other", workers=1))
 
     assert applied_tuning.find_tuning(target.header, own) == result()
@@ -447,7 +447,7 @@ def test_the_command_prints_what_it_keeps(
     assert done.exit_code == 0, done.output
     assert next(line["knob"] for line in lines[:-1] if line["chosen"]) == "workers"
     assert (lines[-1]["flash_attn"], lines[-1]["ratio"]) == ("off", 2.0)
-    target = runtime.examine("tiny", tiny_bert, None, Settings(state_dir=str(tmp_path)))
+    target = examine("tiny", tiny_bert, None, Settings(state_dir=str(tmp_path)))
     assert runtime.fastest(target).settings.flash_attn == "off"
 
     again = CliRunner().invoke(main, [*arguments, "--forget"])

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from rerankd import Reranker, cli, service
-from rerankd.deployments.runtime import readout_of
+from rerankd.deployments.identity import readout_of
 from rerankd.dialects.management import DeployRequest, spec_of
 from rerankd.errors import ModelFileError, SettingsError
 from rerankd.http.wire import decode

@@ -563,7 +563,7 @@ def test_every_key_is_explained() -> None:
     """docs/catalog.md has a row for each key of a manifest and its tables."""
     page = (ROOT / "docs" / "catalog.md").read_text("utf-8")
     structs = (manifest.Description, manifest.Variant, manifest.Context, manifest.NetworkShape)
-    for part in (*structs, manifest.Quality):
+    for part in (*structs, manifest.Quality, manifest.PublishedFile):
         for name in part.__struct_fields__:
             assert re.search(rf"`\[*{name}\]*`", page), f"{part.__name__}.{name}"
 

@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 
 from rerankd.deployments.load_check import check_load
-from rerankd.deployments.runtime import examine
+from rerankd.deployments.target import examine
 from rerankd.engine.planning.offload import model_bytes
 from rerankd.engine.tensor_rows import TensorRows
 from rerankd.errors import ModelFileError

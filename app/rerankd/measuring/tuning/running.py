@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 
-from rerankd.deployments.runtime import Target
+from rerankd.deployments.target import Target
 from rerankd.domain import Backend, Prompt, StepFacts
 from rerankd.engine import open_engine
 from rerankd.engine.planning.sizing import Sizes

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 
 from rerankd.deployments.applied_tuning import AppliedTuning
-from rerankd.deployments.runtime import Target
+from rerankd.deployments.target import Target
 from rerankd.machine import available_cores
 from rerankd.measuring.tuning.candidates import TuningCandidate, varied
 from rerankd.measuring.tuning.trials import OnTrial, TuningBench

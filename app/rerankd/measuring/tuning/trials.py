@@ -13,7 +13,7 @@ import msgspec
 
 from rerankd import machine
 from rerankd.deployments.applied_tuning import weights_file
-from rerankd.deployments.runtime import Target
+from rerankd.deployments.target import Target
 from rerankd.engine import open_engine
 from rerankd.engine.llama.requantize import LOSSLESS, bytes_as
 from rerankd.errors import ModelFileError

@@ -10,7 +10,7 @@ from rerankd.families.registry import family_named
 from rerankd.languages import MANY_LANGUAGES
 from rerankd.sources.catalog.license import needs_acceptance
 from rerankd.sources.catalog.manifest import Context, Manifest, Quality, Variant
-from rerankd.sources.catalog.memory import fits, memory_bytes
+from rerankd.sources.catalog.memory import fits, memory_bytes, total_size
 from rerankd.sources.catalog.type_choice import ChosenType, Installed, fitting_type
 
 
@@ -22,6 +22,7 @@ class VariantEntry(Struct, frozen=True, kw_only=True):
     repo: str | None
     revision: str | None
     bytes: int
+    """Of the file, and of the projector that goes with it."""
     exact: bool
     """Whether `bytes` is exact or rounded."""
     sha256: str | None
@@ -60,6 +61,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
     unverified: tuple[str, ...]
     variants: tuple[VariantEntry, ...]
+    mmproj: str | None = None
+    """The projector's file, for a model that sees pictures."""
     default_reason: str = ""
     """Why the default variant is this one, where the machine's memory decides."""
     embeds: bool = False
@@ -102,6 +105,7 @@ def entry_of(model: ChosenType, available: int | None, installed: Installed) -> 
         fits=chosen.fits,
         installed=chosen.installed,
         variants=variants,
+        mmproj=manifest.mmproj.file if manifest.mmproj else None,
         embeds=family_named(manifest.family).embeds,
     )
 
@@ -116,13 +120,14 @@ def _variant_entry(
     manifest: Manifest, variant: Variant, available: int | None, installed: Installed
 ) -> VariantEntry:
     needed = memory_bytes(manifest, variant, manifest.context.recommended)
+    projector = (manifest.mmproj.bytes,) if manifest.mmproj else ()
     return VariantEntry(
         name=variant.name,
         file=variant.file,
         repo=variant.repo,
         revision=variant.revision,
-        bytes=variant.size,
-        exact=variant.bytes is not None,
+        bytes=total_size(manifest, variant),
+        exact=None not in {variant.bytes, *projector},
         sha256=variant.sha256,
         memory_bytes=needed,
         fits=None if available is None else fits(needed, available),

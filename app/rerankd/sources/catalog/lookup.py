@@ -10,7 +10,13 @@ from pathlib import Path
 
 from rerankd.errors import ModelFileError, SettingsError
 from rerankd.sources.catalog.listing import is_beside
-from rerankd.sources.catalog.manifest import Manifest, Variant, choose, load_manifest
+from rerankd.sources.catalog.manifest import (
+    Manifest,
+    PublishedFile,
+    Variant,
+    choose,
+    load_manifest,
+)
 from rerankd.sources.catalog.unchanged import PerFile
 
 DEFAULT = "rerank-mini-en"
@@ -114,6 +120,12 @@ def weights_path(manifest: Manifest) -> Path:
     if variant.reference is not None:
         raise ModelFileError(f"{manifest.id}: its weights are on the Hub, at {variant.reference}")
     return manifest.folder / variant.file
+
+
+def beside(manifest: Manifest, file: PublishedFile) -> Path | None:
+    """Return the path of a file that travels beside its manifest, if it is there."""
+    path = manifest.folder / file.file
+    return path if path.is_file() else None
 
 
 def identify(path: Path, own: Path | None = None) -> Manifest | None:

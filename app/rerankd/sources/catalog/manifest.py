@@ -32,16 +32,13 @@ Text = Annotated[str, Meta(min_length=1, max_length=1000)]
 PositiveInt = Annotated[int, Meta(ge=1, le=2**53)]
 
 
-class Variant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One weights file of a model: on the Hub in `repo`, or beside the manifest without one."""
+class PublishedFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One file of a model: on the Hub in `repo`, or beside the manifest without one."""
 
-    name: VariantName
     file: FileName
     repo: Repository | None = None
     revision: Revision | None = None
     """The commit that was looked at; without one the Hub's newest is taken."""
-    checkpoint: Repository | None = None
-    """What `rerankd convert` makes the file from on this machine, where nobody publishes it."""
     bytes: PositiveInt | None = None
     """The exact size, which a download is checked against."""
     about_bytes: PositiveInt | None = None
@@ -54,12 +51,15 @@ class Variant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if (self.bytes is None) == (self.about_bytes is None):
-            raise ValueError(f"variant {self.name} needs either `bytes` or `about_bytes`")
+            raise ValueError(f"{self.described} needs either `bytes` or `about_bytes`")
         if self.repo is None and self.revision is not None:
-            raise ValueError(f"variant {self.name} has a `revision` but no `repo`")
-        if self.repo is not None and self.checkpoint is not None:
-            raise ValueError(f"variant {self.name} is either downloaded or converted here")
+            raise ValueError(f"{self.described} has a `revision` but no `repo`")
         _check_names(self, self.unverified)
+
+    @property
+    def described(self) -> str:
+        """What errors call it."""
+        return self.file
 
     @property
     def size(self) -> int:
@@ -85,6 +85,23 @@ class Variant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             **{f"{key} not seen in a source": False for key in self.unverified},
         }
         return tuple(doubt for doubt, settled in known.items() if not settled)
+
+
+class Variant(PublishedFile, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The weights of a model in one type."""
+
+    name: VariantName
+    checkpoint: Repository | None = None
+    """What `rerankd convert` makes the file from on this machine, where nobody publishes it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.repo is not None and self.checkpoint is not None:
+            raise ValueError(f"{self.described} is either downloaded or converted here")
+
+    @property
+    def described(self) -> str:
+        return f"variant {self.name}"
 
 
 class Context(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -153,6 +170,8 @@ class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """How a causal model is prompted and read, in place of what its family has."""
     judge: JudgePrompt | None = None
     """What a chat model is asked, in place of what the family `instruct` asks."""
+    mmproj: PublishedFile | None = None
+    """The projector by which the model sees pictures, the same for all variants."""
     bare_head: bool = False
     """True for a cross-encoder trained without pooler and with all token types 0."""
 
@@ -176,6 +195,8 @@ class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             raise ValueError(f"the family {family.name} takes no `judge`")
         if self.readout is not None and family.chat is not None:
             raise ValueError(f"the family {family.name} takes `judge`, not `readout`")
+        if self.mmproj is not None and family.pictures is None:
+            raise ValueError(f"the family {family.name} takes no `mmproj`")
         _check_names(self, self.unverified)
 
 

@@ -28,7 +28,12 @@ def model_parts(manifest: Description, variant: Variant, pair: int) -> ModelMemo
     family = family_named(manifest.family)
     shape = _context_shape(family, pair)
     contexts = context_bytes(_dimensions(manifest.shape), family.buffer, shape)
-    return model_memory(variant.size, manifest.shape.layers, contexts)
+    return model_memory(total_size(manifest, variant), manifest.shape.layers, contexts)
+
+
+def total_size(manifest: Description, variant: Variant) -> int:
+    """Return the bytes of a variant's file and the projector's, as exactly as they are known."""
+    return variant.size + (manifest.mmproj.size if manifest.mmproj else 0)
 
 
 def memory_bytes(manifest: Description, variant: Variant, pair: int) -> int:

@@ -10,7 +10,14 @@ from rerankd.families.family import Family
 from rerankd.families.score import HEAD, AnswerScore
 
 Kind = Literal[
-    "reranker", "degraded", "misconverted", "unidentified", "embedding", "chat", "foreign"
+    "reranker",
+    "degraded",
+    "misconverted",
+    "unidentified",
+    "embedding",
+    "chat",
+    "projector",
+    "foreign",
 ]
 Readout = Literal["rank", "logits"]
 """Where llama.cpp leaves a score: in the output of the file's head, or in a token's logits."""

@@ -29,6 +29,7 @@ from rerankd.families.unserved import UnservedModel
 from rerankd.sources.gguf.answers import judge_answers, unidentified
 from rerankd.sources.gguf.colbert import judge_colbert
 from rerankd.sources.gguf.outcome import Verdict, foreign, headless
+from rerankd.sources.gguf.projector import is_projector, projector_type
 
 SECOND_TYPE = "its second token type"
 USE_RERANKER = "use a reranker, for example gpustack/bge-reranker-v2-m3-GGUF"
@@ -53,6 +54,8 @@ def judge(
 
 
 def _judge(header: Header, bare_head: bool, asserted: Family | None) -> Verdict:
+    if is_projector(header):
+        return _judge_projector(header)
     if asserted is not None and not asserted.may_include(header):
         return _other_network(header, asserted)
     identity = Identity(asserted) if asserted else identify(header)
@@ -69,6 +72,12 @@ def _judge(header: Header, bare_head: bool, asserted: Family | None) -> Verdict:
         if found:
             return found
     return _judge_unknown(header, identity)
+
+
+def _judge_projector(header: Header) -> Verdict:
+    kind = projector_type(header)[:40]
+    named = f" of type {kind}" if kind else ""
+    return Verdict("projector", f"a projector (mmproj){named}, by which a model sees pictures")
 
 
 def _judge_as(
@@ -200,9 +209,10 @@ def require_reranker(header: Header, verdict: Verdict, *, accept_degraded: bool)
         " ggml-org/Qwen3-Reranker-0.6B-Q8_0-GGUF or Voodisss/Qwen3-Reranker-4B-GGUF-llama_cpp",
         "unidentified": f"pass {verdict.choices} if it is that one, or describe the model in a"
         " manifest (docs/catalog.md)",
+        "projector": "give the model's own file, and this one as --mmproj",
         "chat": f"{USE_RERANKER}, or pass --as instruct to let it judge (docs/instruct.md)",
     }.get(verdict.kind, USE_RERANKER)
-    what = "" if verdict.kind == "unidentified" else "no rank head to serve: "
+    what = "" if verdict.kind in {"unidentified", "projector"} else "no rank head to serve: "
     raise ModelFileError(f"{header.path}: {what}{verdict.reason}; {advice}")
 
 

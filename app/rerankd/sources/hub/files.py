@@ -21,7 +21,7 @@ from rerankd.sources.hub import cache
 from rerankd.sources.hub.fetch import fetch_files
 from rerankd.sources.hub.listing import resolve_cached_files, resolve_files
 from rerankd.sources.hub.meter import Abandoned, FileProgress, Meter, OnFileProgress
-from rerankd.sources.hub.reference import MOST_SPLITS, Reference, RemoteFile
+from rerankd.sources.hub.reference import MOST_SPLITS, Reference, RemoteFile, is_projector_name
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +99,15 @@ def remove(wanted: Reference | Sequence[RemoteFile]) -> int:
     if busy:
         raise DownloadError(f"{busy[0]} is being downloaded")
     return cache.delete_files(files)
+
+
+def remove_model(reference: Reference) -> int:
+    """Delete a model as `remove` does, and with a repository's last one its projectors."""
+    freed = remove(reference)
+    left = cache.cached_names(reference.repo, reference.revision)
+    if freed and left and all(map(is_projector_name, left)):
+        freed += remove([RemoteFile(reference.repo, name, reference.revision) for name in left])
+    return freed
 
 
 def _ignore(_progress: FileProgress) -> None: ...

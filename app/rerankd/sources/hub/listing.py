@@ -12,7 +12,13 @@ from rerankd.errors import DownloadError
 from rerankd.sources.hub import cache
 from rerankd.sources.hub.client import apply_proxy_rule, quieten_client
 from rerankd.sources.hub.errors import translated
-from rerankd.sources.hub.reference import Reference, RemoteFile, choose_file, split_names
+from rerankd.sources.hub.reference import (
+    Reference,
+    RemoteFile,
+    choose_file,
+    choose_projector,
+    split_names,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +34,17 @@ def resolve_files(reference: Reference) -> tuple[RemoteFile, ...]:
     """
     known = _list_repository(reference) if reference.is_quantization else {}
     return _meant(reference, known)
+
+
+def resolve_projector(reference: Reference) -> RemoteFile | None:
+    """Return the projector (mmproj) that a repository has for the model a reference means.
+
+    None where it has none, or several of which none is clearly meant. Raises DownloadError.
+    """
+    known = _list_repository(reference)
+    file = choose_file(reference, known) if reference.is_quantization else reference.file
+    found = choose_projector(known, file)
+    return known[found] if found else None
 
 
 def resolve_cached_files(reference: Reference) -> tuple[RemoteFile, ...]:

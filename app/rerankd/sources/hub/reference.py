@@ -22,6 +22,9 @@ PREFERRED = ("Q8_0", "F16", "Q4_K_M")
 """Which type of a repository is taken where none is named: as in the catalog, the one that loses
 nothing that shows, else an exact one, else the small one."""
 
+PROJECTOR_TYPES = ("F16", "BF16", "F32", "Q8_0")
+"""The same for projectors, which are small: the type that most of them are published in first."""
+
 QUANTIZATION_PATTERN = r"(?:UD-)?(?:I?Q|TQ)\d\w*|B?F16|FP16|F32|FP32|MXFP4\w*"
 REFERENCE_PATTERN = re.compile(
     r"hf:(?P<repo>[\w.-]+/[\w.-]+)"
@@ -123,6 +126,37 @@ def choose_file(reference: Reference, names: Iterable[str]) -> str:
     )
 
 
+def choose_projector(names: Iterable[str], model: str) -> str | None:
+    """Return the projector among a repository's files that goes with one of its models.
+
+    Those in the model's folder come before others; None where several are as good.
+    """
+    found = sorted(name for name in names if is_projector_name(name))
+    near = [name for name in found if _folder_of(name) == _folder_of(model)] or found
+    if len(near) == 1:
+        return near[0]
+    matching = next(filter(None, (_of_type(one, near) for one in PROJECTOR_TYPES)), [])
+    return matching[0] if len(matching) == 1 else None
+
+
+def is_projector_name(name: str) -> bool:
+    """Return whether a file is called a projector, such as mmproj-F16.gguf or m.mmproj-f16.gguf."""
+    file = name.rpartition("/")[2].casefold()
+    return "mmproj" in file and file.endswith(".gguf")
+
+
+def without_type(name: str) -> str:
+    """Return a file's name in lower case without its type, and without `mmproj`."""
+    words = re.split(r"[-._]", name.casefold().removesuffix(".gguf").replace("mmproj", ""))
+    text = "-".join(one for one in words if one)
+    kinds = re.sub(r"[_.]", "-", QUANTIZATION_PATTERN.replace(r"\w*", r"[\w-]*"))
+    return re.sub(rf"(?i)(?:^|-)(?:i1-)?(?:{kinds})$", "", text)
+
+
+def _folder_of(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
 def _of_type(quantization: str, files: Iterable[str]) -> list[str]:
     wanted = re.escape(quantization)
     word = re.compile(rf"(?<![A-Za-z0-9]){wanted}(?![A-Za-z0-9_])", re.IGNORECASE)
@@ -130,7 +164,7 @@ def _of_type(quantization: str, files: Iterable[str]) -> list[str]:
 
 
 def _is_model(name: str) -> bool:
-    return name.endswith(".gguf") and not name.rpartition("/")[2].startswith("mmproj")
+    return name.endswith(".gguf") and not is_projector_name(name)
 
 
 def _shortened(names: list[str]) -> str:
