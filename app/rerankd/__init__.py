@@ -6,7 +6,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 PYTHON_API = "rerankd.python_api.reranker"
-PUBLIC = ("RankedText", "Ranking", "Reranker")
+PUBLIC = ("Picture", "RankedText", "Ranking", "Reranker")
 
 
 def __getattr__(name: str) -> Any:

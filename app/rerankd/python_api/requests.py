@@ -5,11 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict, cast, get_args
 
-from rerankd.domain import OnTimeout, Overflow, RankedResult, RankRequest, Timings, Truncation
+from rerankd.domain import (
+    Content,
+    OnTimeout,
+    Overflow,
+    Picture,
+    Pictured,
+    RankedResult,
+    RankRequest,
+    Timings,
+    Truncation,
+)
 from rerankd.errors import InvalidRequest
 
-Document = str | Mapping[str, Any]
-"""A text, or a mapping with the text under `text`; its other entries come back untouched."""
+Query = str | Picture | Sequence[str | Picture]
+"""A text, a picture, or both in the order in which the model is to see them."""
+Document = str | Picture | Sequence[str | Picture] | Mapping[str, Any]
+"""What a query may be, or a mapping with a text under `text`, a Picture under `image`, or both.
+
+Other entries of a mapping come back untouched.
+"""
+
+
+Groups = dict[Query, list[tuple[int, Document]]]
+"""The documents of each query, with the places of their pairs."""
 
 
 class ScoreOptions(TypedDict, total=False):
@@ -40,12 +59,13 @@ class RankOptions(ScoreOptions, total=False):
     """Drop documents with a lower score than this, on the scale of the scores returned."""
 
 
-def request_of(query: str, documents: Sequence[Document], options: RankOptions) -> RankRequest:
-    """Return a request for documents. Raises InvalidRequest for what is no text."""
+def request_of(query: Query, documents: Sequence[Document], options: RankOptions) -> RankRequest:
+    """Return a request for documents. Raises InvalidRequest for what is no text or picture."""
     unknown = sorted(options.keys() - RankOptions.__annotations__.keys())
     if unknown:
         raise TypeError(f"there is no option {', '.join(unknown)}")
-    if not isinstance(query, str):
+    asked = _content_of(query)
+    if asked is None:
         raise InvalidRequest(f"the query is {type(query).__name__}, not str", param="query")
     top_n, timeout = options.get("top_n"), options.get("timeout")
     if top_n is not None and top_n < 1:
@@ -53,8 +73,8 @@ def request_of(query: str, documents: Sequence[Document], options: RankOptions) 
     if options.get("on_timeout") not in {None, *get_args(OnTimeout)}:
         raise InvalidRequest('on_timeout must be "error" or "partial"', param="on_timeout")
     return RankRequest(
-        query=query,
-        documents=tuple(_text_of(index, one) for index, one in enumerate(documents)),
+        query=asked,
+        documents=tuple(_document_of(index, one) for index, one in enumerate(documents)),
         top_n=top_n,
         instruction=options.get("instruction"),
         raw_scores=options.get("raw_scores", False),
@@ -69,33 +89,49 @@ def request_of(query: str, documents: Sequence[Document], options: RankOptions) 
 
 def documents_of(documents: Iterable[Document]) -> tuple[Document, ...]:
     """Return the documents. Raises InvalidRequest for a single one, which is no list."""
-    if isinstance(documents, str | bytes | Mapping):
+    if isinstance(documents, str | bytes | Mapping | Picture):
         raise InvalidRequest("documents is one document: put it into a list", param="documents")
     return tuple(documents)
 
 
-def _text_of(index: int, document: object) -> str:
-    text = document.get("text") if isinstance(document, Mapping) else document
-    if isinstance(text, str):
-        return text
-    raise InvalidRequest(
-        f"document {index} is {type(document).__name__}: give texts, or mappings with a text under "
-        "'text'",
-        param="documents",
-    )
+def _document_of(index: int, document: object) -> Content:
+    found = _content_of(document)
+    if found is None and isinstance(document, Mapping):
+        parts = [document[key] for key in ("image", "text") if document.get(key) is not None]
+        found = _content_of(parts[0] if len(parts) == 1 else parts)
+    if found is None:
+        raise InvalidRequest(
+            f"document {index} is {type(document).__name__}: give texts, Pictures, lists of both, "
+            "or mappings with a text under 'text' or a Picture under 'image'",
+            param="documents",
+        )
+    return found
 
 
-def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[tuple[int, str]]]:
+def _content_of(value: object) -> Content | None:
+    """Return a text, a picture or parts as a content, None for anything else."""
+    if isinstance(value, str):
+        return value
+    parts = (value,) if isinstance(value, Picture) else value
+    if not isinstance(parts, tuple | list) or not parts:
+        return None
+    if not all(isinstance(part, str | Picture) for part in parts):
+        return None
+    if all(isinstance(part, str) for part in parts):
+        return "\n".join(parts)
+    return Pictured(tuple(parts))
+
+
+def grouped(pairs: Iterable[tuple[Query, Document]]) -> Groups:
     """Return each query's documents with the places of their pairs."""
-    groups: dict[str, list[tuple[int, str]]] = {}
+    groups: Groups = {}
     for place, (query, document) in enumerate(pairs):
-        groups.setdefault(query, []).append((place, document))
+        asked = tuple(query) if isinstance(query, list) else query
+        groups.setdefault(asked, []).append((place, document))
     return groups
 
 
-def requests_of(
-    groups: Mapping[str, Sequence[tuple[int, str]]], options: ScoreOptions
-) -> list[RankRequest]:
+def requests_of(groups: Groups, options: ScoreOptions) -> list[RankRequest]:
     """Return one request for each query's documents."""
     unknown = sorted(options.keys() - ScoreOptions.__annotations__.keys())
     if unknown:
@@ -106,9 +142,7 @@ def requests_of(
     ]
 
 
-def in_order_of_pairs(
-    groups: Mapping[str, Sequence[tuple[int, str]]], results: Sequence[RankedResult]
-) -> list[float]:
+def in_order_of_pairs(groups: Groups, results: Sequence[RankedResult]) -> list[float]:
     """Return the score of each pair."""
     scores = [0.0] * sum(map(len, groups.values()))
     for found, result in zip(groups.values(), results, strict=True):

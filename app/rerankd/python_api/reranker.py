@@ -16,12 +16,13 @@ from typing import Any, NoReturn, Self, Unpack, overload
 
 from msgspec import Struct
 
-from rerankd.domain import Passage, RankedResult, RankRequest, text_in
+from rerankd.domain import Passage, Picture, RankedResult, RankRequest, text_in
 from rerankd.errors import ClosedReranker, SettingsError
 from rerankd.python_api.background_loop import BackgroundLoop, Report, Work
 from rerankd.python_api.progress import OnProgress, counter, reporting
 from rerankd.python_api.requests import (
     Document,
+    Query,
     RankOptions,
     ScoreOptions,
     documents_of,
@@ -34,6 +35,8 @@ from rerankd.python_api.requests import (
 from rerankd.service import Service, build, default_id, preflight, unlimited
 from rerankd.settings import Settings, load_settings
 from rerankd.threads import run_apart
+
+__all__ = ["Picture", "RankedText", "Ranking", "Reranker"]
 
 
 class RankedText(Struct, frozen=True):
@@ -110,13 +113,16 @@ class Reranker:
 
     def rank(
         self,
-        query: str,
+        query: Query,
         documents: Iterable[Document],
         *,
         progress: OnProgress = False,
         **options: Unpack[RankOptions],
     ) -> Ranking:
         """Rank documents by their relevance to a query, best first.
+
+        A query or document is a text; for a model that sees pictures also a `rerankd.Picture`, or
+        a list of texts and Pictures.
 
         Options: `top_n`, `instruction` (for models that take one), `raw_scores` (logits), `hybrid`
         (logits that BM25 adds at most), `overflow` ("truncate", "chunk" or "error"),
@@ -134,7 +140,7 @@ class Reranker:
 
     async def arank(
         self,
-        query: str,
+        query: Query,
         documents: Iterable[Document],
         *,
         progress: OnProgress = False,
@@ -151,7 +157,7 @@ class Reranker:
 
     def scores(
         self,
-        pairs: Iterable[tuple[str, str]],
+        pairs: Iterable[tuple[Query, Document]],
         *,
         progress: OnProgress = False,
         **options: Unpack[ScoreOptions],
@@ -169,7 +175,7 @@ class Reranker:
 
     async def ascores(
         self,
-        pairs: Iterable[tuple[str, str]],
+        pairs: Iterable[tuple[Query, Document]],
         *,
         progress: OnProgress = False,
         **options: Unpack[ScoreOptions],
