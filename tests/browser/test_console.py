@@ -62,6 +62,22 @@ def test_axe_finds_nothing_grave(browser: Browser, url: str, scheme: str) -> Non
     assert {place: faults for place, faults in found.items() if faults} == {}
 
 
+@pytest.mark.skipif(AXE is None, reason="axe-playwright-python is not installed")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_grave_in_the_reference(browser: Browser, url: str, scheme: str) -> None:
+    """Its frame, and an operation whose form is open and answered, on a phone."""
+    assert AXE
+    with visiting(browser, url, size=PHONE, scheme=scheme) as visit:
+        visit.page.goto(f"{url}/docs")
+        operation = visit.page.locator("#post-v1-rerank")
+        operation.locator("details.try > summary").click()
+        operation.locator("button.send").click()
+        expect(operation.locator(".result-status")).to_contain_text("200")
+
+        assert visit.faults(AXE, "header", "#post-v1-rerank") == []
+        assert visit.overhang == 0
+
+
 def _fill(visit: Visit, page: str) -> None:
     """Wait until a page shows what it is for."""
     if page == "playground":

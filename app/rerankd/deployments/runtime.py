@@ -91,7 +91,7 @@ class Runtime:
             raise
         self.target = target
         self.languages = languages_of(target)
-        self.facts = _model_facts(target, engine, takes_instruction=layout.takes_instruction)
+        self.facts = model_facts(target, engine, takes_instruction=layout.takes_instruction)
         self.identity = identity_of(target, self.facts)
         """Digest of everything about the model and its settings that scores depend on."""
         self._engine = engine
@@ -186,7 +186,8 @@ def score_scale_of(target: Target) -> ScoreScale:
     return "model" if target.verdict.calibrated else "uncalibrated"
 
 
-def _model_facts(target: Target, engine: OpenEngine, *, takes_instruction: bool) -> ModelFacts:
+def model_facts(target: Target, engine: OpenEngine, *, takes_instruction: bool) -> ModelFacts:
+    """Return what there is to know of a model that an engine has opened."""
     header, manifest = target.header, target.manifest
     family = gguf_file.family_of(header, target.verdict)
     return ModelFacts(
@@ -209,5 +210,6 @@ def _model_facts(target: Target, engine: OpenEngine, *, takes_instruction: bool)
         scoring=family.scoring,
         embeds=family.embeds,
         dimensions=header.integer("embedding_length") if family.embeds else None,
+        input_modalities=("text", "image") if engine.pictures else ("text",),
         score_scale=score_scale_of(target),
     )
