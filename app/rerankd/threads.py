@@ -7,7 +7,10 @@ moment (a download, a load, waiting for a thread to end) runs in a pool of its o
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
+import platform
+import struct
 import sys
 import threading
 from collections.abc import Callable
@@ -30,6 +33,17 @@ STEPS_BACK = 5
 """By how much a thread that computes is nicer than the others."""
 
 
+SHORT_SLICE, USUAL_SLICE = 100_000, 0
+"""Nanoseconds that a thread asks a core for at a time; 0: as many as the system gives to all.
+
+Linux, from 6.12 on, lets a thread that wakes up with a short slice interrupt one with a longer.
+With the usual 1 to 3 ms for everybody, the event loop waits that long each time that it wakes up
+while all cores compute: hundreds of times a second, for a fifth of a millisecond's work each.
+"""
+SET_SCHEDULING = {"x86_64": 314, "aarch64": 274}
+"""The number of the system call `sched_setattr`, for which Python has no name."""
+
+
 def step_back() -> None:
     """Let the process's other threads run before this one where all cores are busy.
 
@@ -39,11 +53,28 @@ def step_back() -> None:
     if sys.platform == "linux":
         nicer = os.getpriority(os.PRIO_PROCESS, 0) + STEPS_BACK
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nicer)
+        _ask_for_slices(USUAL_SLICE)
 
 
 def shorten_turns() -> None:
-    """Let this process's threads, above all its event loop, wait less for each other."""
+    """Let this process's threads, above all its event loop, wait less for each other.
+
+    It is for the main thread: those that it starts are like it, until they step back.
+    """
     sys.setswitchinterval(TURN_SECONDS)
+    if sys.platform == "linux":
+        _ask_for_slices(SHORT_SLICE)
+
+
+def _ask_for_slices(nanoseconds: int) -> None:
+    """Set this thread's slice, where the system has one; its niceness stays."""
+    call = SET_SCHEDULING.get(platform.machine())
+    if call is None or os.sched_getscheduler(0) != os.SCHED_OTHER:
+        return
+    niceness = os.getpriority(os.PRIO_PROCESS, 0)
+    # Its size, policy, flags, niceness, priority; then the slice, named after a deadline's runtime.
+    asked = struct.pack("=IIQiIQQQ", 48, os.SCHED_OTHER, 0, niceness, 0, nanoseconds, 0, 0)
+    ctypes.CDLL(None).syscall(call, 0, asked, 0)  # systems that know none refuse or ignore it
 
 
 class WorkerPool:

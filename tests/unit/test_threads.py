@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import ctypes
 import os
+import platform
+import struct
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from rerankd.threads import (
+    SHORT_SLICE,
     STEPS_BACK,
     TURN_SECONDS,
     WorkerPool,
@@ -102,14 +106,64 @@ def test_work_that_is_cancelled_before_its_turn_never_runs() -> None:
     assert ran == ["third"]
 
 
-def test_threads_wait_less_for_each_other() -> None:
-    """A server takes turns that are a tenth of Python's."""
+def _in_a_thread(work: Callable[[], None]) -> None:
+    """Run what changes its thread for good, and set back what it changes for all."""
     before = sys.getswitchinterval()
+    thread = threading.Thread(target=work)
     try:
-        shorten_turns()
-        assert sys.getswitchinterval() == pytest.approx(TURN_SECONDS)
+        thread.start()
+        thread.join()
     finally:
         sys.setswitchinterval(before)
+
+
+def test_threads_wait_less_for_each_other() -> None:
+    """A server takes turns that are a tenth of Python's."""
+    found: list[float] = []
+
+    def serving() -> None:
+        shorten_turns()
+        found.append(sys.getswitchinterval())
+
+    _in_a_thread(serving)
+    assert found == [pytest.approx(TURN_SECONDS)]
+
+
+GET_SCHEDULING = {"x86_64": 315, "aarch64": 275}
+
+
+def _slice_of_this_thread() -> int:
+    """Return nanoseconds, by the system call `sched_getattr`."""
+    found = ctypes.create_string_buffer(48)
+    number = GET_SCHEDULING[platform.machine()]
+    assert ctypes.CDLL(None).syscall(number, 0, found, 48, 0) == 0
+    return int(struct.unpack("=IIQiIQQQ", found.raw)[5])
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.sched_getscheduler(0) != os.SCHED_OTHER,
+    reason="this process has no slices to ask for",
+)
+def test_threads_of_a_server_ask_for_short_slices_and_engines_for_usual_ones() -> None:
+    """A thread is like the one that started it; where the system knows no slices, all are 0."""
+    found: list[int] = []
+
+    def computing() -> None:
+        step_back()
+        found.append(_slice_of_this_thread())
+
+    def serving() -> None:
+        usual = _slice_of_this_thread()
+        shorten_turns()
+        found.extend((usual, _slice_of_this_thread()))
+        thread = threading.Thread(target=computing)
+        thread.start()
+        thread.join()
+
+    _in_a_thread(serving)
+    usual, short, engines = found
+    assert engines == usual
+    assert short in {usual, SHORT_SLICE}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness of their own")
