@@ -258,7 +258,7 @@ def _add_wordpiece(writer: GGUFWriter) -> int:
     tokens = [*BERT_CONTROL, *pieces]
     writer.add_tokenizer_model("bert")
     writer.add_tokenizer_pre("default")
-    _add_tokens(writer, tokens, control=range(len(BERT_CONTROL)))
+    add_tokens(writer, tokens, control=range(len(BERT_CONTROL)))
     writer.add_pad_token_id(0)
     writer.add_unk_token_id(1)
     writer.add_bos_token_id(2)
@@ -273,7 +273,7 @@ def _add_unigram(writer: GGUFWriter) -> int:
     tokens = [*T5_CONTROL, *dict.fromkeys(pieces)]
     writer.add_tokenizer_model("t5")
     writer.add_tokenizer_pre("default")
-    _add_tokens(writer, tokens, control=(0, 1, 2, 4), unknown=3)
+    add_tokens(writer, tokens, control=(0, 1, 2, 4), unknown=3)
     writer.add_token_scores([0.0] * 5 + [-float(len(tokens) - at) for at in range(5, len(tokens))])
     writer.add_add_space_prefix(True)
     writer.add_remove_extra_whitespaces(True)
@@ -483,7 +483,7 @@ def _add_byte_pairs(writer: GGUFWriter, answers: list[str]) -> list[str]:
     listed = [*tokens, *QWEN3_CONTROL]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
-    _add_tokens(writer, listed, control=range(first, len(listed)))
+    add_tokens(writer, listed, control=range(first, len(listed)))
     writer.add_token_merges(list(merges))
     writer.add_bos_token_id(first)
     writer.add_pad_token_id(first)
@@ -499,7 +499,7 @@ def byte_letters() -> list[str]:
     return [chr(byte if byte in shown else 256 + hidden.index(byte)) for byte in range(256)]
 
 
-def _add_tokens(
+def add_tokens(
     writer: GGUFWriter, tokens: list[str], *, control: Any, unknown: int | None = None
 ) -> None:
     kinds = [TokenType.CONTROL if at in control else TokenType.NORMAL for at in range(len(tokens))]

@@ -53,6 +53,27 @@ def test_helpers_come_from_support_and_not_from_tests(path: Path) -> None:
         assert not any(word == "conftest" or word.startswith("test_") for word in words), name
 
 
+def _support_names(module: str) -> set[str]:
+    path = TESTS.joinpath(*module.split("."))
+    if path.is_dir():
+        return {child.stem for child in path.iterdir()}
+    tree = ast.parse(path.with_suffix(".py").read_text("utf-8"))
+    return (
+        {name.id for name in ast.walk(tree) if isinstance(name, ast.Name)}
+        | {getattr(node, "name", "") for node in tree.body}
+        | {alias.asname or alias.name for node in tree.body for alias in getattr(node, "names", ())}
+    )
+
+
+@each_file
+def test_what_helpers_are_asked_for_is_there(path: Path) -> None:
+    """Programs that no test runs, such as benchmarks of peers, import names that exist."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("support"):
+            asked = {alias.name for alias in node.names}
+            assert asked <= _support_names(node.module or ""), node.module
+
+
 EMPTY_IS_SEEN = (ast.Assert, ast.Compare, ast.While)
 """Nodes around a glob that fail, or go on waiting, where it finds nothing."""
 

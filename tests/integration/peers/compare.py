@@ -1,22 +1,27 @@
 """Measure rerankd beside its peers and print the table of docs/performance.md.
 
     PYTHONPATH=tests python tests/integration/peers/compare.py --llama-server PATH
-        [--node DIR] [--onnx PYTHON] [--rounds 5]
+        [--large DIR] [--node DIR] [--onnx PYTHON] [--rounds 5]
+        [--processor avx2|avx512 --mask processor.so --engine DIR]
 
 Starts each pair of servers, warms both, sends them the same requests in turn, and stops them.
 Peers that are not given are left out. `just bench-peers` builds them all and runs this.
+
+With a processor, all servers choose their kernels for one that has no more than AVX2, or AVX-512
+but not AMX (see processor.c), where ours are those of a portable build.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -26,11 +31,13 @@ from rerankd.measuring.bench.rounds import BenchLine, compare_servers
 from rerankd.measuring.bench.workload import Workload
 from rerankd.measuring.client import RerankServer
 
-from support.places import DATA
+from support.places import DATA, ROOT
 
 HERE = Path(__file__).parent
 CROSS_ENCODER = DATA / "models" / "cross-mini-en-q8_0.gguf"
 """The first embedded model: a cross-encoder, which the peers can run as well."""
+EMBEDDED = ROOT / "models" / "rerank-mini-en-q8_0.gguf"
+"""The current one, which compares vectors and runs here only; its network is the same size."""
 PATIENCE = 300
 CORES = "2"
 
@@ -38,10 +45,19 @@ ONE_20 = Workload(clients=1, documents=20, words=80, requests=12)
 ONE_200 = Workload(clients=1, documents=200, words=80, requests=2)
 MANY_20 = Workload(clients=8, documents=20, words=80, requests=24)
 MANY_200 = Workload(clients=8, documents=200, words=80, requests=8)
+ONE_LONG = Workload(clients=1, documents=20, words=400, requests=3)
+MANY_LONG = Workload(clients=8, documents=20, words=400, requests=8)
 HALF = Workload(clients=1, documents=20, words=80, requests=24, repeated=0.5)
 CAUSAL_60 = Workload(clients=1, documents=8, words=60, requests=1)
 CAUSAL_400 = Workload(clients=1, documents=3, words=400, requests=1)
 CAUSAL_LONG_QUERY = Workload(clients=1, documents=8, words=60, requests=1, query_words=400)
+LARGE_80 = Workload(clients=1, documents=20, words=80, requests=1)
+LARGE_400 = Workload(clients=1, documents=5, words=400, requests=1)
+SMALL_LOADS = {
+    "short": [ONE_20, MANY_20],
+    "many": [ONE_200, MANY_200],
+    "long": [ONE_LONG, MANY_LONG],
+}
 
 
 def rerankd(model: Path | str, port: int, *options: str) -> list[str]:
@@ -61,11 +77,13 @@ def llama_server(program: str, model: Path, port: int, slots: int, batch: int) -
 
 @contextmanager
 def running(
-    command: Sequence[str], port: int, folder: Path | None = None
+    command: Sequence[str], port: int, environment: Mapping[str, str]
 ) -> Iterator[RerankServer]:
-    """Start a server, wait until it ranks, and stop it."""
+    """Start a server, with more in its environment, wait until it ranks, and stop it."""
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, env={**os.environ, **environment}
+        )
         try:
             url = f"http://127.0.0.1:{port}"
             await_answer(process, url)
@@ -98,11 +116,12 @@ def rows_for(
     ports: tuple[int, int],
     loads: Sequence[Workload],
     rounds: int,
+    environment: Mapping[str, str],
 ) -> Iterator[tuple[str, BenchLine, BenchLine]]:
     """Yield our line and the peer's for each load."""
     with ExitStack() as stack:
         servers = [
-            stack.enter_context(running(command, port))
+            stack.enter_context(running(command, port, environment))
             for command, port in zip((ours, peer), ports, strict=True)
         ]
         for load in loads:
@@ -121,17 +140,19 @@ def plan(
     arguments: argparse.Namespace, one: int, two: int
 ) -> Iterator[tuple[str, list[str], list[str], list[Workload]]]:
     """Yield (peer, our command, its command, loads) for servers at two ports."""
-    arguments.options = ["--accept-degraded", *arguments.options]  # no manifest vouches for a path
+    # No manifest vouches for a path, and random weights rank nothing.
+    arguments.options = ["--accept-degraded", "--accept-unproven", *arguments.options]
     tuned = ("--cache-bytes", "0", *arguments.options)
     ours = rerankd(CROSS_ENCODER, one, *tuned)
-    if arguments.llama_server:
-        for slots in (1, 4):
-            peer = llama_server(arguments.llama_server, CROSS_ENCODER, two, slots, 512)
-            yield f"llama-server -np {slots}", ours, peer, [ONE_20, ONE_200, MANY_20, MANY_200]
-    if arguments.llama_server and arguments.causal:
-        peer = llama_server(arguments.llama_server, arguments.causal, two, 1, 2048)
-        causal = rerankd(arguments.causal, one, *tuned)
-        yield "llama-server, causal", causal, peer, [CAUSAL_60, CAUSAL_400, CAUSAL_LONG_QUERY]
+    program = arguments.llama_server
+    for slots in (4, 1) if program else ():
+        peer = llama_server(program, CROSS_ENCODER, two, slots, 512)
+        for kind, loads in SMALL_LOADS.items():
+            yield f"llama-server -np {slots}, {kind}", ours, peer, loads
+            if slots == 4:  # the current network compares vectors, which no peer can
+                cached = rerankd(EMBEDDED, one, *tuned)
+                yield f"llama-server -np {slots}, {kind}, late interaction", cached, peer, loads
+    yield from large_models(arguments, tuned, one, two)
     if arguments.node:
         script = [str(HERE / "node_llama_cpp.mjs"), str(CROSS_ENCODER), str(two), CORES]
         peer = ["node", str(arguments.node / script[0].rpartition("/")[2]), *script[1:]]
@@ -143,11 +164,38 @@ def plan(
     yield "itself without cache", rerankd(CROSS_ENCODER, one, *arguments.options), without, [HALF]
 
 
+def large_models(
+    arguments: argparse.Namespace, tuned: Sequence[str], one: int, two: int
+) -> Iterator[tuple[str, list[str], list[str], list[Workload]]]:
+    """Yield the same for the files of synthetic.py in a folder, named by shape and type."""
+    for file in sorted(arguments.large.glob("*.gguf")) if arguments.large else ():
+        loads = [LARGE_80, LARGE_400]
+        if file.name.startswith("qwen3"):
+            loads = [CAUSAL_60, CAUSAL_400, CAUSAL_LONG_QUERY, *loads]
+        peer = llama_server(arguments.llama_server, file, two, 1, 2048)
+        yield f"llama-server, {file.stem}", rerankd(file, one, *tuned), peer, loads
+
+
+def lesser_processor(arguments: argparse.Namespace) -> dict[str, str]:
+    """Return the environment in which servers see a lesser processor than there is."""
+    if not arguments.processor:
+        return {}
+    paths = (str(arguments.engine.parent), os.environ.get("PYTHONPATH", ""))
+    return {
+        "PROCESSOR": arguments.processor,
+        "LD_PRELOAD": str(arguments.mask),
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    }
+
+
 def main() -> None:
     """Run what is asked for; JSONL to --out, the table to stdout."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--llama-server", help="the program")
-    parser.add_argument("--causal", type=Path, help="a file of synthetic.py")
+    parser.add_argument("--large", type=Path, help="a folder with files of synthetic.py")
+    parser.add_argument("--engine", type=Path, help="llama_cpp's folder of a portable build")
+    parser.add_argument("--processor", choices=("avx2", "avx512"), help="what servers see")
+    parser.add_argument("--mask", type=Path, help="processor.c, compiled")
     parser.add_argument("--node", type=Path, help="folder with node_llama_cpp.mjs and its packages")
     parser.add_argument("--onnx", type=Path, help="a Python with onnx and onnxruntime")
     parser.add_argument("--rounds", type=int, default=5)
@@ -155,6 +203,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="file for every line in JSON")
     parser.add_argument("options", nargs="*", help="after --: options for rerankd serve")
     arguments = parser.parse_args()
+    compare(arguments)
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Measure pair after pair, and print each row as soon as it is known."""
     print(
         "| peer | clients | documents | words | query | docs/s | its docs/s | ratio (range) |",
         end="",
@@ -165,7 +218,9 @@ def main() -> None:
     for name, ours, peer, loads in plan(arguments, *ports):
         if arguments.only not in name:
             continue
-        for label, own, other in rows_for(name, ours, peer, ports, loads, arguments.rounds):
+        for label, own, other in rows_for(
+            name, ours, peer, ports, loads, arguments.rounds, lesser_processor(arguments)
+        ):
             print_row(label, own, other)
             if arguments.out:
                 with arguments.out.open("a") as file:
