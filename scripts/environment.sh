@@ -103,7 +103,7 @@ install_engine() {
     fi
     wanted=$( (grep '^llama-cpp-python==' "$2"; cat $patches/*.{patch,cmake}; echo "$3") | cksum)
     if is_current "$stamp" "$wanted"; then return; fi
-    if [ -z "${CMAKE_ARGS:-}${RERANKD_PLAIN_ENGINE:-}${RERANKD_CPU_VARIANTS:-}" ]; then
+    if [ -z "${CMAKE_ARGS:-}${RERANKD_PLAIN_ENGINE:-}${RERANKD_PICTURES:-}${RERANKD_CPU_VARIANTS:-}" ]; then
         version=$(engine_version "$2")
         if is_current "$stamp" "$version"; then return; fi
         wheel=$(echo dist/llama_cpp_python-"$version"-*_"$(uname -m)".whl)

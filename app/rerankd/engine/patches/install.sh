@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Install the llama-cpp-python of a lock, its llama.cpp patched by the *.patch files beside this.
 #   install.sh PYTHON LOCK
-# With RERANKD_PLAIN_ENGINE=1 it is not patched. CMAKE_ARGS reach CMake either way, after our own flags:
-# -DLLAVA_BUILD=ON adds the multimodal library.
+# With RERANKD_PLAIN_ENGINE=1 it is not patched, and with RERANKD_PICTURES=0 it has no library for pictures.
+# CMAKE_ARGS reach CMake either way, after our own flags.
 # RERANKD_CPU_VARIANTS="haswell zen4" compiles the CPU's kernels for these generations of processors, as
 # plugins, instead of for this machine; RERANKD_CPU_VARIANTS=all for those that portable.env lists.
 # RERANKD_ENGINE_ARCHITECTURE=aarch64 cross-compiles with Debian's compiler for it, and
@@ -52,7 +52,9 @@ if [ -z "${RERANKD_PLAIN_ENGINE:-}" ]; then
         }
     done
 fi
-flags="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$folder/lean.cmake"
+pictures=ON
+[ "${RERANKD_PICTURES:-1}" != 0 ] || pictures=OFF
+flags="-DLLAVA_BUILD=$pictures -DCMAKE_PROJECT_llama.cpp_INCLUDE=$folder/lean.cmake"
 if [ -n "$variants" ]; then
     list=$folder/vendor/llama.cpp/ggml/src/CMakeLists.txt
     for variant in $variants; do

@@ -8,7 +8,7 @@ set(LLAMA_ALL_WARNINGS OFF CACHE BOOL "" FORCE) # nobody reads them, and looking
 
 # Runs when llama.cpp's targets are there.
 function(rerankd_compile_less)
-    # Helpers of the common and the multimodal library.
+    # A helper of the common library.
     foreach(target vendor-hash)
         if(TARGET ${target})
             set_target_properties(${target} PROPERTIES EXCLUDE_FROM_ALL ON)
@@ -32,3 +32,23 @@ function(rerankd_compile_less)
     target_compile_options(ggml PRIVATE -O1)
 endfunction()
 cmake_language(DEFER CALL rerankd_compile_less)
+
+# Runs when the multimodal library is there, which the binding adds beside llama.cpp's own targets. Its
+# helpers decode audio, video and pictures, and rerankd has its own decoder: no such code is linked. The
+# encoders of all models are compiled, few files at once; they build graphs, as libllama does.
+function(rerankd_compile_pictures)
+    if(NOT TARGET mtmd)
+        return()
+    endif()
+    get_target_property(folder mtmd SOURCE_DIR)
+    get_target_property(sources mtmd SOURCES)
+    list(FILTER sources EXCLUDE REGEX helper)
+    list(TRANSFORM sources PREPEND ${folder}/)
+    set(apart ${sources})
+    list(FILTER apart EXCLUDE REGEX /models/)
+    set_target_properties(mtmd PROPERTIES SOURCES "${sources}" UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 64
+        LINK_LIBRARIES "ggml;llama;Threads::Threads" PUBLIC_HEADER "")
+    set_source_files_properties(${apart} TARGET_DIRECTORY mtmd PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+    target_compile_options(mtmd PRIVATE -O1)
+endfunction()
+cmake_language(DEFER DIRECTORY ${CMAKE_SOURCE_DIR} CALL rerankd_compile_pictures)
