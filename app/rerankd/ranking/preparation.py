@@ -132,13 +132,13 @@ def _cache_keys(  # noqa: PLR0913 - what scores depend on, and how long they may
     options = (request.truncation, request.chunk_score, request.return_passages)
     prefix = digest_of(
         *(runtime.identity, _option_encoder.encode(options), instruction or ""),
-        *_key_parts(request.query),
+        *content_key(request.query),
         *([owner] if owner else []),
     )
-    return {number: digest_of(prefix, *_key_parts(one)) for number, one in enumerate(documents)}
+    return {number: digest_of(prefix, *content_key(one)) for number, one in enumerate(documents)}
 
 
-def _key_parts(content: Content) -> tuple[str | bytes, ...]:
+def content_key(content: Content) -> tuple[str | bytes, ...]:
     """Return what a digest is made of; a text's digest is that of the text alone.
 
     The second part says that more follow, and how many, so that no text and no owner's name can

@@ -1,0 +1,216 @@
+"""A tiny model that sees, through llama.cpp: texts beside pictures, and files that don't fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from msgspec import structs
+
+from rerankd.deployments.known_pictures import drawn_pictures, score_known_pictures
+from rerankd.domain import Backend, Pictured, Pixels, Prompt
+from rerankd.engine import Engine, memory_needed, open_engine
+from rerankd.engine.llama import mtmd
+from rerankd.errors import EngineFailure, LoadCheckFailed, ModelFileError
+from rerankd.families.prompt_format import PictureFormat
+from rerankd.families.qwen3_vl import QWEN3_VL
+from rerankd.prompts import PromptBuilder, layout_for
+from rerankd.prompts.picture_layout import picture_layout
+from rerankd.settings import Settings
+from rerankd.sources import gguf as gguf_file
+
+from support.picture_checkpoint import write_pictured
+
+needs_mtmd = pytest.mark.skipif(
+    not mtmd.is_built(), reason="this build of llama.cpp has no library for pictures"
+)
+ONE = Settings(workers=1, threads=1, kv_type="f32", flash_attn="off")
+LOOK = QWEN3_VL.pictures
+assert LOOK is not None
+
+
+class Files(NamedTuple):
+    model: Path
+    mmproj: Path
+
+
+class Seeing(NamedTuple):
+    engine: Engine
+    prompts: PromptBuilder
+
+    @property
+    def backend(self) -> Backend:
+        return self.engine.backends[0]
+
+    def scores(self, *prompts: Prompt) -> list[list[float]]:
+        return self.backend.run(prompts)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return Files(*write_pictured(tmp_path_factory.mktemp("pictured")))
+
+
+@contextmanager
+def seeing_with(files: Files, **settings: Any) -> Iterator[Seeing]:
+    header = gguf_file.read(files.model)
+    engine = open_engine(
+        header, gguf_file.judge(header), structs.replace(ONE, **settings), files.mmproj
+    )
+    try:
+        layout = layout_for(QWEN3_VL, header, engine.tokenizer)
+        pictures = picture_layout(engine.pictures, layout)
+        yield Seeing(engine, PromptBuilder(layout, 1000, pictures=pictures))
+    finally:
+        engine.close()
+
+
+@pytest.fixture(scope="module")
+def seeing(files: Files) -> Iterator[Seeing]:
+    with seeing_with(files) as found:
+        yield found
+
+
+def noise(seed: int, width: int = 64, height: int = 96) -> Pixels:
+    rgb = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Pixels(rgb, bytes([seed, width, height]))
+
+
+TEXT = "The giant panda is a bear endemic to China."
+DOCUMENTS = (
+    Pictured((noise(1),)),
+    TEXT,
+    Pictured((noise(2), TEXT)),
+    Pictured(("hi", noise(1), noise(3, 160, 32))),
+    Pictured((noise(1), noise(1))),
+)
+
+
+@needs_mtmd
+def test_neighbours_change_nothing(seeing: Seeing) -> None:
+    """A row's score is the same alone, in a step with others, and in another order."""
+    prompt = seeing.prompts.build("what is a panda?", DOCUMENTS).prompt
+    alone = [seeing.scores(structs.replace(prompt, rows=(row,)))[0][0] for row in prompt.rows]
+    (together,) = seeing.scores(prompt)
+    (backwards,) = seeing.scores(structs.replace(prompt, rows=prompt.rows[::-1]))
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(backwards[::-1], alone, rtol=0, atol=1e-4)
+    assert len({round(score, 3) for score in alone}) == len(DOCUMENTS)
+
+
+@needs_mtmd
+def test_texts_score_as_without_a_projector(seeing: Seeing, files: Files) -> None:
+    """To the bit: what a model scores texts with has not changed."""
+    header = gguf_file.read(files.model)
+    engine = open_engine(header, gguf_file.judge(header), ONE)
+    try:
+        assert engine.pictures is None
+        prompt = seeing.prompts.build("what is a panda?", (TEXT, "hi", "")).prompt
+        assert engine.backends[0].run([prompt]) == seeing.scores(prompt)
+    finally:
+        engine.close()
+
+
+@needs_mtmd
+def test_queries_with_different_pictures_share_a_step(seeing: Seeing) -> None:
+    """Both have the same ids; each keeps its own picture, in the cache as well."""
+    prompts = [
+        seeing.prompts.build(Pictured((noise(seed),)), (TEXT, DOCUMENTS[2])).prompt
+        for seed in (1, 2)
+    ]
+    alone = [seeing.scores(one)[0] for one in prompts]
+    np.testing.assert_allclose(seeing.scores(*prompts), alone, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(seeing.scores(*prompts[::-1]), alone[::-1], rtol=0, atol=1e-4)
+    assert not np.allclose(alone[0], alone[1], rtol=0, atol=1e-2)
+
+
+@needs_mtmd
+def test_flash_attention_rounds_a_little(seeing: Seeing, files: Files) -> None:
+    """The default settings, with a small step and a cache that keeps nothing."""
+    prompt = seeing.prompts.build("what is a panda?", DOCUMENTS).prompt
+    (expected,) = seeing.scores(prompt)
+    how: dict[str, Any] = {"kv_type": "f16", "flash_attn": "on", "picture_cache_bytes": 0}
+    with seeing_with(files, **how) as quick:
+        np.testing.assert_allclose(quick.scores(prompt)[0], expected, rtol=0, atol=0.1)
+
+
+@needs_mtmd
+def test_the_load_check_s_pictures_pass(seeing: Seeing) -> None:
+    """As documents and as a query."""
+    score_known_pictures(seeing.backend, seeing.prompts, LOOK)
+
+
+class Blind:
+    """A backend that scores by length alone."""
+
+    limits = None
+
+    def run(self, step: tuple[Prompt, ...]) -> list[list[float]]:
+        return [[float(len(row)) for row in prompt.rows] for prompt in step]
+
+
+@needs_mtmd
+def test_the_load_check_finds_a_model_that_sees_nothing(seeing: Seeing) -> None:
+    """Two different pictures of one size must not score the same."""
+    blind: Any = Blind()
+    with pytest.raises(LoadCheckFailed, match="doesn't see"):
+        score_known_pictures(blind, seeing.prompts, LOOK)
+
+
+def test_the_load_check_s_pictures_differ() -> None:
+    """In all but their size."""
+    first, second = drawn_pictures(LOOK)
+    assert (first.width, first.height) == (second.width, second.height)
+    assert first != second
+
+
+@needs_mtmd
+def test_a_picture_of_a_wrong_size_fails_alone(seeing: Seeing) -> None:
+    """mtmd would scale it: then its tokens and the row's would differ in number."""
+    odd = Pixels(np.zeros((40, 64, 3), np.uint8), b"odd")
+    prompt = seeing.prompts.build("a", (Pictured((odd,)),)).prompt
+    with pytest.raises(EngineFailure, match="64 x 40"):
+        seeing.scores(prompt)
+    assert seeing.scores(seeing.prompts.build("a", (TEXT,)).prompt)
+
+
+@needs_mtmd
+def test_a_file_that_is_no_projector_is_refused(files: Files) -> None:
+    """The reason is mtmd's."""
+    header = gguf_file.read(files.model)
+    with pytest.raises(ModelFileError, match="projector"):
+        open_engine(header, gguf_file.judge(header), ONE, files.model)
+
+
+def test_a_build_without_the_library_serves_texts(
+    files: Files, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And says what is missing, and where to read how to get it."""
+    monkeypatch.setattr(mtmd, "is_built", lambda: False)
+    header = gguf_file.read(files.model)
+    engine = open_engine(header, gguf_file.judge(header), ONE, files.mmproj)
+    engine.close()
+    assert engine.pictures is None
+    assert "docs/builds.md" in caplog.text
+
+
+def test_memory_counts_projector_and_cache(files: Files) -> None:
+    """Its weights, what encoding the largest picture takes, and what is kept."""
+    header = gguf_file.read(files.model)
+    verdict = gguf_file.judge(header)
+    plain = memory_needed(header, verdict, ONE)
+    seen = memory_needed(header, verdict, ONE, files.mmproj)
+    assert (plain.projector, plain.vectors) == (0, 0)
+    assert seen.projector > files.mmproj.stat().st_size
+    assert seen.vectors == ONE.picture_cache_bytes
+    assert seen.total == plain.total + seen.projector + seen.vectors
+
+
+def test_tokens_are_counted_by_the_grid() -> None:
+    """One for each 32 x 32 pixels."""
+    look: PictureFormat = LOOK
+    assert (look.tokens(64, 96), look.most_tokens) == (6, 1800)
