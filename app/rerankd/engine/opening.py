@@ -12,9 +12,9 @@ from rerankd.engine.llama import binding, ggml, mtmd
 from rerankd.engine.llama.context import ContextOptions, LlamaContext
 from rerankd.engine.llama.projector import Projector, ProjectorOptions
 from rerankd.engine.picture_encoder import PictureEncoder, PictureGrid
-from rerankd.engine.planning.devices import Offload, decide
+from rerankd.engine.planning.devices import Offload, plan_steps
 from rerankd.engine.planning.memory import memory_of
-from rerankd.engine.planning.sizing import Sizes, plan_sizes
+from rerankd.engine.planning.sizing import Sizes
 from rerankd.engine.readers import ScoreReader, reader_for
 from rerankd.errors import OutOfMemory, SettingsError
 from rerankd.families.header import Header
@@ -154,18 +154,14 @@ def _open_encoder(  # noqa: PLR0913 - a projector, its model, and how they run
 
 
 def size_and_place(header: Header, verdict: Verdict, settings: Settings) -> tuple[Sizes, Offload]:
-    """Plan sizes and GPU layers together: a step is longer on a GPU, and takes memory there.
+    """Plan sizes and GPU layers for what this machine has.
 
     Raises SettingsError when a GPU is asked for that isn't there, ModelFileError when the header
     has no sizes to plan with. The first call starts llama.cpp and the GPUs' drivers.
     """
     binding.start()
     cores = settings.cores or available_cores()
-    sizes = plan_sizes(header, verdict, settings, cores=cores, on_gpu=True)
-    offload = decide(header, verdict, settings, sizes, ggml.survey())
-    if offload.layers:
-        return sizes, offload
-    return plan_sizes(header, verdict, settings, cores=cores), offload
+    return plan_steps(header, verdict, settings, cores=cores, survey=ggml.survey())
 
 
 def memory_needed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from rerankd.domain import Scoring
+from rerankd.families.gpu_steps import CAUSAL_GPU_STEP, ENCODER_GPU_STEP
 from rerankd.families.header import Header
 from rerankd.families.prompt_format import ChatQuestion, PictureFormat, PromptFormat
 from rerankd.families.score import CosineScore, LateScore, ScoreRule
@@ -18,15 +19,19 @@ class StepSizes(Struct, frozen=True, kw_only=True):
     step: int
     """Tokens of one step of the engine on the CPU."""
     gpu_step: int
-    """The same with layers on a GPU."""
+    """The most with layers on a GPU: fewer where the GPU would then hold fewer layers."""
     tuned_steps: tuple[int, ...]
     """The sizes of a step that `rerankd tune` tries."""
     rows: int = 32
     """Documents of one step of a causal model."""
 
 
-ENCODER_STEPS = StepSizes(pair=2048, step=128, gpu_step=2048, tuned_steps=(64, 96, 128, 192, 256))
-CAUSAL_STEPS = StepSizes(pair=4096, step=512, gpu_step=512, tuned_steps=(256, 512, 1024))
+ENCODER_STEPS = StepSizes(
+    pair=2048, step=128, gpu_step=ENCODER_GPU_STEP, tuned_steps=(64, 96, 128, 192, 256)
+)
+CAUSAL_STEPS = StepSizes(
+    pair=4096, step=512, gpu_step=CAUSAL_GPU_STEP, tuned_steps=(256, 512, 1024)
+)
 
 
 class ComputeBuffer(Struct, frozen=True, kw_only=True):

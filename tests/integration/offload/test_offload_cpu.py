@@ -186,7 +186,7 @@ def test_the_plan_holds_what_llama_cpp_takes(
     path: Path = EMBEDDED if model == "embedded" else request.getfixturevalue(model)
     header, settings = gguf_file.read(path), Settings(workers=1, threads=1)
     verdict = gguf_file.judge(header, bare_head=True)
-    sizes = plan_sizes(header, verdict, settings, cores=1, on_gpu=True)
+    sizes = plan_sizes(header, verdict, settings, cores=1, gpu_step=512)
     decision = decide(header, verdict, settings, sizes, ggml.survey())
 
     with opened(path, gpu_layers="all", kv_type="f16"):

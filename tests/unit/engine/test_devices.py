@@ -81,7 +81,7 @@ def decided(path: Path, survey: Survey, **changes: Any) -> Offload:
     settings = Settings(**changes)
     header = gguf_file.read(path)
     verdict = gguf_file.judge(header)
-    sizes = plan_sizes(header, verdict, settings, cores=2, on_gpu=True)
+    sizes = plan_sizes(header, verdict, settings, cores=2, gpu_step=512)
     return decide(header, verdict, settings, sizes, survey)
 
 

@@ -331,7 +331,7 @@ def test_large_causal_and_gpu_models_get_one_worker(
     made: Header, verdict: Verdict, on_gpu: bool
 ) -> None:
     """Large models, causal ones and any on a GPU get one worker with all cores."""
-    sizes = plan_sizes(made, verdict, Settings(), cores=8, on_gpu=on_gpu)
+    sizes = plan_sizes(made, verdict, Settings(), cores=8, gpu_step=2048 * on_gpu)
     assert (sizes.workers, sizes.threads) == (1, 8)
 
 
@@ -388,7 +388,7 @@ def test_a_batch_has_a_token_for_every_sequence(verdict: Verdict, context: int) 
 
 def test_a_gpu_takes_larger_steps() -> None:
     """On a GPU a step holds up to 2048 tokens, the longest pair permitting."""
-    sizes = plan_sizes(header(context=8192), BERT, Settings(), cores=2, on_gpu=True)
+    sizes = plan_sizes(header(context=8192), BERT, Settings(), cores=2, gpu_step=2048)
     assert sizes.limits.step_tokens == 2048
 
 

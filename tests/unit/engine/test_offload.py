@@ -164,7 +164,7 @@ def sized(name: str, **changes: Any) -> tuple[Header, Verdict, Sizes]:
     header = MODELS[name]
     verdict = CAUSAL if header.architecture == "qwen3" else ENCODER
     settings = Settings(**changes)
-    return header, verdict, plan_sizes(header, verdict, settings, cores=4, on_gpu=True)
+    return header, verdict, plan_sizes(header, verdict, settings, cores=4, gpu_step=512)
 
 
 def weights_of(header: Header) -> ModelBytes:
@@ -446,7 +446,7 @@ def test_a_real_file_can_be_planned(tiny_bert: Path, tiny_qwen3: Path) -> None:
     for path, layers in ((tiny_bert, 3), (tiny_qwen3, 3)):
         header = gguf_file.read(path)
         verdict = gguf_file.judge(header)
-        sizes = plan_sizes(header, verdict, Settings(), cores=2, on_gpu=True)
+        sizes = plan_sizes(header, verdict, Settings(), cores=2, gpu_step=512)
         context = contexts_bytes(header, verdict, sizes, Settings())
 
         assert plan_layers(weights_of(header), context, [GIB]).layers == layers

@@ -18,7 +18,16 @@ from support.places import ROOT, files_in
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
 PAGES = ("models.md", "catalog.md")
-SHARED = {"__init__", "family", "header", "identity", "memory", "prompt_format", "registry"}
+SHARED = {
+    "__init__",
+    "family",
+    "gpu_steps",
+    "header",
+    "identity",
+    "memory",
+    "prompt_format",
+    "registry",
+}
 SHARED |= {"own_head", "score", "templates", "unserved"}
 """Modules of the room that are no family's."""
 

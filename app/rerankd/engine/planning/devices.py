@@ -14,7 +14,7 @@ from rerankd.engine.planning.memory import (
     require_dimensions,
 )
 from rerankd.engine.planning.offload import ModelBytes, Placement, SplitMode
-from rerankd.engine.planning.sizing import Sizes
+from rerankd.engine.planning.sizing import Sizes, gpu_steps, plan_sizes
 from rerankd.errors import SettingsError
 from rerankd.families.header import Header
 from rerankd.families.memory import ContextBytes
@@ -136,6 +136,26 @@ class Offload(Struct, frozen=True, kw_only=True):
     """Names of the devices that hold layers."""
     bytes: int = 0
     """About what they will hold together."""
+    fits: bool = True
+    """Whether all layers that are wanted there fit, by the estimate."""
+
+
+def plan_steps(
+    header: Header, verdict: Verdict, settings: Settings, *, cores: int, survey: Survey
+) -> tuple[Sizes, Offload]:
+    """Plan sizes and GPU layers together: a step is longer on a GPU, and takes memory there.
+
+    Steps are as long as leaves room for all layers, and otherwise as short as on the CPU. Raises
+    what `plan_sizes` and `decide` raise.
+    """
+    for step in gpu_steps(header, verdict, settings):
+        sizes = plan_sizes(header, verdict, settings, cores=cores, gpu_step=step)
+        offload = decide(header, verdict, settings, sizes, survey)
+        if offload.fits:
+            break
+    if not offload.layers:
+        sizes = plan_sizes(header, verdict, settings, cores=cores)
+    return sizes, offload
 
 
 def decide(
@@ -160,7 +180,8 @@ def decide(
     model = offload.model_bytes(header, causal=is_causal_network(header))
     context = contexts_bytes(header, verdict, sizes, settings)
     placement = _placed(model, context, free, settings)
-    return _explained(placement, of, targets, free, settings.split_mode)
+    wanted = min(of, int(settings.gpu_layers)) if settings.gpu_layers.isdigit() else of
+    return _explained(placement, (wanted, of), targets, free, settings.split_mode)
 
 
 def _placed(
@@ -176,18 +197,20 @@ def _placed(
 
 def _explained(
     placement: Placement,
-    of: int,
+    layers: tuple[int, int],
     targets: Sequence[Device],
     free: Sequence[int],
     split_mode: SplitMode,
 ) -> Offload:
+    wanted, of = layers
     rows = list(zip(targets, placement.counts, placement.device_bytes, free, strict=True))
+    over = any(taken > offload.usable(had) for _, _, taken, had in rows)
     held = [
         f"{_size(taken)} of {_size(had)} free on {one.name}" for one, _, taken, had in rows if taken
     ]
     if placement.layers:
         reason = f"{placement.layers} of {of} layers on the GPU, about {', '.join(held)}"
-        if any(taken > offload.usable(had) for _, _, taken, had in rows):
+        if over:
             reason += "; this is more than fits, by the estimate"
     else:
         reason = f"no layer fits in the {_size(max(free))} free: on the CPU"
@@ -201,6 +224,7 @@ def _explained(
         tensor_split=placement.shares if shared else (),
         devices=tuple(one.name for one, count, _, _ in rows if count),
         bytes=sum(placement.device_bytes),
+        fits=not over and placement.layers >= wanted,
     )
 
 

@@ -19,6 +19,8 @@ SMALL_MODEL = 100_000_000
 """Parameters below which one thread a worker beats several (docs/performance.md)."""
 MOST_WORKERS = 16
 LARGE_VOCABULARY = 100_000
+GPU_ROWS = 64
+"""Documents of an encoder's step on a GPU: what fills it where they are of 30 tokens."""
 
 
 class Sizes(Struct, frozen=True, kw_only=True):
@@ -33,9 +35,12 @@ class Sizes(Struct, frozen=True, kw_only=True):
 
 
 def plan_sizes(
-    header: Header, verdict: Verdict, settings: Settings, *, cores: int, on_gpu: bool = False
+    header: Header, verdict: Verdict, settings: Settings, *, cores: int, gpu_step: int = 0
 ) -> Sizes:
-    """Size a model. Raises SettingsError when the context asked for is longer than it has."""
+    """Size a model, for the CPU or for steps of up to `gpu_step` tokens on a GPU.
+
+    Raises SettingsError when the context asked for is longer than it has.
+    """
     trained = header.integer("context_length")
     if settings.context > trained:
         raise SettingsError(
@@ -45,8 +50,19 @@ def plan_sizes(
     family = family_of(header, verdict)
     usual = structs.replace(family.steps, pair=min(trained, _usual_pair(family, header)))
     if family.causal:
-        return _plan_causal(usual, settings, cores)
-    return _plan_encoder(usual, header, settings, cores, on_gpu=on_gpu)
+        return _plan_causal(usual, settings, cores, gpu_step)
+    return _plan_encoder(usual, header, settings, cores, gpu_step)
+
+
+def gpu_steps(header: Header, verdict: Verdict, settings: Settings) -> tuple[int, ...]:
+    """Return the steps to try on a GPU, longest first; the one that is set, if any, alone."""
+    if settings.step_tokens:
+        return (settings.step_tokens,)
+    usual = family_of(header, verdict).steps
+    found = [usual.gpu_step]
+    while found[-1] // 2 >= usual.step:
+        found.append(found[-1] // 2)
+    return tuple(found)
 
 
 def _usual_pair(family: Family, header: Header) -> int:
@@ -56,24 +72,28 @@ def _usual_pair(family: Family, header: Header) -> int:
 
 
 def _plan_encoder(
-    usual: StepSizes, header: Header, settings: Settings, cores: int, *, on_gpu: bool
+    usual: StepSizes, header: Header, settings: Settings, cores: int, gpu_step: int
 ) -> Sizes:
     row_bytes = max(header.vocabulary, 1) * 4
     affordable = max(512, OUTPUT_BUDGET // 2 // row_bytes // 64 * 64)
     pair = settings.context or min(usual.pair, affordable)
-    workers, threads = _share_cores(header, settings, cores, on_gpu=on_gpu)
+    workers, threads = _share_cores(header, settings, cores, on_gpu=bool(gpu_step))
     if not settings.workers:
         workers = max(1, min(workers, OUTPUT_BUDGET // (row_bytes * pair)))
         threads = settings.threads or max(1, cores // workers)
-    step = settings.step_tokens or (usual.gpu_step if on_gpu else usual.step)
-    step = min(step, max(pair, 1))
+    step = min(settings.step_tokens or usual.step, max(pair, 1))
     rows = 16 if header.vocabulary > LARGE_VOCABULARY else 32
+    if gpu_step:
+        # Many short pairs fill a step that is longer than any pair.
+        step = settings.step_tokens or min(gpu_step, max(pair, affordable))
+        rows = GPU_ROWS
+    longest = max(pair, step)
     limits = StepLimits(
-        pair_tokens=pair, step_tokens=step, step_rows=rows, step_prefixes=rows, cells=pair
+        pair_tokens=pair, step_tokens=step, step_rows=rows, step_prefixes=rows, cells=longest
     )
     # llama.cpp aborts when a context has more sequences than tokens a batch.
     return Sizes(
-        workers=workers, threads=threads, batch=max(pair, rows), sequences=rows, limits=limits
+        workers=workers, threads=threads, batch=max(longest, rows), sequences=rows, limits=limits
     )
 
 
@@ -90,12 +110,12 @@ def _share_cores(
     return workers, max(1, cores // workers)
 
 
-def _plan_causal(usual: StepSizes, settings: Settings, cores: int) -> Sizes:
+def _plan_causal(usual: StepSizes, settings: Settings, cores: int, gpu_step: int) -> Sizes:
     # One worker: a second one would decode every prefix again and hold a second KV cache.
     workers = settings.workers or 1
     threads = settings.threads or max(1, cores // workers)
     pair = settings.context or usual.pair
-    step = min(settings.step_tokens or usual.step, pair)
+    step = min(settings.step_tokens or gpu_step or usual.step, pair)
     limits = StepLimits(
         pair_tokens=pair, step_tokens=step, step_rows=usual.rows, step_prefixes=4, cells=pair + step
     )
