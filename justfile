@@ -61,6 +61,18 @@ test-clients *options: (_install "dev")
 test-offload *options:
     @scripts/test-offload.sh {{ options }}
 
+# Pack what test-gpu needs on a CUDA machine without a network into dist/gpu: at most 64 MiB (docs/gpu.md)
+pack-gpu: (_install "dev")
+    @scripts/pack-gpu.sh
+
+# Build for this machine's CUDA GPU from dist/gpu and measure it in ten minutes; in small without one (docs/gpu.md)
+test-gpu *options:
+    @scripts/test-gpu.sh {{ options }}
+
+# Set how long steps on GPUs are from a report of test-gpu
+gpu-steps report:
+    PYTHONPATH=scripts {{ python }} -m gpu.steps {{ report }}
+
 # Serve and rank in bulk on a Ray cluster of network namespaces: 700 MB, minutes, root (docs/scaling.md)
 test-ray *options: (_install "dev")
     @scripts/test-ray.sh {{ options }}

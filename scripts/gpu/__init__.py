@@ -1,0 +1,1 @@
+"""What `just pack-gpu` packs and `just test-gpu` runs on a CUDA machine (docs/gpu.md)."""
