@@ -18,12 +18,15 @@ from .questions import Question, titles
 SET = "applications"
 INDEX = "*_dep11_Components-*.yml.gz"
 TARGET = {
-    "MetaKey": "$(COMPONENT)/dep11/Components-$(NATIVE_ARCHITECTURE).yml",
-    "ShortDescription": "Components-$(NATIVE_ARCHITECTURE)",
-    "Description": "$(RELEASE)/$(COMPONENT) $(NATIVE_ARCHITECTURE) Components (deb)",
-    "KeepCompressed": "true",
+    "DEP-11::MetaKey": "$(COMPONENT)/dep11/Components-$(NATIVE_ARCHITECTURE).yml",
+    "DEP-11::ShortDescription": "Components-$(NATIVE_ARCHITECTURE)",
+    "DEP-11::Description": "$(RELEASE)/$(COMPONENT) $(NATIVE_ARCHITECTURE) Components (deb)",
+    "DEP-11::KeepCompressed": "true",
+    "DEP-11::KeepCompressedAs": "gz",
+    "DEP-11::DefaultEnabled": "true",
+    "Packages::DefaultEnabled": "false",
 }
-"""What apt is told of the index, as the package `appstream` would."""
+"""What apt is told of the index, as the package `appstream` would; other lists aren't needed."""
 LEAST = 40
 """Applications that a language must have."""
 
@@ -34,7 +37,7 @@ def fetch(sha256: str, packages: Path) -> Path:
     def download() -> None:
         partial = packages / "lists" / "partial"
         partial.mkdir(parents=True, exist_ok=True)
-        options = {f"Acquire::IndexTargets::deb::DEP-11::{key}": one for key, one in TARGET.items()}
+        options = {f"Acquire::IndexTargets::deb::{key}": one for key, one in TARGET.items()}
         options["Dir::State::Lists"] = str(partial.parent)
         stated = [part for key, one in options.items() for part in ("-o", f"{key}={one}")]
         sources.run(["apt-get", *stated, "update"], packages)
