@@ -24,6 +24,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
         Room("domain", "values that travel between rooms, and Protocols", "every other room"),
         Room("calibration", "from logits to scores", "models, judged data"),
         Room("logs", "logging, and the last lines of each deployment", "how lines look"),
+        Room("budget", "bytes that many share, taken in turn", "what they are for"),
         Room("lru", "a cache bounded in bytes", "what it holds"),
         Room("utf8", "text from outside: byte order marks, UTF-16, lone surrogates", "its use"),
         Room("languages", "the language of texts, by script and function words", "models"),

@@ -9,14 +9,14 @@ from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContex
 from rerankd.dialects.error_format import ErrorFormat
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
 from rerankd.dialects.reading import NonNegative, Texts, WireText, documents_of, instruction_of
-from rerankd.dialects.results import Document, text_of_result
+from rerankd.dialects.results import picture_tokens_of
 from rerankd.dialects.texts import query_of
-from rerankd.domain import RankRequest
+from rerankd.domain import Content, Picture, Pictured, RankRequest
 from rerankd.errors import RerankdError
 
 
 class DashScopeInput(Struct):
-    """The texts of a request."""
+    """The texts and pictures of a request."""
 
     query: WireText
     documents: Texts | None = None
@@ -38,12 +38,19 @@ class DashScopeRequest(Struct):
     parameters: DashScopeParameters | None = None
 
 
+class DashScopeDocument(Struct, omit_defaults=True):
+    """A document repeated in the reply: a picture's address as it was given, never its bytes."""
+
+    text: str | UnsetType = UNSET
+    image: str | UnsetType = UNSET
+
+
 class DashScopeRow(Struct, kw_only=True):
     """One ranked document."""
 
     index: int
     relevance_score: float
-    document: Document | UnsetType = UNSET
+    document: DashScopeDocument | UnsetType = UNSET
 
 
 class DashScopeOutput(Struct):
@@ -56,6 +63,8 @@ class DashScopeUsage(Struct):
     """Tokens the model read."""
 
     total_tokens: int
+    image_tokens: int | UnsetType = UNSET
+    """Those of pictures among them."""
 
 
 class DashScopeReply(Struct, kw_only=True):
@@ -93,15 +102,22 @@ def _parse_dashscope(body: Body, context: RequestContext) -> ParsedRequest:
                     DashScopeRow(
                         index=one.index,
                         relevance_score=one.score,
-                        document=Document(text_of_result(request, one)) if wanted else UNSET,
+                        document=_repeated(request.documents[one.index]) if wanted else UNSET,
                     )
                     for one in results[0].results
                 ]
             ),
-            usage=DashScopeUsage(results[0].prompt_tokens),
+            usage=DashScopeUsage(results[0].prompt_tokens, picture_tokens_of(results)),
             request_id=context.id,
         ),
     )
+
+
+def _repeated(content: Content) -> DashScopeDocument:
+    if not isinstance(content, Pictured):
+        return DashScopeDocument(content)
+    addresses = (one.address for one in content.pictures if isinstance(one, Picture))
+    return DashScopeDocument(content.text or UNSET, next(filter(None, addresses), UNSET))
 
 
 def _dashscope_error(error: RerankdError) -> DashScopeError:

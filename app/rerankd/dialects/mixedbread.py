@@ -10,8 +10,15 @@ from rerankd.dialects.answer_options import AnswerOptions, answer_options
 from rerankd.dialects.dialect import SHARED_PATHS, Body, Dialect, ParsedRequest, RequestContext
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
 from rerankd.dialects.marks import Marks
-from rerankd.dialects.reading import NonNegative, Texts, WireText, documents_of, instruction_of
-from rerankd.dialects.results import TokenUsage, usage_of
+from rerankd.dialects.reading import (
+    NonNegative,
+    Texts,
+    WireText,
+    documents_of,
+    instruction_of,
+    listed,
+)
+from rerankd.dialects.results import Document, TokenUsage, document_of, usage_of
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankRequest
 
@@ -29,11 +36,11 @@ class MixedbreadRequest(AnswerOptions):
 
 
 class MixedbreadRow(Struct, kw_only=True):
-    """One ranked input. `input` is repeated as it was sent."""
+    """One ranked input. A text is repeated as it was sent; of pictures, what `Document` says."""
 
     index: int
     score: float
-    input: WireText | UnsetType = UNSET
+    input: WireText | Document | UnsetType = UNSET
     object: Literal["rank_result"] = "rank_result"
 
 
@@ -51,7 +58,7 @@ class MixedbreadReply(Struct, kw_only=True):
 def _parse_mixedbread(body: Body, context: RequestContext) -> ParsedRequest:
     del context
     wire = body.decode(MixedbreadRequest)
-    inputs = [wire.input] if isinstance(wire.input, str) else wire.input or []
+    inputs = listed(wire.input)
     request = RankRequest(
         query=query_of(wire.query),
         documents=documents_of(inputs, "input", wire.rank_fields),
@@ -61,6 +68,11 @@ def _parse_mixedbread(body: Body, context: RequestContext) -> ParsedRequest:
         **answer_options(wire),
     )
     return_input = bool(wire.return_input)
+
+    def repeated(index: int) -> WireText | Document:
+        content = request.documents[index]
+        return inputs[index] if isinstance(content, str) else document_of(content)
+
     return ParsedRequest(
         (request,),
         lambda results: MixedbreadReply(
@@ -70,7 +82,7 @@ def _parse_mixedbread(body: Body, context: RequestContext) -> ParsedRequest:
                 MixedbreadRow(
                     index=one.index,
                     score=one.score,
-                    input=inputs[one.index] if return_input else UNSET,
+                    input=repeated(one.index) if return_input else UNSET,
                 )
                 for one in results[0].results
             ],

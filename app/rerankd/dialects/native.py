@@ -27,6 +27,7 @@ from rerankd.dialects.results import (
     Result,
     ResultRow,
     TokenUsage,
+    document_of,
     meta_of,
     passages_of,
     result_rows,
@@ -40,11 +41,18 @@ class Request(RankOptions, kw_only=True):
     """The body of a rerank request; unknown keys are ignored, and null means the default."""
 
     query: Annotated[
-        WireText, Meta(description='What to rank the documents for: a string or `{"text": …}`')
+        WireText,
+        Meta(
+            description='What to rank the documents for: a string, `{"text": …}`, `{"image": …}` or'
+            " content parts"
+        ),
     ]
     documents: Annotated[
         Texts | None,
-        Meta(description='The candidates: strings, `{"text": …}` or content parts'),
+        Meta(
+            description='The candidates: strings, `{"text": …}`, `{"image": …}` or content parts;'
+            " an image is base64, a data: URI or an https: address"
+        ),
     ] = None
     top_n: Annotated[
         NonNegative | UnsetType | None,
@@ -55,7 +63,10 @@ class Request(RankOptions, kw_only=True):
     ] = field(default=UNSET, name="topN")
     return_documents: Annotated[
         bool | UnsetType | None,
-        Meta(description="Whether to repeat each document's text; default: true"),
+        Meta(
+            description="Whether to repeat each document's text, and its pictures' addresses or"
+            " sizes; default: true"
+        ),
     ] = UNSET
     return_passages: Annotated[
         bool | None,
@@ -92,7 +103,7 @@ class ReplyStyle(Struct, frozen=True, kw_only=True):
     object: Literal["list", "rerank"] = "list"
     version: Literal["1", "2"] = "1"
     documents: Literal["gpustack", "object", "string"]
-    """With GPUStack's `multi_modal`, with `text` alone, or as a bare string."""
+    """With GPUStack's `multi_modal` also for texts, with `text` alone, or as a bare string."""
     documents_by_default: bool = True
     """Whether documents are repeated when the request doesn't say."""
     voyage_rows: bool = False
@@ -192,10 +203,13 @@ def _native_reply(
 
 
 def _document(request: RankRequest, index: int, style: ReplyStyle) -> Document | str:
-    text = text_in(request.documents[index])
+    content = request.documents[index]
     if style.documents == "string":
-        return text
-    return Document(text, None if style.documents == "gpustack" else UNSET)
+        return text_in(content)
+    found = document_of(content)
+    if style.documents == "gpustack" and found.multi_modal is UNSET:
+        found.multi_modal = None
+    return found
 
 
 EXAMPLE: dict[str, Any] = {

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from rerankd.dialects.answer_options import AnswerOptions, answer_options
 from rerankd.dialects.reading import NonNegative, instruction_of, options_of, side_of
-from rerankd.domain import ChunkScore, Overflow, RankRequest, Truncation
+from rerankd.domain import ChunkScore, Content, Overflow, RankRequest, Truncation
 
 HYBRID_WEIGHT = 1.0
 """Logits that `hybrid: true` adds to BM25's best document (docs/embedding.md)."""
@@ -89,7 +89,11 @@ class RankOptions(AnswerOptions, kw_only=True):
 
 
 def request_of(
-    options: RankOptions, query: str, documents: tuple[str, ...], *, top_n: int | None = None
+    options: RankOptions,
+    query: Content,
+    documents: tuple[Content, ...],
+    *,
+    top_n: int | None = None,
 ) -> RankRequest:
     """Build the domain's request. Raises InvalidRequest."""
     kwargs = options_of(options.kwargs)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct
 
 from rerankd.dialects.reading import WireText, documents_of
-from rerankd.domain import RankedResult
+from rerankd.domain import Content, RankedResult
 from rerankd.errors import InvalidRequest
 
 Side: TypeAlias = str | dict[str, Any] | list[str | dict[str, Any]]
@@ -18,8 +18,8 @@ Side: TypeAlias = str | dict[str, Any] | list[str | dict[str, Any]]
 class Pairs(Struct, frozen=True):
     """The pairs of one query: its documents, and their positions among all pairs."""
 
-    query: str
-    documents: tuple[str, ...]
+    query: Content
+    documents: tuple[Content, ...]
     places: tuple[int, ...]
 
 
@@ -40,7 +40,7 @@ def pairs_of(
             f"{len(queries)} and {len(documents)}",
             param=names[0],
         )
-    places: dict[str, list[int]] = {}
+    places: dict[Content, list[int]] = {}
     for place in range(len(documents)):
         places.setdefault(queries[place if len(queries) > 1 else 0], []).append(place)
     return tuple(

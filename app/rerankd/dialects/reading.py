@@ -8,8 +8,8 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from rerankd.dialects.texts import text_of
-from rerankd.domain import TruncationSide
+from rerankd.dialects.texts import content_of
+from rerankd.domain import Content, TruncationSide
 from rerankd.errors import InvalidRequest, MissingDocuments
 from rerankd.utf8 import decode_json
 
@@ -17,13 +17,13 @@ REQUIRED = "x-rerankd-required"
 """Marks in a JSON schema what must be given although the struct has a default."""
 
 WireText: TypeAlias = str | dict[str, Any] | list[Any]
-"""A query or document: a string, an object with `text`, or content parts."""
+"""A query or document: a string, an object with `text` or a picture, or content parts."""
 
 Texts: TypeAlias = Annotated[
-    Annotated[list[WireText], Meta(extra_json_schema={"minItems": 1})] | str,
+    Annotated[list[WireText], Meta(extra_json_schema={"minItems": 1})] | str | dict[str, Any],
     Meta(extra_json_schema={REQUIRED: True}),
 ]
-"""The documents of a request, or one as a string; as its field, `Texts | None`.
+"""The documents of a request, or one by itself; as its field, `Texts | None`.
 
 At least one is required, which `documents_of` checks: its error is clearer than msgspec's.
 """
@@ -31,20 +31,34 @@ At least one is required, which `documents_of` checks: its error is clearer than
 NonNegative: TypeAlias = Annotated[int, Meta(ge=0)]
 
 
-def documents_of(
-    values: Sequence[WireText] | str | None, name: str, rank_fields: Sequence[str] | None = None
-) -> tuple[str, ...]:
-    """Return the texts of documents, of which a string is one; errors refer to it by `name`.
+def listed(values: Sequence[WireText] | WireText | None) -> Sequence[WireText]:
+    """Return documents as a list, where one may stand by itself.
 
-    Raises MissingDocuments where it is empty, and what `text_of` raises.
+    Of an object, vLLM's older clients list documents under `content`.
     """
-    if not values:
+    if isinstance(values, Mapping) and isinstance(values.get("content"), list):
+        found: list[WireText] = values["content"]
+        return found
+    if isinstance(values, str | Mapping):
+        return [values] if values else []
+    return values or []
+
+
+def documents_of(
+    values: Sequence[WireText] | WireText | None,
+    name: str,
+    rank_fields: Sequence[str] | None = None,
+) -> tuple[Content, ...]:
+    """Return the contents of documents, or of one; errors refer to it by `name`.
+
+    Raises MissingDocuments where it is empty, and what `content_of` raises.
+    """
+    documents = listed(values)
+    if not documents:
         raise MissingDocuments(f"{name} must hold at least one document", param=name)
-    if isinstance(values, str):
-        return (values,)
     return tuple(
-        text_of(value, rank_fields=rank_fields, where=f"{name}[{number}]")
-        for number, value in enumerate(values)
+        content_of(value, rank_fields=rank_fields, where=f"{name}[{number}]")
+        for number, value in enumerate(documents)
     )
 
 

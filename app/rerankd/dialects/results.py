@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from rerankd.dialects.pictures import RepliedPictures, pictures_replied
 from rerankd.domain import (
+    Content,
     RankedDocument,
     RankedResult,
     RankRequest,
@@ -22,19 +24,36 @@ SEARCH_UNIT = 100
 """Documents that Cohere counts as one search."""
 
 
+class PromptTokens(Struct):
+    """Which of the prompt's tokens are what."""
+
+    image_tokens: int
+
+
 class TokenUsage(Struct):
     """Tokens that the model read; the query counts once for each document."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: Annotated[
+        PromptTokens | UnsetType, Meta(description="Where there are pictures: tokens of pictures")
+    ] = UNSET
 
 
 class Document(Struct):
     """A document repeated in the reply."""
 
     text: str
-    multi_modal: UnsetType | None = UNSET
+    multi_modal: RepliedPictures = UNSET
+
+
+class ScaledPicture(Struct):
+    """A picture's size after scaling, in pixels."""
+
+    index: Annotated[int | None, Meta(description="The document's; null for the query")]
+    width: int
+    height: int
 
 
 class ResultPassage(Struct, kw_only=True):
@@ -157,12 +176,28 @@ class ReplyMeta(Struct, kw_only=True):
     model_reason: Annotated[
         str | UnsetType, Meta(description="Why it was this model, where the server chose it")
     ] = UNSET
+    pictures: Annotated[
+        list[ScaledPicture] | UnsetType,
+        Meta(description="Where there are pictures: what each was scaled to for the model"),
+    ] = UNSET
 
 
 def usage_of(results: Sequence[RankedResult]) -> TokenUsage:
     """Add up the tokens that were read."""
     tokens = sum(result.prompt_tokens for result in results)
-    return TokenUsage(tokens, 0, tokens)
+    of_pictures = picture_tokens_of(results)
+    details = UNSET if of_pictures is UNSET else PromptTokens(of_pictures)
+    return TokenUsage(tokens, 0, tokens, details)
+
+
+def picture_tokens_of(results: Sequence[RankedResult]) -> int | UnsetType:
+    """Add up the tokens of pictures, UNSET where there are none."""
+    return sum(result.picture_tokens for result in results) or UNSET
+
+
+def document_of(content: Content) -> Document:
+    """Return a document as replies repeat it: its text, and what they say of its pictures."""
+    return Document(text_in(content), pictures_replied(content) or UNSET)
 
 
 def text_of_result(request: RankRequest, ranked: RankedDocument) -> str:
@@ -216,6 +251,11 @@ def meta_of(version: Literal["1", "2"], request: RankRequest, result: RankedResu
         model=result.model if result.model_reason else UNSET,
         language=result.language or UNSET,
         model_reason=result.model_reason or UNSET,
+        pictures=[
+            ScaledPicture(None if index < 0 else index, width, height)
+            for index, width, height in result.picture_sizes
+        ]
+        or UNSET,
     )
 
 

@@ -1,8 +1,8 @@
-"""The text of a query or document, in every form that clients send.
+"""A query or document in every form that clients send: text, pictures, or both.
 
-That is a string; an object with `text` and maybe `title`; an object of which `rank_fields` names
-the fields to use; or content parts, bare or under `content`. Parts that a model can't read are
-refused, never dropped.
+That is a string; an object with `text` and maybe `title`, with `image` or another picture; an
+object of which `rank_fields` names the fields to use; or content parts, bare or under `content`.
+Parts that no model can read are refused, never dropped.
 """
 
 from __future__ import annotations
@@ -11,84 +11,108 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from rerankd.dialects.pictures import pictures_of
+from rerankd.domain import Content, Part, Pictured
 from rerankd.errors import InvalidRequest, TextOnly
 
 OTHER_MEDIA = {
-    "image": "an image",
-    "image_url": "an image",
-    "input_image": "an image",
     "audio": "audio",
     "audio_url": "audio",
     "input_audio": "audio",
     "video": "video",
     "video_url": "video",
-    "multi_modal": "more than text",
+    "input_video": "video",
+    "image_embeds": "an image's embedding",
+    "file": "a file",
+    "input_file": "a file",
 }
-"""Keys, and values of `type`, that mark something else than text, and its name in errors."""
+"""Keys, and values of `type`, that mark neither text nor a picture, and its name in errors."""
 
 
-def query_of(query: object, *, where: str = "query") -> str:
-    """Return the text of a query: a string, an object with `text`, or content parts.
+def query_of(query: object, *, where: str = "query") -> Content:
+    """Return a query: a string, an object with text or pictures, or content parts.
 
-    Raises TextOnly or InvalidRequest, as `text_of` does.
+    Raises what `content_of` raises.
     """
-    return text_of(query, where=where)
+    return content_of(query, where=where)
 
 
-def text_of(document: object, *, rank_fields: Sequence[str] | None = None, where: str) -> str:
-    """Return the text of a document; `where` is its place in the request, for errors.
+def content_of(
+    document: object, *, rank_fields: Sequence[str] | None = None, where: str
+) -> Content:
+    """Return a document's content; `where` is its place in the request, for errors.
 
     With `rank_fields`, the text of an object is a line `field: value` for each of these fields
     that it has, in the order of `rank_fields`; the field `text` alone goes without its name.
     Whatever else the object has is ignored.
 
-    Raises TextOnly for an image or other medium, InvalidRequest where there is no text.
+    Raises TextOnly for audio, video and files, InvalidRequest where there is neither text nor a
+    picture, and what `pictures_of` raises.
     """
     if isinstance(document, str):
         return document
     if isinstance(document, list):
-        return _joined(document, where)
+        return _whole(_parts(document, where))
     if not isinstance(document, Mapping):
         raise _no_text(where)
     if rank_fields:
         return _fields(document, rank_fields, where)
-    return _of_object(document, where)
+    return _whole(_of_object(document, where))
 
 
-def _of_object(document: Mapping[object, object], where: str) -> str:
-    _require_text_only(document, where)
+def _whole(parts: Sequence[Part]) -> Content:
+    """Return the content of parts: texts alone are one text, a line for each."""
+    texts = [part for part in parts if isinstance(part, str)]
+    if len(texts) == len(parts):
+        return "\n".join(texts)
+    return Pictured(tuple(part for part in parts if part != ""))
+
+
+def _of_object(document: Mapping[object, object], where: str) -> list[Part]:
+    """Return an object's pictures, then its text: in this order models were trained to see them."""
+    _refuse_other_media(document, where)
+    pictures: list[Part] = [*pictures_of(document, where)]
     content = document.get("content")
     if "text" not in document and content is not None:
         if isinstance(content, list):
-            return _joined(content, f"{where}.content")
-        return _of_part(content, f"{where}.content")
+            return pictures + _parts(content, f"{where}.content")
+        return pictures + _of_part(content, f"{where}.content")
     text, title = document.get("text"), document.get("title")
+    if text is None and pictures:
+        text, title = title if isinstance(title, str) else "", None
     if not isinstance(text, str):
         raise _no_text(where if text is None else f"{where}.text")
-    return f"{title}\n{text}" if title and isinstance(title, str) else text
+    return [*pictures, f"{title}\n{text}" if title and isinstance(title, str) else text]
 
 
-def _joined(parts: Sequence[object], where: str) -> str:
-    """Return the text of content parts, one line for each."""
+def _parts(parts: Sequence[object], where: str) -> list[Part]:
     if not parts:
         raise _no_text(where)
-    return "\n".join(_of_part(part, f"{where}[{number}]") for number, part in enumerate(parts))
+    return [
+        one for number, part in enumerate(parts) for one in _of_part(part, f"{where}[{number}]")
+    ]
 
 
-def _of_part(part: object, where: str) -> str:
+def _of_part(part: object, where: str) -> list[Part]:
+    pictures: list[Part] = []
     if isinstance(part, Mapping):
-        _require_text_only(part, where)
+        _refuse_other_media(part, where)
+        pictures = [*pictures_of(part, where)]
         part = part.get("text")
+    if part is None and pictures:
+        return pictures
     if not isinstance(part, str):
         raise _no_text(where)
-    return part
+    return [*pictures, part]
 
 
-def _require_text_only(one: Mapping[object, object], where: str) -> None:
+def _refuse_other_media(one: Mapping[object, object], where: str) -> None:
     kind = one.get("type")
     media = [name for key, name in OTHER_MEDIA.items() if one.get(key) or kind == key]
     if media:
-        raise TextOnly(f"this model takes text only: {where} has {media[0]}", param=where)
+        raise TextOnly(
+            f"{where} has {media[0]}; texts and pictures are read, nothing else", param=where
+        )
 
 
 def _fields(document: Mapping[object, object], rank_fields: Sequence[str], where: str) -> str:

@@ -12,7 +12,7 @@ from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_
 from rerankd.dialects.reading import NonNegative, Texts, WireText, documents_of, instruction_of
 from rerankd.dialects.results import ResultRow, result_rows
 from rerankd.dialects.texts import query_of
-from rerankd.domain import RankedResult, RankRequest, text_in
+from rerankd.domain import Content, Picture, Pictured, RankedResult, RankRequest, text_in
 
 
 class ZeroEntropyRequest(AnswerOptions):
@@ -55,10 +55,17 @@ def _zeroentropy_reply(request: RankRequest, result: RankedResult) -> ZeroEntrop
         results=result_rows(request, result, documents=False),
         e2e_latency=result.timings.total_ms / 1000,
         inference_latency=result.timings.engine_ms / 1000,
-        total_bytes=len(text_in(request.query).encode()) * len(request.documents)
-        + sum(len(text_in(one).encode()) for one in request.documents),
+        total_bytes=_bytes_of(request.query) * len(request.documents)
+        + sum(map(_bytes_of, request.documents)),
         total_tokens=result.prompt_tokens,
     )
+
+
+def _bytes_of(content: Content) -> int:
+    """Return the bytes of a text and of the pictures that were sent with it."""
+    pictures = content.pictures if isinstance(content, Pictured) else ()
+    sent = sum(len(one.data) for one in pictures if isinstance(one, Picture))
+    return len(text_in(content).encode()) + sent
 
 
 DIALECT = Dialect(

@@ -13,6 +13,7 @@ from litestar.types import ASGIApp
 from rerankd.allocator import give_back_freed
 from rerankd.auth.keys import KeyStore, key_store_of
 from rerankd.auth.rate_limits import RateLimiters
+from rerankd.budget import ByteBudget
 from rerankd.errors import RerankdError
 from rerankd.http import (
     catalog,
@@ -29,7 +30,7 @@ from rerankd.http import (
     usage,
 )
 from rerankd.http.access_log import AccessLog
-from rerankd.http.byte_budget import HELD, BoundedBodies, ByteBudget
+from rerankd.http.byte_budget import HELD, NO_ROOM, BoundedBodies
 from rerankd.http.compression import Compression, tell_variants
 from rerankd.http.guard import KeyGuard, cors_of, is_open_without_keys
 from rerankd.http.hosts import HostNames
@@ -87,7 +88,7 @@ def create_app(
     most = max(service.settings.max_inflight_bytes, HELD * service.settings.max_body_bytes)
     trimming = WorkerPool("trim-memory", 1)
     trim = partial(trimming.begin, give_back_freed)
-    bounded = BoundedBodies(RequestLine(app), ByteBudget(most), trim)
+    bounded = BoundedBodies(RequestLine(app), ByteBudget(most, NO_ROOM), trim)
     found: ASGIApp = observed.around(AccessLog(bounded, observed))
     return found
 

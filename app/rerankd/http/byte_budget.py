@@ -10,15 +10,13 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPResponseBodyEvent, Message, Receive, Scope, Send
 
-from rerankd.errors import Overloaded
+from rerankd.budget import ByteBudget
 
 CHARGE = "rerankd.charge"
 """Key of a request's `Charge` in its scope."""
@@ -29,6 +27,7 @@ SLICE = 64 * 1024
 """An answer is handed on in parts of this size, each once the one before has begun to leave."""
 PATIENCE = 5.0
 """Seconds that a body waits for room before its request is refused."""
+NO_ROOM = "the server's memory for request bodies is in use (max_inflight_bytes); try again later"
 TRIM_ABOVE = 16 * 1024 * 1024
 """Charged bytes of requests after which freed memory is given back to the system."""
 TRIM_INTERVAL = 5.0
@@ -36,50 +35,6 @@ TRIM_DELAY = 1.0
 """Seconds after the request that exceeds them: by then its texts are freed."""
 TRIM_QUIET = 20.0
 """Seconds without a request's body after which whatever was freed is given back."""
-
-
-class ByteBudget:
-    """Bytes that may be taken; who finds none left waits its turn. For one event loop."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.taken = 0
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
-
-    async def take(self, count: int) -> None:
-        """Take bytes, after waiting for them if need be. Raises Overloaded when that takes long."""
-        if not self._waiting and self.taken + count <= self.most:
-            self.taken += count
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        entry = (count, turn)
-        self._waiting.append(entry)
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await turn
-        except BaseException as error:
-            if turn.done() and not turn.cancelled():  # granted in the same instant
-                self.give_back(count)
-            else:
-                with suppress(ValueError):  # passed over in the same instant
-                    self._waiting.remove(entry)
-                self.give_back(0)  # whoever stood behind it may have room
-            if not isinstance(error, TimeoutError):
-                raise
-            raise Overloaded(
-                "the server's memory for request bodies is in use "
-                "(max_inflight_bytes); try again later",
-                retry_after=1,
-            ) from error
-
-    def give_back(self, count: int) -> None:
-        """Return bytes, and let those pass whose turn has come."""
-        self.taken -= count
-        while self._waiting and self.taken + self._waiting[0][0] <= self.most:
-            wanted, turn = self._waiting.popleft()
-            if not turn.done():
-                self.taken += wanted
-                turn.set_result(None)
 
 
 class BoundedBodies:
@@ -159,7 +114,7 @@ class Charge:
         self._read += count
         due = HELD * max(self._read - FREE_BYTES, 0) - self.taken
         if due > 0:
-            await self._budget.take(due)
+            await self._budget.take(due, PATIENCE)
             self.taken += due
 
     async def hold(self, size: int) -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rerankd.dialects.texts import query_of, text_of
+from rerankd.dialects.texts import content_of, query_of
+from rerankd.domain import text_in
 from rerankd.errors import InvalidRequest, RequestError, TextOnly
 
 WHERE = "documents[3]"
@@ -46,11 +47,12 @@ JSON = st.recursive(
         ([{"type": "text", "text": "a bear"}], "a bear"),
         (["a", {"text": "bear"}], "a\nbear"),
         ({"text": "a bear", "content": [{"type": "image_url", "image_url": "x"}]}, "a bear"),
+        ({"text": "a bear", "image": "", "video": None}, "a bear"),
     ],
 )
 def test_every_shape_gives_its_text(document: object, expected: str) -> None:
     """Every shape of a text gives that text."""
-    assert text_of(document, where=WHERE) == expected
+    assert content_of(document, where=WHERE) == expected
     assert query_of(document) == expected
 
 
@@ -87,36 +89,36 @@ PRODUCT = {
 )
 def test_rank_fields_are_written_in_the_order_given(fields: list[str], expected: str) -> None:
     """The named fields are written in the order given; what an object lacks is left out."""
-    assert text_of(PRODUCT, rank_fields=fields, where=WHERE) == expected
+    assert content_of(PRODUCT, rank_fields=fields, where=WHERE) == expected
 
 
 def test_a_string_has_no_rank_fields() -> None:
     """A string has no fields, and the field `text` alone is the text itself."""
-    assert text_of("panda", rank_fields=["name"], where=WHERE) == "panda"
-    assert text_of({"text": "panda", "name": "x"}, rank_fields=["text"], where=WHERE) == "panda"
+    assert content_of("panda", rank_fields=["name"], where=WHERE) == "panda"
+    assert content_of({"text": "panda", "name": "x"}, rank_fields=["text"], where=WHERE) == "panda"
     titled = {"title": "A bear", "text": "panda", "image": "https://example.org/a.png"}
-    assert text_of(titled, rank_fields=["text"], where=WHERE) == "panda"
-    assert text_of(titled, rank_fields=["title"], where=WHERE) == "title: A bear"
-    both = text_of({"text": "panda", "name": "x"}, rank_fields=["name", "text"], where=WHERE)
+    assert content_of(titled, rank_fields=["text"], where=WHERE) == "panda"
+    assert content_of(titled, rank_fields=["title"], where=WHERE) == "title: A bear"
+    both = content_of({"text": "panda", "name": "x"}, rank_fields=["name", "text"], where=WHERE)
     assert both == "name: x\ntext: panda"
 
 
 @pytest.mark.parametrize(
     ("document", "param"),
     [
-        ({"image": "https://example.org/panda.png"}, WHERE),
-        ({"text": "a bear", "image": "panda.png"}, WHERE),
-        ({"type": "image_url", "image_url": {"url": "panda.png"}}, WHERE),
+        ({"video": "https://example.org/panda.mp4"}, WHERE),
+        ({"text": "a bear", "audio": "panda.mp3"}, WHERE),
+        ({"type": "video_url", "video_url": {"url": "panda.mp4"}}, WHERE),
         ({"type": "input_audio"}, WHERE),
-        ({"text": "a bear", "multi_modal": {"image": "x"}}, WHERE),
+        ({"image": "aGk=", "video": "x"}, WHERE),
         ([{"type": "text", "text": "a"}, {"type": "video_url", "video_url": {}}], f"{WHERE}[1]"),
-        ({"content": [{"type": "image_url", "image_url": {}}]}, f"{WHERE}.content[0]"),
+        ({"content": [{"type": "image_embeds", "image_embeds": "x"}]}, f"{WHERE}.content[0]"),
     ],
 )
 def test_other_media_are_refused(document: object, param: str) -> None:
-    """What is not text is refused with its place, whatever text stands beside it."""
-    with pytest.raises(TextOnly, match="this model takes text only") as caught:
-        text_of(document, where=WHERE)
+    """What no model reads is refused with its place, whatever else stands beside it."""
+    with pytest.raises(TextOnly, match="texts and pictures are read, nothing else") as caught:
+        content_of(document, where=WHERE)
 
     assert caught.value.param == param
     assert param in caught.value.message
@@ -145,7 +147,7 @@ def test_other_media_are_refused(document: object, param: str) -> None:
 def test_what_has_no_text_is_refused(document: object, param: str) -> None:
     """Anything else is refused, and the place in the request is named."""
     with pytest.raises(InvalidRequest) as caught:
-        text_of(document, where=WHERE)
+        content_of(document, where=WHERE)
 
     assert caught.value.param == param
 
@@ -153,12 +155,12 @@ def test_what_has_no_text_is_refused(document: object, param: str) -> None:
 def test_fields_that_give_no_text_are_refused() -> None:
     """An object with none of the fields is refused, and so is a value that has no text form."""
     with pytest.raises(InvalidRequest, match="rank_fields name, text") as caught:
-        text_of({"price": 5, "name": None}, rank_fields=["name", "text"], where=WHERE)
+        content_of({"price": 5, "name": None}, rank_fields=["name", "text"], where=WHERE)
     assert caught.value.param == WHERE
 
     odd = {"name": msgspec.msgpack.Ext(5, b"x")}
     with pytest.raises(InvalidRequest) as caught:
-        text_of(odd, rank_fields=["name"], where=WHERE)
+        content_of(odd, rank_fields=["name"], where=WHERE)
     assert caught.value.param == f"{WHERE}.name"
 
 
@@ -169,9 +171,10 @@ def test_any_value_gives_text_or_a_refusal(document: Any, fields: list[str] | No
     """Whatever JSON holds, there is a text or an error that names a place within the document."""
     found: object
     try:
-        found = text_of(document, rank_fields=fields, where=WHERE)
+        found = text_in(content_of(document, rank_fields=fields, where=WHERE))
     except RequestError as error:
         found = error.param
+        assert found.startswith(WHERE)
 
     assert isinstance(found, str)
     assert isinstance(document, str | dict | list) or found == WHERE
@@ -185,5 +188,5 @@ def test_no_text_is_lost(texts: list[str]) -> None:
     fields = {f"f{number}": text for number, text in enumerate(texts)}
     lines = "\n".join(f"{name}: {text}" for name, text in fields.items())
 
-    assert text_of([{"type": "text", "text": text} for text in texts], where=WHERE) == joined
-    assert text_of(fields, rank_fields=list(fields), where=WHERE) == lines
+    assert content_of([{"type": "text", "text": text} for text in texts], where=WHERE) == joined
+    assert content_of(fields, rank_fields=list(fields), where=WHERE) == lines
