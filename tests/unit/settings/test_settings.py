@@ -272,7 +272,7 @@ def test_the_table_describes_a_setting() -> None:
     assert found.help == "how several GPUs share the model: none, layer or row"
     assert (found.flag, found.variable) == ("--split-mode", "RERANKD_SPLIT_MODE")
     many = [name for name, row in rows.items() if row.many]
-    assert many == ["tensor_split", "api_keys", "allowed_hosts", "cors_origins"]
+    assert many == ["tensor_split", "api_keys", "allowed_hosts", "cors_origins", "picture_hosts"]
 
 
 def test_defaults_keep_their_own_rules() -> None:

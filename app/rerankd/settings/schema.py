@@ -154,6 +154,32 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
     otlp_endpoint: Annotated[
         str, Help("collector for traces, e.g. http://host:4318; needs the extra `otel`")
     ] = ""
+    max_pictures: Annotated[Positive, Help("most pictures in one request")] = 64
+    max_picture_bytes: Annotated[Positive, Help("largest file of a picture, in bytes")] = (
+        20 * 1024 * 1024
+    )
+    max_picture_pixels: Annotated[
+        Positive, Help("most pixels of a picture, before it is scaled: width times height")
+    ] = 50_000_000
+    picture_timeout: Annotated[
+        float,
+        Meta(gt=0, le=3600),
+        Help("seconds of processor time to decode a picture, and seconds to fetch one"),
+    ] = 10.0
+    max_pixel_bytes: Annotated[
+        Positive,
+        Help(
+            "memory for the scaled pixels of all requests' pictures together in bytes, at most 4 MB"
+            " each; beyond it requests wait, then get 503"
+        ),
+    ] = 512 * 1024 * 1024
+    picture_hosts: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=300)], ...],
+        Help(
+            "hosts whose https: pictures are fetched, e.g. example.org or *.example.org; "
+            "example.org=10.0.0.5 for one that is not public; *: any public one; default: none"
+        ),
+    ] = ()
     ray_address: Annotated[
         str, Help("Ray cluster: its head's host:port, or auto for the one this machine belongs to")
     ] = "auto"
