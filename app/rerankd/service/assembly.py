@@ -16,6 +16,7 @@ from rerankd.engine import open_engine
 from rerankd.ranking.score_cache import ScoreCache
 from rerankd.service.language_warnings import LanguageWarnings
 from rerankd.service.model_choice import ModelChooser, candidates_of, default_id
+from rerankd.service.seeing_models import SeeingModels
 from rerankd.service.service import Service
 from rerankd.settings import Settings, require_fits_machine, state_folder
 from rerankd.sources import resolve as sources
@@ -24,7 +25,7 @@ from rerankd.store import Store
 NO_LIMIT = 1 << 40
 WITHOUT_LIMITS = {
     **dict.fromkeys(("max_documents", "max_request_tokens", "max_queue_tokens"), NO_LIMIT),
-    "max_requests": NO_LIMIT,
+    **dict.fromkeys(("max_requests", "max_pictures", "max_pixel_bytes"), NO_LIMIT),
     "request_timeout": 0.0,
     "idle_timeout": 0.0,
 }
@@ -66,7 +67,7 @@ def build(
 
     With `match_language`, unless the settings forbid it, a request that names no model goes to
     the embedded model that has its language; else, always to the default one. Raises
-    SettingsError where the settings ask for more than this machine has.
+    SettingsError where the settings ask for more than this machine has, or name no hosts.
     """
     require_fits_machine(settings)
     folder = state_folder(settings)
@@ -77,5 +78,6 @@ def build(
     cache = ScoreCache(settings.cache_bytes, folder if keep and settings.cache_persist else None)
     deployments = Deployments(settings, loading, store)
     candidates = candidates_of(settings) if match_language else ()
-    chooser = ModelChooser(deployments, candidates, LanguageWarnings(settings))
+    seeing = SeeingModels(deployments, settings)
+    chooser = ModelChooser(deployments, candidates, LanguageWarnings(settings), seeing)
     return Service(deployments, settings, cache, chooser, observer)

@@ -20,6 +20,7 @@ from rerankd.domain import RankedResult, RankRequest, text_in
 from rerankd.errors import ModelFailed
 from rerankd.languages import RequestLanguages, detect_languages
 from rerankd.service.language_warnings import PHRASES, LanguageWarnings
+from rerankd.service.seeing_models import SeeingModels
 from rerankd.settings import Settings
 from rerankd.sources import catalog
 from rerankd.sources import resolve as sources
@@ -54,6 +55,11 @@ def candidates_of(settings: Settings) -> tuple[EmbeddedModel, ...]:
 def default_id(settings: Settings) -> str:
     """Return the name that clients use for the default model."""
     return settings.model_id or sources.default_name(settings.model, settings)
+
+
+def has_pictures(request: RankRequest) -> bool:
+    """Return whether the query or a document of a request has a picture."""
+    return any(not isinstance(one, str) for one in (request.query, *request.documents))
 
 
 class ModelChoice:
@@ -97,11 +103,13 @@ class ModelChooser:
         deployments: Deployments,
         candidates: Sequence[EmbeddedModel],
         warnings: LanguageWarnings,
+        seeing: SeeingModels,
     ) -> None:
-        """Without at least two `candidates`, the default one first, nothing is chosen."""
+        """Without at least two `candidates`, the default one first, no language decides."""
         self._deployments = deployments
         self._warnings = warnings
         self._candidates = candidates
+        self.seeing = seeing
 
     def offer(self) -> None:
         """Have the candidates loaded when a request needs them; the default one is, already."""
@@ -112,14 +120,18 @@ class ModelChooser:
         """Choose the model of requests that belong together.
 
         They keep their own where they name one, where there is one embedded model, and where the
-        caller's key allows none of them.
+        caller's key allows none of them. Pictures go to the one deployed model that reads them.
         """
         choice = ModelChoice(requests)
         asked = {one.model or "" for one in requests}
         if not asked <= {"", AUTO} or self._deployments.state_of(AUTO):
             return choice
         usable = [one for one in self._candidates if self._is_usable(one.id, caller)]
-        if len(self._candidates) > 1 and usable:
+        seeing = [one for one in self.seeing.deployed if caller.may_use(one)]
+        if len(seeing) == 1 and any(map(has_pictures, requests)):
+            (choice.model,) = seeing
+            choice.reason = "it is the one deployed model that reads pictures"
+        elif len(self._candidates) > 1 and usable:
             self._choose_among(usable, choice)
         if AUTO in asked and not choice.reason:
             choice.model = self._deployments.name_of(None) or None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
 
 from rerankd.auth.keys import Caller
 from rerankd.auth.rate_limits import RateLimiter
@@ -19,14 +18,15 @@ from rerankd.ranking.score_cache import ScoreCache
 from rerankd.service.admission import Admission, code_of, rate_limited
 from rerankd.service.embedding import EmbeddingService
 from rerankd.service.model_choice import ModelChoice, ModelChooser
+from rerankd.service.pictures import PictureReader
 from rerankd.service.startup import OnBytes, start_models
+from rerankd.service.together import all_of
 from rerankd.settings import Settings
 from rerankd.threads import run_apart
 
 QUERIES_AT_ONCE = 32
 """Queries of one request that run together, so that the engine may batch them."""
 ANYONE = Caller()
-Item = TypeVar("Item")
 
 
 class Service:
@@ -42,6 +42,7 @@ class Service:
     ) -> None:
         self.deployments = deployments
         self._chooser = chooser
+        self._pictures = PictureReader(settings, chooser.seeing)
         self.observer = observer
         self._settings = settings
         self._cache = cache
@@ -137,7 +138,7 @@ class Service:
                 return await self._rank(request, caller, limiter, on_scored, begun, choice)
 
         with rate_limited(limiter):
-            return await _all_of(rank_one(request) for request in requests)
+            return await all_of(rank_one(request) for request in requests)
 
     async def rank_each(self, requests: Sequence[RankRequest]) -> list[RankedResult | RerankdError]:
         """Rank requests that stand each for itself; one that fails has its error in the list."""
@@ -150,7 +151,7 @@ class Service:
                 except RerankdError as error:
                     return error
 
-        return await _all_of(rank_one(request) for request in requests)
+        return await all_of(rank_one(request) for request in requests)
 
     async def _rank(  # noqa: PLR0913 - what the caller gave
         self,
@@ -169,11 +170,19 @@ class Service:
             request = self._admission.with_defaults(request, caller)
             deadline = begun + self._admission.patience(request.timeout_ms)
             with self._admission.running():
-                async with self._chooser.use(request, choice, deadline) as runtime:
+                async with (
+                    self._chooser.use(request, choice, deadline) as runtime,
+                    self._pictures.read(request, runtime, deadline) as request_read,
+                ):
                     owner = "" if self._settings.cache_shared else caller.id
-                    times = {"begun": begun, "deadline": deadline}
                     result = await ranking.rank(
-                        runtime, self._cache, request, **times, owner=owner, on_scored=on_scored
+                        runtime,
+                        self._cache,
+                        request_read,
+                        owner=owner,
+                        begun=begun,
+                        deadline=deadline,
+                        on_scored=on_scored,
                     )
                     result = await self._chooser.explained(result, runtime.languages, choice)
         except BaseException as failure:
@@ -221,14 +230,5 @@ class Service:
     async def close(self) -> None:
         """Drain, let running requests finish within the drain limit, free all; may be repeated."""
         await self.deployments.close()
+        await run_apart("pictures-end", self._pictures.close)
         await run_apart("score-cache-end", self._cache.close)
-
-
-async def _all_of(work: Iterable[Coroutine[Any, Any, Item]]) -> list[Item]:
-    """Return what each coroutine returns, in order; the first error of ours ends them all."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in work]
-    except* RerankdError as failed:
-        raise failed.exceptions[0] from None
-    return [task.result() for task in tasks]
