@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from rerankd.dialects.answer_options import AnswerOptions, answer_options
@@ -18,7 +19,7 @@ from rerankd.dialects.reading import (
     instruction_of,
     listed,
 )
-from rerankd.dialects.results import Document, TokenUsage, document_of, usage_of
+from rerankd.dialects.results import TokenUsage, document_of, usage_of
 from rerankd.dialects.texts import query_of
 from rerankd.domain import RankRequest
 
@@ -36,11 +37,11 @@ class MixedbreadRequest(AnswerOptions):
 
 
 class MixedbreadRow(Struct, kw_only=True):
-    """One ranked input. A text is repeated as it was sent; of pictures, what `Document` says."""
+    """One ranked input. A text is repeated as it was sent, a picture as the native reply has it."""
 
     index: int
     score: float
-    input: WireText | Document | UnsetType = UNSET
+    input: WireText | UnsetType = UNSET
     object: Literal["rank_result"] = "rank_result"
 
 
@@ -69,9 +70,12 @@ def _parse_mixedbread(body: Body, context: RequestContext) -> ParsedRequest:
     )
     return_input = bool(wire.return_input)
 
-    def repeated(index: int) -> WireText | Document:
+    def repeated(index: int) -> WireText:
         content = request.documents[index]
-        return inputs[index] if isinstance(content, str) else document_of(content)
+        if isinstance(content, str):
+            return inputs[index]
+        found: dict[str, Any] = msgspec.to_builtins(document_of(content))
+        return found
 
     return ParsedRequest(
         (request,),

@@ -108,7 +108,7 @@ class CannotEmbed(RequestError):
 
 
 class TextOnly(RequestError):
-    """A query or document has a part that is not text, such as an image."""
+    """A query or document has a picture that the model can't read, or audio or video."""
 
     code = "text_only"
 

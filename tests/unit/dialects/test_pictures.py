@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rerankd.dialects import dashscope, mixedbread, native, vllm, zeroentropy
+from rerankd.dialects import dashscope, long_texts, mixedbread, native, vllm, zeroentropy
 from rerankd.dialects.dialect import Body, Dialect, RequestContext
 from rerankd.dialects.table import DIALECTS
 from rerankd.dialects.texts import content_of
@@ -272,3 +272,30 @@ def test_other_replies_have_what_their_dialects_have_a_place_for() -> None:
 
     found = reply(zeroentropy.DIALECT, BODY)
     assert found["total_bytes"] == 3 + len("hi") + len("a bear") + len(FILE)
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+def test_a_large_body_keeps_its_pictures(monkeypatch: pytest.MonkeyPatch, *, escaped: bool) -> None:
+    """Long base64 is taken out of a large body and read as ever, also as PHP writes it."""
+    monkeypatch.setattr(long_texts, "SLICE", 4096)
+    file = bytes(range(256)) * 80
+    text = base64.b64encode(file).decode()
+    body = msgspec.json.encode({"query": "q", "documents": [{"image": text}, "hi"]})
+    body = body.replace(b"/", rb"\/") if escaped else body
+
+    whole = Body(body).split(max_documents=10)
+
+    assert whole.skeleton
+    assert len(whole.skeleton.content) < 200
+    parsed = native.DIALECT.read(whole, context_of(native.DIALECT))
+    assert parsed.requests[0].documents == (Pictured((Picture(file),)), "hi")
+
+
+def test_messagepack_has_a_place_for_the_file_itself() -> None:
+    """In MessagePack a picture may be bytes, also in a large body."""
+    file = bytes(range(256)) * 80
+    packed = msgspec.msgpack.encode({"query": "q", "documents": [{"image": file}]})
+
+    for body in (Body(packed, packed=True), Body(packed, packed=True).split(max_documents=10)):
+        parsed = native.DIALECT.read(body, context_of(native.DIALECT))
+        assert parsed.requests[0].documents == (Pictured((Picture(file),)),)
