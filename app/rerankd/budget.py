@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from rerankd.errors import Overloaded
 
-PATIENCE = 5.0
+WAIT_SECONDS = 5.0
 """Seconds that somebody waits for room."""
 
 
@@ -22,7 +22,7 @@ class ByteBudget:
         self._refusal = refusal
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    async def take(self, count: int, patience: float = PATIENCE) -> None:
+    async def take(self, count: int, patience: float = WAIT_SECONDS) -> None:
         """Take bytes, after waiting for them if need be.
 
         Raises Overloaded when that takes longer than `patience`, in seconds.

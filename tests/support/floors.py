@@ -24,7 +24,6 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
         Room("domain", "values that travel between rooms, and Protocols", "every other room"),
         Room("calibration", "from logits to scores", "models, judged data"),
         Room("logs", "logging, and the last lines of each deployment", "how lines look"),
-        Room("budget", "bytes that many share, taken in turn", "what they are for"),
         Room("lru", "a cache bounded in bytes", "what it holds"),
         Room("utf8", "text from outside: byte order marks, UTF-16, lone surrogates", "its use"),
         Room("languages", "the language of texts, by script and function words", "models"),
@@ -42,6 +41,7 @@ FLOORS: tuple[tuple[Room, ...], ...] = (
         Room(
             "scheduling", "whose turn it is, what a step holds, the engine threads", "prompts, HTTP"
         ),
+        Room("budget", "bytes that many share, taken in turn", "what they are for"),
         Room("pictures", "pictures from strangers: fetched, decoded, scaled", "models, requests"),
         Room("families", "what there is to know about each model family", "llama.cpp, requests"),
     ),

@@ -52,15 +52,15 @@ def content_of(
     if isinstance(document, str):
         return document
     if isinstance(document, list):
-        return _whole(_parts(document, where))
+        return _content_from(_content_parts(document, where))
     if not isinstance(document, Mapping):
         raise _no_text(where)
     if rank_fields:
         return _fields(document, rank_fields, where)
-    return _whole(_of_object(document, where))
+    return _content_from(_of_object(document, where))
 
 
-def _whole(parts: Sequence[Part]) -> Content:
+def _content_from(parts: Sequence[Part]) -> Content:
     """Return the content of parts: texts alone are one text, a line for each."""
     texts = [part for part in parts if isinstance(part, str)]
     if len(texts) == len(parts):
@@ -75,7 +75,7 @@ def _of_object(document: Mapping[object, object], where: str) -> list[Part]:
     content = document.get("content")
     if "text" not in document and content is not None:
         if isinstance(content, list):
-            return pictures + _parts(content, f"{where}.content")
+            return pictures + _content_parts(content, f"{where}.content")
         return pictures + _of_part(content, f"{where}.content")
     text, title = document.get("text"), document.get("title")
     if text is None and pictures:
@@ -85,7 +85,7 @@ def _of_object(document: Mapping[object, object], where: str) -> list[Part]:
     return [*pictures, f"{title}\n{text}" if title and isinstance(title, str) else text]
 
 
-def _parts(parts: Sequence[object], where: str) -> list[Part]:
+def _content_parts(parts: Sequence[object], where: str) -> list[Part]:
     if not parts:
         raise _no_text(where)
     return [

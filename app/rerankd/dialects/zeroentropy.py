@@ -55,13 +55,13 @@ def _zeroentropy_reply(request: RankRequest, result: RankedResult) -> ZeroEntrop
         results=result_rows(request, result, documents=False),
         e2e_latency=result.timings.total_ms / 1000,
         inference_latency=result.timings.engine_ms / 1000,
-        total_bytes=_bytes_of(request.query) * len(request.documents)
-        + sum(map(_bytes_of, request.documents)),
+        total_bytes=_content_bytes(request.query) * len(request.documents)
+        + sum(map(_content_bytes, request.documents)),
         total_tokens=result.prompt_tokens,
     )
 
 
-def _bytes_of(content: Content) -> int:
+def _content_bytes(content: Content) -> int:
     """Return the bytes of a text and of the pictures that were sent with it."""
     pictures = content.pictures if isinstance(content, Pictured) else ()
     sent = sum(len(one.data) for one in pictures if isinstance(one, Picture))

@@ -34,7 +34,7 @@ REGISTERED = (GifImagePlugin, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, W
 BYTES_PER_PIXEL = 16
 """Pillow holds 4 bytes of each pixel; a picture is held twice while it is turned, at most, and
 twice again by libwebp."""
-SPARE_BYTES = 192 * 1024 * 1024
+CHILD_SPARE_BYTES = 192 * 1024 * 1024
 """Beside a picture of the largest size: its file, and what is scaled."""
 WIDE_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 """Modes of grey pictures with 16 bits, which Pillow would clip to 8 instead of scaling."""
@@ -63,7 +63,7 @@ def run_decoder() -> None:
 def limit_itself(most_pixels: int) -> None:
     """Take away what decoding never needs: more memory, files to write, a core dump."""
     pages = int(open("/proc/self/statm", "rb").read().split()[0])  # noqa: PTH123, SIM115
-    most = pages * resource.getpagesize() + BYTES_PER_PIXEL * most_pixels + SPARE_BYTES
+    most = pages * resource.getpagesize() + BYTES_PER_PIXEL * most_pixels + CHILD_SPARE_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -27,7 +27,7 @@ from rerankd.threads import WorkerPool
 
 DECODE_FLAG = "--decode-pictures"
 """The single binary's argument that makes it the child (see binary/start.py)."""
-PATIENCE = 120.0
+HANG_SECONDS = 120.0
 """Seconds after which a child is given up, however busy the machine is."""
 IDLE_SECONDS = 60.0
 """Children that have had nothing to do for so long end; the next picture waits for a new one."""
@@ -54,7 +54,7 @@ class PictureDecoder:
         self._idle: queue.LifoQueue[DecoderProcess] = queue.LifoQueue()
 
     async def decode(self, picture: Picture, rule: ScaleRule) -> Pixels:
-        """Return the pixels of a picture that has its `data`. Raises what `decode` raises."""
+        """Return the pixels of a picture that has its `data`. Raises what `decode_once` raises."""
         try:
             return await self._pool.run(self._decode, picture, rule)
         finally:
@@ -97,7 +97,7 @@ class DecoderProcess:
         self._lock = threading.Lock()
 
     def decode(self, data: bytes, rule: ScaleRule) -> Pixels:
-        """Return a file's pixels. Raises what `decode` raises."""
+        """Return a file's pixels. Raises what `decode_once` raises."""
         limits = self._limits
         if len(data) > limits.bytes:
             raise PictureTooLarge(
@@ -114,7 +114,7 @@ class DecoderProcess:
         process = self._process
         if process is None or process.poll() is not None:
             process = self._process = start_child()
-        clock = threading.Timer(PATIENCE, process.kill)
+        clock = threading.Timer(HANG_SECONDS, process.kill)
         clock.start()
         try:
             decoded, raw = _exchange(process, job, data)
@@ -150,7 +150,7 @@ class DecoderProcess:
                 _end(process)
 
 
-def decode(picture: Picture, rule: ScaleRule, limits: PictureLimits | None = None) -> Pixels:
+def decode_once(picture: Picture, rule: ScaleRule, limits: PictureLimits | None = None) -> Pixels:
     """Return the pixels of one picture that has its `data`, from a child process of its own.
 
     Raises BadPicture for a file that is no readable picture, PictureTooLarge for one that takes

@@ -23,7 +23,7 @@ from rerankd.threads import WorkerPool
 MOST_REDIRECTS = 3
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 LOOKUP_THREADS = 4
-HEADERS = {
+FETCH_HEADERS = {
     "Accept": "image/png, image/jpeg, image/webp, image/gif",
     # A compressed answer could be any size once it is unpacked.
     "Accept-Encoding": "identity",
@@ -104,7 +104,7 @@ class PictureFetcher:
         """Return the file at an address, or where it is instead."""
         place = url.copy_with(host=await self._judged(url))
         host = {"Host": url.netloc.decode("ascii")}
-        request = client.build_request("GET", place, headers=HEADERS | host)
+        request = client.build_request("GET", place, headers=FETCH_HEADERS | host)
         # The certificate has to be the name's, whatever address the connection goes to.
         request.extensions["sni_hostname"] = url.raw_host.decode("ascii").strip("[]")
         response = await client.send(request, stream=True)

@@ -7,7 +7,7 @@ from typing import Literal
 from rerankd.errors import BadPicture
 
 FileFormat = Literal["PNG", "JPEG", "WEBP", "GIF"]
-READABLE = "PNG, JPEG, WebP and GIF are read"
+WHAT_IS_READ = "PNG, JPEG, WebP and GIF are read"
 
 _BEGINNINGS: tuple[tuple[bytes, FileFormat], ...] = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -52,7 +52,7 @@ def format_of(data: bytes) -> FileFormat:
         raise BadPicture("is empty: it has no bytes")
     other = _other_format(data)
     named = f"is {other}, which is not read" if other else "is not a picture of a known format"
-    raise BadPicture(f"{named}; {READABLE}")
+    raise BadPicture(f"{named}; {WHAT_IS_READ}")
 
 
 def known_format(data: bytes) -> FileFormat | None:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from rerankd.pictures.formats import FileFormat
 from rerankd.pictures.scaling import ScaleRule
 
-Value = TypeVar("Value", bound=Struct)
+FrameValue = TypeVar("FrameValue", bound=Struct)
 LENGTH_BYTES = 4
 
 
@@ -36,7 +36,7 @@ class Decoded(Struct, frozen=True, array_like=True):
     too_large: bool = False
 
 
-def read_frame(source: IO[bytes], kind: type[Value]) -> Value | None:
+def read_frame(source: IO[bytes], kind: type[FrameValue]) -> FrameValue | None:
     """Return the next value, None at the end. Raises msgspec.DecodeError for anything else."""
     head = source.read(LENGTH_BYTES)
     if len(head) < LENGTH_BYTES:

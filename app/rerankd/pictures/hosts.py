@@ -46,15 +46,15 @@ class HostRule(Struct, frozen=True):
 
     def allows(self, address: Address) -> bool:
         """Return whether the host may be at an address."""
-        return address in self.network if self.network else is_public(address)
+        return address in self.network if self.network else is_on_internet(address)
 
 
 def host_rules(entries: Sequence[str]) -> tuple[HostRule, ...]:
     """Return the rules of `picture_hosts`. Raises SettingsError."""
-    return tuple(_rule_of(entry) for entry in entries)
+    return tuple(_host_rule(entry) for entry in entries)
 
 
-def _rule_of(entry: str) -> HostRule:
+def _host_rule(entry: str) -> HostRule:
     found = ENTRY.match(entry)
     try:
         rule = _read(found) if found else None
@@ -71,7 +71,7 @@ def _rule_of(entry: str) -> HostRule:
 
 def _read(found: re.Match[str]) -> HostRule:
     host = found["host"].strip("[]").lower()
-    network = found["network"] or (host if _is_address(host) else None)
+    network = found["network"] or (host if _is_ip(host) else None)
     return HostRule(
         host,
         int(found["port"] or HTTPS_PORT),
@@ -93,7 +93,7 @@ def rule_for(rules: Sequence[HostRule], host: str, port: int) -> HostRule:
     raise PictureNotFetched("is at a host that is not among picture_hosts")
 
 
-def is_public(address: Address) -> bool:
+def is_on_internet(address: Address) -> bool:
     """Return whether an address is on the internet, and so is the one within it, if there is."""
     inner = address
     if isinstance(address, ipaddress.IPv6Address):
@@ -105,7 +105,7 @@ def is_public(address: Address) -> bool:
     return inner.is_global and not inner.is_multicast
 
 
-def _is_address(host: str) -> bool:
+def _is_ip(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from rerankd.errors import BadPicture
 
-NARROWEST = 200
+STEEPEST_RATIO = 200
 """The most that one side may be of the other."""
 
 
@@ -29,9 +29,10 @@ class ScaleRule(Struct, frozen=True):
 
         A side never vanishes, so a very narrow picture may end up with more than `most_pixels`.
         """
-        if max(width, height) > NARROWEST * min(width, height):
+        if max(width, height) > STEEPEST_RATIO * min(width, height):
             raise BadPicture(
-                f"is {width} x {height} pixels; one side may be at most {NARROWEST} times the other"
+                f"is {width} x {height} pixels; one side may be at most {STEEPEST_RATIO} times the"
+                " other"
             )
         scaled = (self._rounded(width), self._rounded(height))
         area = scaled[0] * scaled[1]

@@ -8,7 +8,7 @@ import re
 from rerankd.domain import Picture
 from rerankd.errors import BadPicture, PictureNotFetched, RequestError
 
-SLICE = 256 * 1024
+BASE64_SLICE = 256 * 1024
 """Characters of base64 that are decoded in one call, during which no other thread runs."""
 LONGEST_ADDRESS = 8192
 
@@ -17,7 +17,7 @@ _DATA = re.compile(r"data:[^,]{0,200}?;base64,", re.IGNORECASE)
 _LONGEST_HEAD = 250
 _ALPHABETS = bytes.maketrans(b"-_", b"+/")
 """The alphabet for addresses, as the standard one."""
-_BLANKS = b" \t\r\n"
+_LINE_BREAKS = b" \t\r\n"
 
 
 def picture_of(source: str) -> Picture:
@@ -53,11 +53,11 @@ def from_base64(text: str, start: int = 0) -> bytes:
     """
     pieces, rest = [], b""
     try:
-        for place in range(start, len(text), SLICE):
-            piece = text[place : place + SLICE].encode("ascii")
-            whole = rest + piece.translate(_ALPHABETS, _BLANKS)
+        for place in range(start, len(text), BASE64_SLICE):
+            piece = text[place : place + BASE64_SLICE].encode("ascii")
+            whole = rest + piece.translate(_ALPHABETS, _LINE_BREAKS)
             if b"=" in whole:  # padding, which only the end may have
-                tail = text[place + SLICE :].encode("ascii").translate(None, _BLANKS)
+                tail = text[place + BASE64_SLICE :].encode("ascii").translate(None, _LINE_BREAKS)
                 rest = (whole + tail).rstrip(b"=")
                 break
             used = len(whole) - len(whole) % 4

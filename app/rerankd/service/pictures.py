@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from rerankd import machine
-from rerankd.budget import PATIENCE, ByteBudget
+from rerankd.budget import WAIT_SECONDS, ByteBudget
 from rerankd.deployments.runtime import Runtime
 from rerankd.domain import Content, Picture, Pictured, Pixels, RankRequest
 from rerankd.errors import DeadlineExceeded, Overloaded, RequestError, TooManyPictures
@@ -27,7 +27,7 @@ from rerankd.threads import WorkerPool
 AT_ONCE = 8
 """Pictures of all requests that are fetched or wait for a decoder at the same time."""
 MOST_DECODERS = 2
-NO_ROOM = "the server's memory for pictures is in use (max_pixel_bytes); try again later"
+NO_ROOM_FOR_PIXELS = "the server's memory for pictures is in use (max_pixel_bytes); try again later"
 
 
 class PictureReader:
@@ -45,7 +45,7 @@ class PictureReader:
         self._decoder = PictureDecoder(limits, min(MOST_DECODERS, machine.available_cores()))
         self._fetcher = PictureFetcher(host_rules(settings.picture_hosts), limits)
         self._digests = WorkerPool("picture-digests", 1)
-        self._budget = ByteBudget(settings.max_pixel_bytes, NO_ROOM)
+        self._budget = ByteBudget(settings.max_pixel_bytes, NO_ROOM_FOR_PIXELS)
         self._at_once = asyncio.Semaphore(AT_ONCE)
 
     @asynccontextmanager
@@ -69,7 +69,7 @@ class PictureReader:
                 f"{len(places)} pictures, the limit is {self._most} (max_pictures)",
                 param="documents",
             )
-        rule = _rule_of(runtime.pictures)
+        rule = _scale_rule(runtime.pictures)
         distinct = await self._distinct([picture for picture, _ in places])
         held = await self._reserve(len(set(distinct)) * 3 * rule.most_pixels, deadline)
         try:
@@ -91,10 +91,10 @@ class PictureReader:
             )
         left = deadline - time.monotonic()
         try:
-            await self._budget.take(count, max(0.0, min(PATIENCE, left)))
+            await self._budget.take(count, max(0.0, min(WAIT_SECONDS, left)))
         except Overloaded:
-            if left < PATIENCE:
-                raise _too_late() from None
+            if left < WAIT_SECONDS:
+                raise _no_time_to_read() from None
             raise
         return count
 
@@ -120,7 +120,7 @@ class PictureReader:
             async with asyncio.timeout_at(until):
                 read = await all_of(self._one(*place, rule) for place in first.values())
         except TimeoutError as error:
-            raise _too_late() from error
+            raise _no_time_to_read() from error
         return dict(zip(first, read, strict=True))
 
     async def _one(self, picture: Picture, where: str, rule: ScaleRule) -> Pixels:
@@ -161,9 +161,9 @@ def _with_pixels(request: RankRequest, pixels: Mapping[int, Pixels]) -> RankRequ
     )
 
 
-def _rule_of(pictures: PictureFormat) -> ScaleRule:
+def _scale_rule(pictures: PictureFormat) -> ScaleRule:
     return ScaleRule(pictures.factor, pictures.least_pixels, pictures.most_pixels)
 
 
-def _too_late() -> DeadlineExceeded:
+def _no_time_to_read() -> DeadlineExceeded:
     return DeadlineExceeded("there was no time to read the pictures", param="timeout_ms")

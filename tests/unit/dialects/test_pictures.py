@@ -123,13 +123,13 @@ def test_base64_is_read_in_slices_as_in_one(data: bytes, line: int, *, url_safe:
     encode = base64.urlsafe_b64encode if url_safe else base64.b64encode
     text = encode(data).decode()
     broken = "\r\n".join(text[at : at + line] for at in range(0, len(text), line))
-    before, sources.SLICE = sources.SLICE, 13
+    before, sources.BASE64_SLICE = sources.BASE64_SLICE, 13
 
     try:
         assert from_base64(text) == from_base64(broken) == data
         assert from_base64(text.rstrip("=")) == data
     finally:
-        sources.SLICE = before
+        sources.BASE64_SLICE = before
 
 
 def test_a_picture_knows_no_name() -> None:

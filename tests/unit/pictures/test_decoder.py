@@ -85,7 +85,7 @@ def test_a_child_that_dies_costs_one_picture(
 def test_a_child_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that does nothing, and so takes no processor time, is given up in the end."""
     monkeypatch.setattr(decoder, "start_child", lambda: child_that("time.sleep(600)"))
-    monkeypatch.setattr(decoder, "PATIENCE", 0.05)
+    monkeypatch.setattr(decoder, "HANG_SECONDS", 0.05)
 
     with pytest.raises(PictureTooLarge, match="too much time or memory"):
         decode(RED, RULE)

@@ -7,7 +7,7 @@ import ipaddress
 import pytest
 
 from rerankd.errors import PictureNotFetched, SettingsError
-from rerankd.pictures.hosts import host_rules, is_public, rule_for
+from rerankd.pictures.hosts import host_rules, is_on_internet, rule_for
 
 PUBLIC = ("93.184.216.34", "2606:2800:220:1::1")
 PRIVATE = (
@@ -26,13 +26,13 @@ PRIVATE = (
 @pytest.mark.parametrize("address", PUBLIC)
 def test_addresses_of_the_internet_are_public(address: str) -> None:
     """What anybody could ask is public."""
-    assert is_public(ipaddress.ip_address(address))
+    assert is_on_internet(ipaddress.ip_address(address))
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_no_address_of_a_network_of_ones_own_is_public(address: str) -> None:
+def test_no_address_of_a_network_of_ones_own_is_on_internet(address: str) -> None:
     """Neither this machine nor its networks, the clouds' metadata, or what leads to them."""
-    assert not is_public(ipaddress.ip_address(address))
+    assert not is_on_internet(ipaddress.ip_address(address))
 
 
 @pytest.mark.parametrize(

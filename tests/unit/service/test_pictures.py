@@ -273,7 +273,7 @@ def test_memory_for_pixels_is_shared_and_given_back(
 ) -> None:
     """What pictures hold is charged as long as they are ranked; who finds no room is told."""
     assert SEEN
-    monkeypatch.setattr("rerankd.service.pictures.PATIENCE", 0.01)
+    monkeypatch.setattr("rerankd.service.pictures.WAIT_SECONDS", 0.01)
     room = 3 * SEEN.most_pixels + 64 * 64 * 3 - 1
 
     async def case(service: Service) -> None:
