@@ -116,20 +116,24 @@ def context_bytes(
     )
 
 
-PICTURE_FLOATS = 12
-"""Floats by the vision network's width that encoding takes for each patch."""
 PATCHES_A_TOKEN = 4
+PATCH_FLOATS = 3 * 16 * 16
+"""Numbers of a patch's pixels."""
 
 
-def projector_bytes(header: Header, most_tokens: int) -> int:
-    """Return what a projector (mmproj) takes: weights, and buffers for its largest picture.
+def projector_bytes(header: Header, most_tokens: int, *, flash_attn: str = "on") -> int:
+    """Estimate what a projector (mmproj) takes: weights, and buffers for its largest picture.
 
-    `most_tokens` is how many tokens that picture has.
+    `most_tokens` is how many tokens that picture has. `auto` counts as off, which takes more: the
+    scores of all patches for each other.
     """
     width = header.integer("vision.embedding_length")
     feed = header.integer("vision.feed_forward_length")
     patches = PATCHES_A_TOKEN * most_tokens
-    return header.file_bytes + patches * (PICTURE_FLOATS * width + 2 * feed) * 4
+    floats = patches * (2 * PATCH_FLOATS + 8 * width + 2 * feed)
+    if flash_attn != "on":
+        floats += header.integer("vision.attention.head_count") * patches**2
+    return header.file_bytes + floats * 4
 
 
 class ModelMemory(Struct, frozen=True, kw_only=True):

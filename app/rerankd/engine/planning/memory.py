@@ -87,7 +87,9 @@ def memory_of(  # noqa: PLR0913 - what memory depends on
         contexts,
         vectors=(settings.vector_cache_bytes if compares else 0)
         + (settings.picture_cache_bytes if sees else 0),
-        projector=projector_bytes(mmproj, family.pictures.most_tokens)
+        projector=projector_bytes(
+            mmproj, family.pictures.most_tokens, flash_attn=settings.flash_attn
+        )
         if mmproj and family.pictures
         else 0,
     )
