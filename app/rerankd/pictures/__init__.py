@@ -1,16 +1,25 @@
-"""Pictures from strangers: fetched, decoded and scaled, within bounds. Knows nothing of models."""
+"""Pictures from strangers: fetched, decoded and scaled, within bounds. Knows nothing of models.
 
-from rerankd.pictures.decoder import PictureDecoder, PictureLimits
-from rerankd.pictures.decoder import decode_once as decode
-from rerankd.pictures.fetching import PictureFetcher
-from rerankd.pictures.hosts import host_rules
-from rerankd.pictures.scaling import ScaleRule
+What it offers is imported when it is asked for: the child that decodes carries none of it.
+"""
 
-__all__ = [
-    "PictureDecoder",
-    "PictureFetcher",
-    "PictureLimits",
-    "ScaleRule",
-    "decode",
-    "host_rules",
-]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+OFFERED = {
+    "PictureDecoder": "decoder",
+    "PictureFetcher": "fetching",
+    "PictureLimits": "decoder",
+    "ScaleRule": "scaling",
+    "decode": "decoder",
+    "host_rules": "hosts",
+}
+"""Names, and the module that each comes from."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in OFFERED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{OFFERED[name]}"), name)

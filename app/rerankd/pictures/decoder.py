@@ -54,7 +54,7 @@ class PictureDecoder:
         self._idle: queue.LifoQueue[DecoderProcess] = queue.LifoQueue()
 
     async def decode(self, picture: Picture, rule: ScaleRule) -> Pixels:
-        """Return the pixels of a picture that has its `data`. Raises what `decode_once` raises."""
+        """Return the pixels of a picture that has its `data`. Raises what `decode` raises."""
         try:
             return await self._pool.run(self._decode, picture, rule)
         finally:
@@ -97,7 +97,7 @@ class DecoderProcess:
         self._lock = threading.Lock()
 
     def decode(self, data: bytes, rule: ScaleRule) -> Pixels:
-        """Return a file's pixels. Raises what `decode_once` raises."""
+        """Return a file's pixels. Raises what `decode` raises."""
         limits = self._limits
         if len(data) > limits.bytes:
             raise PictureTooLarge(
@@ -150,7 +150,7 @@ class DecoderProcess:
                 _end(process)
 
 
-def decode_once(picture: Picture, rule: ScaleRule, limits: PictureLimits | None = None) -> Pixels:
+def decode(picture: Picture, rule: ScaleRule, limits: PictureLimits | None = None) -> Pixels:
     """Return the pixels of one picture that has its `data`, from a child process of its own.
 
     Raises BadPicture for a file that is no readable picture, PictureTooLarge for one that takes

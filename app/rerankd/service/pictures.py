@@ -17,7 +17,10 @@ from rerankd.domain import Content, Picture, Pictured, Pixels, RankRequest
 from rerankd.errors import DeadlineExceeded, Overloaded, RequestError, TooManyPictures
 from rerankd.families.prompt_format import PictureFormat
 from rerankd.lru import digest_of
-from rerankd.pictures import PictureDecoder, PictureFetcher, PictureLimits, ScaleRule, host_rules
+from rerankd.pictures.decoder import PictureDecoder, PictureLimits
+from rerankd.pictures.fetching import PictureFetcher
+from rerankd.pictures.hosts import host_rules
+from rerankd.pictures.scaling import ScaleRule
 from rerankd.pictures.sources import in_place
 from rerankd.service.seeing_models import SeeingModels
 from rerankd.service.together import all_of

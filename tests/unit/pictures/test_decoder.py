@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 
@@ -140,3 +141,17 @@ async def _idle_children() -> None:
     assert child._process is None
     assert (await pictures.decode(BLUE, RULE)).rgb[0, 0].tolist() == [0, 0, 255]
     pictures.close()
+
+
+def test_a_child_imports_only_what_it_needs() -> None:
+    """It starts quickly and is small: neither NumPy nor an HTTP client is in it."""
+    code = "import sys, rerankd.pictures.child; print({'numpy', 'httpx'} & set(sys.modules))"
+
+    found = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        check=True,
+    )
+
+    assert found.stdout == b"set()\n"
