@@ -81,9 +81,9 @@ test-ray *options: (_install "dev")
 build: (_install "dev")
     {{ python }} -m build --no-isolation
 
-# Build dist/rerankd: one file that needs no Python, for x86-64 Linux (docs/install.md)
-binary:
-    @scripts/binary.sh
+# Build dist/rerankd, one file that needs no Python (docs/install.md); `just binary aarch64` dist/rerankd-aarch64
+binary architecture=arch():
+    @scripts/binary.sh {{ architecture }}
 
 # Compile llama.cpp for another architecture into build/engine-ARCHITECTURE (docs/builds.md)
 engine architecture:
@@ -106,7 +106,7 @@ wheels *architectures:
     @scripts/wheels.sh {{ architectures }}
 
 # Build all that a release needs into dist/ (docs/release.md); `just release v0.1.0` holds it to a tag
-release tag="": binary wheels build
+release tag="": binary (wheels "--release") build
     @scripts/release.sh {{ tag }}
 
 # Install from dist/ as people will, without an index or a compiler; `just release` comes before

@@ -338,8 +338,10 @@ static void become(const char *own, const char *folder, int count, char **words)
 }
 
 int main(int count, char **words) {
+#ifdef __x86_64__
     // What numpy's build and llama.cpp's plainest kernels need: Intel since 2008, AMD since 2011.
     if (!__builtin_cpu_supports("x86-64-v2")) fail("this processor lacks SSE4.2, which rerankd needs");
+#endif
     // What is opened next must not take the place of a standard stream that was closed.
     for (int at = 0; at <= STDERR_FILENO; at++)
         if (fcntl(at, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0) fail("can't open /dev/null");

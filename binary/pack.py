@@ -1,8 +1,9 @@
 """Makes the one file: a launcher, an index, every file's bytes in one zstd frame, and a footer.
 
-pack.py LAUNCHER FOLDER OUTPUT takes what PyInstaller collected in FOLDER, adds the C library that
-it was linked with, and holds that nothing is asked for which isn't inside. launcher.c reads the
-result; the structs here are its own.
+pack.py LAUNCHER FOLDER OUTPUT [ROOT] takes what PyInstaller collected in FOLDER, adds the C library
+that it was linked with, and holds that nothing is asked for which isn't inside. For another
+architecture than this machine's, ROOT is the folder with its C library, and the first binutils in
+PATH are for it. launcher.c reads the result; the structs here are its own.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from backports import zstd
 
 LOADER = "ld-rerankd.so.2"
 """PyInstaller knows a loader by such a name, and then starts the program by it."""
-LOADER_ELSEWHERE = "ld-linux-x86-64.so.2"
+LOADERS_ELSEWHERE = {"x86_64": "ld-linux-x86-64.so.2", "aarch64": "ld-linux-aarch64.so.1"}
+ELF_MACHINES = {62: "x86_64", 183: "aarch64"}
+"""By the number in an ELF file's header."""
 C_LIBRARY = re.compile(r"lib(c|m|dl|pthread|rt|util|resolv|nss_dns|nss_files)\.so\.\d+")
 OPTIONS = {
     zstd.CompressionParameter.compression_level: 19,
@@ -36,10 +39,11 @@ FOOTER = struct.Struct("<QQQQ16s8s")
 
 def main() -> None:
     """Pack a folder, and say how large it became."""
-    launcher, folder, output = map(Path, sys.argv[1:])
+    launcher, folder, output, *root = map(Path, sys.argv[1:])
+    architecture = require_one_architecture([launcher, *folder.rglob("*")])
     strip(folder)
-    add_c_library(folder)
-    require_whole(folder)
+    add_c_library(folder, architecture, *root)
+    require_whole(folder, architecture)
     index, frame = pack(folder)
     start = launcher.read_bytes()
     build = hashlib.sha256(index + frame).hexdigest()[:16].encode()
@@ -50,6 +54,20 @@ def main() -> None:
     output.write_bytes(start + index + frame + footer)
     output.chmod(0o755)
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {unpacked(folder) / 1e6:.1f} unpacked")
+
+
+def require_one_architecture(paths: Iterable[Path]) -> str:
+    """Return the architecture of all programs and libraries; exit if there are several, or none."""
+    found: dict[str, Path] = {}
+    for path in paths:
+        head = path.open("rb").read(20) if path.is_file() else b""
+        if head.startswith(b"\x7fELF"):
+            number = int.from_bytes(head[18:20], "little")
+            found.setdefault(ELF_MACHINES.get(number, f"machine {number}"), path)
+    if len(found) != 1 or not found.keys() <= set(ELF_MACHINES.values()):
+        listed = ", ".join(f"{path} for {name}" for name, path in found.items())
+        sys.exit(f"error: not of one known architecture: {listed or 'nothing compiled'}")
+    return next(iter(found))
 
 
 def strip(folder: Path) -> None:
@@ -65,23 +83,36 @@ def strip(folder: Path) -> None:
             _read("strip", "--strip-unneeded", path)
 
 
-def add_c_library(folder: Path) -> None:
+def add_c_library(folder: Path, architecture: str, root: Path | None = None) -> None:
     """Copy the loader and the C library's parts that the program was linked with."""
-    said = _read("ldd", folder / "rerankd")
-    loader = re.search(r"(/\S*ld-linux-x86-64\.so\.2)", said)
-    library = re.search(r"libc\.so\.6 => (\S+)", said)
+    elsewhere = LOADERS_ELSEWHERE[architecture]
+    loader, library = found_below(root, elsewhere) if root else linked_with(folder, elsewhere)
     if loader is None or library is None:
-        sys.exit("error: the single binary needs a system with glibc for x86-64 to be built on")
-    for found in Path(library[1]).resolve().parent.iterdir():
+        sys.exit(f"error: there is no glibc for {architecture} to put into the single binary")
+    for found in library.resolve().parent.iterdir():
         if C_LIBRARY.fullmatch(found.name):
             shutil.copyfile(found, folder / "_internal" / found.name)
-    shutil.copyfile(loader[1], folder / "_internal" / LOADER)
+    shutil.copyfile(loader, folder / "_internal" / LOADER)
     (folder / "_internal" / LOADER).chmod(0o755)
 
 
-def require_whole(folder: Path) -> None:
+def linked_with(folder: Path, elsewhere: str) -> tuple[Path | None, Path | None]:
+    """Return this system's loader and C library, where the program in a folder uses them."""
+    said = _read("ldd", folder / "rerankd")
+    loader = re.search(rf"(/\S*{re.escape(elsewhere)})", said)
+    library = re.search(r"libc\.so\.6 => (\S+)", said)
+    return loader and Path(loader[1]), library and Path(library[1])
+
+
+def found_below(root: Path, elsewhere: str) -> tuple[Path | None, Path | None]:
+    """Return another system's loader and C library; the loader beside it, not a link from /lib."""
+    library = next(root.rglob("libc.so.6"), None)
+    return next(root.rglob(f"*-linux-gnu/{elsewhere}"), None), library
+
+
+def require_whole(folder: Path, architecture: str) -> None:
     """Exit with the names of shared libraries that something needs and that are not inside."""
-    inside = {LOADER_ELSEWHERE, *(path.name for path in folder.rglob("*.so*"))}
+    inside = {LOADERS_ELSEWHERE[architecture], *(path.name for path in folder.rglob("*.so*"))}
     missing = set()
     for path in (*folder.rglob("*.so*"), folder / "rerankd"):
         if not path.is_symlink():

@@ -1,6 +1,6 @@
 # Source this after environment.sh: what another architecture's builds need. Below build/ARCHITECTURE, root/
-# has Debian packages of that architecture, unpacked, and venv/ a virtual environment whose
-# interpreter qemu-user runs; build/engine-ARCHITECTURE has its llama.cpp.
+# has Debian packages of that architecture, unpacked, venv/ a virtual environment whose interpreter
+# qemu-user runs, and tools/ programs for files of it; build/engine-ARCHITECTURE has its llama.cpp.
 
 # The names of Debian's architectures, by uname's.
 debian_name() {
@@ -8,6 +8,18 @@ debian_name() {
     aarch64) echo arm64 ;;
     *) echo "this builds for aarch64, and for the machine that it runs on, not for $1" >&2; exit 2 ;;
     esac
+}
+
+# release_architectures VERSION: those whose engine wheel a release makes here: this machine's, and each other
+# one that there is a compiler for, unless dist/ has its wheel of this version, made elsewhere
+release_architectures() {
+    local here other
+    here=$(uname -m)
+    echo "$here"
+    for other in aarch64; do
+        if [ "$other" = "$here" ] || ! command -v "$other-linux-gnu-g++" >/dev/null; then continue; fi
+        if ! compgen -G "dist/llama_cpp_python-$1-*_$other.whl" >/dev/null; then echo "$other"; fi
+    done
 }
 
 # require_commands PACKAGE:COMMAND...
@@ -33,14 +45,14 @@ install_cross_engine() {
     echo "$wanted" > "$folder/engine.installed"
 }
 
-# install_builder: an environment of this machine with what installs for another one
+# install_builder: an environment of this machine with what makes a binary of another one
 builder=$PWD/build/cross-builder
 install_builder() {
     local wanted
     wanted=$(cksum < requirements/binary.txt)
     if is_current "$builder/installed" "$wanted"; then return; fi
     create_venv "$builder"
-    select_packages hatchling packaging pathspec pluggy trove-classifiers > "$builder/packages.txt"
+    select_packages backports-zstd hatchling packaging pathspec pluggy trove-classifiers > "$builder/packages.txt"
     pip_install "$builder" --no-deps --require-hashes -r "$builder/packages.txt"
     echo "$wanted" > "$builder/installed"
 }
@@ -54,8 +66,8 @@ select_packages() {
 # system's packages stay as they are.
 install_root() {
     local there=$PWD/build/$1 release package wanted packages
-    # What Python and its packages import.
-    packages="python3 libpython3-stdlib libpython3.11 libgomp1 libstdc++6"
+    # What Python imports and the launcher is linked with.
+    packages="python3 libpython3-stdlib libpython3.11 libgomp1 libstdc++6 libc6-dev libzstd-dev"
     release=$(. /etc/os-release && echo "${VERSION_CODENAME:-bookworm}")
     wanted="$release $packages"
     if is_current "$there/root.installed" "$wanted"; then return; fi
@@ -81,8 +93,24 @@ END
     APT_CONFIG=$there/apt/apt.conf apt-get update -qq
     APT_CONFIG=$there/apt/apt.conf apt-get install -qq --yes --download-only $packages >/dev/null
     for package in "$there"/apt/archives/*.deb; do dpkg -x "$package" "$there/root"; done
+    install_cross_tools "$1"
     rm -rf "$there/apt"
     echo "$wanted" > "$there/root.installed"
+}
+
+# install_cross_tools ARCHITECTURE: build/ARCHITECTURE/tools, programs that PyInstaller and pack.py ask about the
+# files of their own architecture
+install_cross_tools() {
+    local there=$PWD/build/$1 name
+    mkdir -p "$there/tools"
+    for name in objcopy readelf strip; do
+        ln -sf "$(command -v "$1-linux-gnu-$name")" "$there/tools/$name"
+    done
+    cat > "$there/tools/ldd" <<END
+#!/bin/sh
+exec qemu-$1 -L "$there/root" "$(echo "$there"/root/*/"$1"-linux-gnu/ld-linux-*.so.*)" --list "\$@"
+END
+    chmod +x "$there/tools/ldd"
 }
 
 # install_cross_environment ARCHITECTURE: build/ARCHITECTURE/venv with the binary's lock and rerankd. The

@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# wheels.sh ARCHITECTURE...: put llama.cpp with our patches, compiled for all processors of an architecture,
-# into a wheel in dist/ that any Python takes; for this machine's architecture if none is named.
+# wheels.sh [--release | ARCHITECTURE...]: put llama.cpp with our patches, compiled for all processors of an
+# architecture, into a wheel in dist/ that any Python takes: for this machine's architecture if none is named,
+# and with --release also for those that it can compile for.
 . "$(dirname "$0")/environment.sh"
+. scripts/cross.sh
 tools=$PWD/.venv-release work=$PWD/build/wheels
 version=$(engine_version requirements/binary.txt)
 install_tools "$tools" release
 export PATH="$tools/bin:$PATH" PYTHONPATH="$PWD/scripts" SOURCE_DATE_EPOCH
 SOURCE_DATE_EPOCH=$(build_time)
+[ "${1:-}" != --release ] || set -- $(release_architectures "$version")
 [ $# -gt 0 ] || set -- "$(uname -m)"
 
 for architecture; do
@@ -15,9 +18,8 @@ for architecture; do
     if [ "$architecture" = "$(uname -m)" ]; then
         install_portable
         engine=$(echo "$portable"/lib/python3*/site-packages) compiler=cc
-    elif [ ! -d "$engine/llama_cpp" ]; then
-        echo "there is no llama.cpp for $architecture in build/engine-$architecture" >&2
-        exit 1
+    else
+        install_cross_engine "$architecture"
     fi
     there=$work/$architecture
     rm -rf "$there"

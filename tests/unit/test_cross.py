@@ -1,10 +1,17 @@
-"""Builds for another architecture: scripts/cross.sh."""
+"""Builds for another architecture: scripts/cross.sh, and what binary/pack.py holds a bundle to."""
 
 from __future__ import annotations
 
 import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 
 from support.places import ROOT
+
+ELF = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\x00"
+X86_64, AARCH64, RISC_V = (62).to_bytes(2, "little"), (183).to_bytes(2, "little"), b"\xf3\x00"
 
 
 def run(code: str, path: str = "/usr/bin:/bin") -> subprocess.CompletedProcess[str]:
@@ -16,6 +23,17 @@ def run(code: str, path: str = "/usr/bin:/bin") -> subprocess.CompletedProcess[s
         capture_output=True,
         text=True,
         check=False,
+    )
+
+
+def require_one_architecture(*paths: Path) -> subprocess.CompletedProcess[str]:
+    """Ask pack.py, which runs in an environment of its own and so is no module here."""
+    code = (
+        "import sys; sys.path.insert(0, 'binary'); import pack; from pathlib import Path; "
+        "print(pack.require_one_architecture(map(Path, sys.argv[1:])))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code, *paths], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
 
@@ -41,3 +59,72 @@ def test_packages_are_taken_from_the_lock_with_their_hashes() -> None:
     assert said.startswith("httpx==")
     assert said.count("==") == 1
     assert "--hash=sha256:" in said
+
+
+@pytest.mark.parametrize(("machine", "name"), [(X86_64, "x86_64"), (AARCH64, "aarch64")])
+def test_a_bundle_is_of_one_architecture(tmp_path: Path, machine: bytes, name: str) -> None:
+    for file in ("launcher", "one.so"):
+        (tmp_path / file).write_bytes(ELF + machine)
+    (tmp_path / "text").write_text("text")
+
+    done = require_one_architecture(*sorted(tmp_path.iterdir()), tmp_path)
+
+    assert done.stdout == f"{name}\n"
+
+
+@pytest.mark.parametrize("other", [AARCH64, RISC_V])
+def test_a_library_of_another_architecture_stops_the_build(tmp_path: Path, other: bytes) -> None:
+    """As where the build machine's own would slip into a bundle for another one."""
+    (tmp_path / "launcher").write_bytes(ELF + X86_64)
+    (tmp_path / "other.so").write_bytes(ELF + other)
+
+    done = require_one_architecture(tmp_path / "launcher", tmp_path / "other.so")
+
+    assert done.returncode == 1
+    assert "error: not of one known architecture" in done.stderr
+    assert str(tmp_path / "other.so") in done.stderr
+
+
+def architectures(place: Path, *, compiler: bool = False, wheel: str = "") -> list[str]:
+    """Return what a release would make wheels for, with such a compiler and wheel."""
+    for folder in ("bin", "scripts", "dist"):
+        (place / folder).mkdir()
+    for name in ("environment.sh", "cross.sh"):
+        (place / "scripts" / name).write_bytes((ROOT / "scripts" / name).read_bytes())
+    if compiler:
+        (place / "bin/aarch64-linux-gnu-g++").write_text("")
+        (place / "bin/aarch64-linux-gnu-g++").chmod(0o755)
+    (place / "bin/uname").write_text("#!/bin/sh\necho x86_64\n")
+    (place / "bin/uname").chmod(0o755)
+    if wheel:
+        (place / "dist" / wheel).touch()
+    code = ". scripts/environment.sh; . scripts/cross.sh; PATH=$PWD/bin; "
+    code += "release_architectures 1+rerankd.2"
+    done = subprocess.run(
+        ["/usr/bin/env", "bash", "-c", code],
+        cwd=place,
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+def test_a_release_makes_wheels_for_what_can_be_compiled_for(tmp_path: Path) -> None:
+    assert architectures(tmp_path, compiler=True) == ["x86_64", "aarch64"]
+
+
+def test_without_a_cross_compiler_a_release_is_for_this_machine(tmp_path: Path) -> None:
+    assert architectures(tmp_path) == ["x86_64"]
+
+
+@pytest.mark.parametrize(
+    ("version", "made"), [("1+rerankd.2", ["x86_64"]), ("1+rerankd.1", ["x86_64", "aarch64"])]
+)
+def test_a_wheel_that_was_made_elsewhere_is_kept(
+    tmp_path: Path, version: str, made: list[str]
+) -> None:
+    """One of the same sources; another version's is replaced."""
+    wheel = f"llama_cpp_python-{version}-py3-none-manylinux_2_34_aarch64.whl"
+    assert architectures(tmp_path, compiler=True, wheel=wheel) == made

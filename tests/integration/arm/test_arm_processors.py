@@ -1,4 +1,4 @@
-"""The aarch64 engine on several emulated processors; `just test-arm` runs this file.
+"""The aarch64 engine and binary on several emulated processors; `just test-arm` runs this file.
 
 qemu-user runs the interpreter of build/aarch64/venv; it translates, so that one ranking takes some
 ten seconds. The native scores are those of the environment that runs these tests.
@@ -23,6 +23,7 @@ from support.places import ROOT, files_in
 QEMU = shutil.which("qemu-aarch64")
 PYTHON = ROOT / "build/aarch64/venv/bin/python"
 ENGINE = ROOT / "build/engine-aarch64/llama_cpp/lib"
+BINARY = ROOT / "dist/rerankd-aarch64"
 TOLERANCE = 0.15
 """Logits, of a spread of eleven: kernels round activations to 8 bits each in their own way."""
 TEXTS = (*DOCUMENTS, "The cat lives in huts.", "Pandas eat bamboo. " * 20, "")
@@ -113,3 +114,28 @@ def test_every_variant_is_there() -> None:
     }
 
     assert built == {variant for _, variant in PROCESSORS}
+
+
+@pytest.mark.skipif(not BINARY.exists(), reason="`just binary aarch64` makes it")
+def test_the_binary_unpacks_itself_and_ranks_alike(
+    native: dict[int, float], tmp_path: Path
+) -> None:
+    """The emulator follows no exec, so what the launcher does last is done here."""
+    tmp_path.chmod(0o700)
+    subprocess.run(
+        [str(QEMU), BINARY, "--version"],
+        env=environment(RERANKD_UNPACK_DIR=str(tmp_path)),
+        capture_output=True,
+        check=False,
+    )
+    (program,) = tmp_path.glob("program-*")
+    libraries = program / "_internal"
+    loader = [libraries / "ld-rerankd.so.2", "--library-path", libraries, program / "rerankd"]
+    variables = {
+        "_PYI_ARCHIVE_FILE": str(program / "rerankd"),
+        "_PYI_PARENT_PROCESS_LEVEL": "0",
+    }
+
+    found, _ = ranked([str(QEMU), "-E", f"LD_LIBRARY_PATH={libraries}", *loader], **variables)
+
+    require_alike(found, native)

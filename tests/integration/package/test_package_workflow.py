@@ -40,7 +40,8 @@ def test_it_builds_and_tests_with_our_recipes() -> None:
     """Each command of just is a recipe of the justfile, and the release is among them."""
     called = re.findall(r"bin/just ([\w-]+)", TEXT)
 
-    assert called == ["release", "test-binary", "test-release"]
+    assert called[:3] == ["binary", "wheels", "test-binary"]  # for the other architecture
+    assert called[3:] == ["release", "test-binary", "test-release"]
     for recipe in called:
         assert re.search(rf"^{recipe}\b.*:", JUSTFILE, re.MULTILINE)
 
@@ -53,6 +54,18 @@ def test_it_installs_what_the_build_needs() -> None:
     installed = steps("build")[0]["run"].split()
 
     assert {*named[1].split(), "libpython3.11", "python3-venv"} <= set(installed)
+
+
+def test_a_release_has_both_architectures() -> None:
+    """Each is built on its own processors, in the same system, and ARM's files are released."""
+    arm, build = WORKFLOW["jobs"]["arm"], WORKFLOW["jobs"]["build"]
+    (kept,) = (step["with"] for step in steps("arm") if "upload" in step.get("uses", ""))
+    (fetched,) = (step["with"] for step in steps("build") if "download" in step.get("uses", ""))
+
+    assert arm["runs-on"].endswith("-arm")
+    assert (arm["container"], build["needs"]) == (build["container"], "arm")
+    assert fetched == {"name": kept["name"], "path": "dist"}
+    assert kept["path"].split() == ["dist/rerankd-aarch64", "dist/llama_cpp_python-*.whl"]
 
 
 def test_only_a_tag_is_published_and_only_there_may_it_write() -> None:
