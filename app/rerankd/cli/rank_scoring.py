@@ -51,7 +51,8 @@ class Places(Struct, frozen=True):
             place = self.query
         else:
             return error
-        return type(error)(f"{place}: {error.message}", param=error.param)
+        said = error.message.replace(f" in {error.param}", "")
+        return type(error)(f"{place}: {said}", param=error.param)
 
 
 class ScoredText(Struct, frozen=True):

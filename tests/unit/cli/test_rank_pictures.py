@@ -231,7 +231,9 @@ def test_what_is_no_picture_is_named(
 @pytest.mark.usefixtures("folder")
 def test_what_the_service_refuses_is_named_by_its_file(service: FakeService) -> None:
     """A picture may turn out to be damaged only when it is decoded."""
-    service.refuses = BadPicture("the picture is truncated", param="documents[1].image")
+    service.refuses = BadPicture(
+        "the picture in documents[1].image is truncated", param="documents[1].image"
+    )
     damaged = rank("a cat", "notes.txt", "photos/cat.png")
     service.refuses = BadPicture("the picture is truncated", param="query")
     asked = rank("", "--query-image", "photos/cat.png", stdin="a\n")
