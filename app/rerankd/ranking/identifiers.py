@@ -16,7 +16,7 @@ LEAST_CHARACTERS = 3
 MOST_IDENTIFIERS = 16
 """Identifiers of a query that count; a query with more is a text about many things."""
 
-_token = re.compile(r"[a-z0-9_]+(?:[-.:][a-z0-9_]+)*")
+_token = re.compile(r"[a-z0-9_]+(?:[-.:][a-z0-9_]+|,\d[a-z0-9_]*)*")
 _digit = re.compile(r"\d")
 _date = re.compile(r"(?:1\d|20)\d\ds?|\d+(?:st|nd|rd|th)")
 """Years, decades and ordinals, which many texts have that are about something else."""
@@ -47,9 +47,10 @@ def _identifiers(query: str) -> list[str]:
 
 def _whole(identifier: str) -> re.Pattern[str]:
     """Return what finds an identifier that is no part of a longer number or word."""
-    return re.compile(
-        rf"(?<![a-z0-9_])(?<!\d[-.:,]){re.escape(identifier)}(?![a-z0-9_])(?![-.:,]\d)"
-    )
+    # In "1.431" or "2,431" there is no 431.
+    before = r"(?<!\d[-.:,])" if identifier[0].isdigit() else ""
+    whole = rf"(?<![a-z0-9_]){re.escape(identifier)}(?![a-z0-9_])"
+    return re.compile(rf"{before}{whole}(?![-.:,]\d)")
 
 
 def _share(plain: str, patterns: dict[str, re.Pattern[str]]) -> float:

@@ -21,6 +21,7 @@ CVE = "what is CVE-2021-44228?"
         ("row 431", "the value in row 431, which was corrected"),
         ("ERR_1234", "err_1234: reset by the peer"),
         ("version 1.26.4", "Version 1.26.4 is out."),
+        ("all 12,431 rows", "12,431"),
         ("型番AB-1234の価格", "ＡＢ－１２３４は在庫があります"),
         ("الصف 431", "القيمة في الصف ٤٣١"),
     ],
@@ -40,6 +41,7 @@ def test_an_identifier_is_found_however_it_is_written(query: str, document: str)
         ("row 431", "row 1431"),
         ("row 431", "431.5 tons"),
         ("row 431", "1.431"),
+        ("row 431", "2,431"),
         ("ERR_1234", "ERR_12345"),
         ("ERR_1234", "1234"),
         ("the 10 best of 5", "the 10 best of 5"),  # too short to be one
