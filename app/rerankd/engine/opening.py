@@ -106,7 +106,7 @@ def open_engine(
             encoder = _open_encoder(mmproj, look, model, settings, sizes, offload)
         reader = reader_for(header, verdict, model, settings.vector_cache_bytes, encoder)
         for _ in range(sizes.workers):
-            context = LlamaContext(model, _context_options(reader, settings, sizes))
+            context = LlamaContext(model, _context_options(reader, settings, sizes, offload))
             backends.append(reader.backend(context, sizes))
         if reader.calibrate:
             reader.calibrate(backends[0])
@@ -216,7 +216,9 @@ def _load_options(verdict: Verdict, settings: Settings, offload: Offload) -> bin
     )
 
 
-def _context_options(reader: ScoreReader, settings: Settings, sizes: Sizes) -> ContextOptions:
+def _context_options(
+    reader: ScoreReader, settings: Settings, sizes: Sizes, offload: Offload
+) -> ContextOptions:
     return ContextOptions(
         cells=sizes.limits.cells,
         batch=sizes.batch,
@@ -225,7 +227,7 @@ def _context_options(reader: ScoreReader, settings: Settings, sizes: Sizes) -> C
         pooling=reader.pooling,
         hidden_states=reader.hidden_states,
         hides_keys=reader.hides_keys,
-        flash_attn=settings.flash_attn,
+        flash_attn=offload.flash_attn if offload.layers else settings.flash_attn,
         kv_type=settings.kv_type,
         outputs=sizes.sequences if reader.readout == "logits" else 0,
     )

@@ -11,7 +11,13 @@ from msgspec import structs
 
 from rerankd.domain import Prompt
 from rerankd.engine import opening
-from rerankd.engine.planning.devices import Device, Offload, Survey, plan_steps
+from rerankd.engine.planning.devices import (
+    Device,
+    Offload,
+    Survey,
+    lacks_flash_attention,
+    plan_steps,
+)
 from rerankd.engine.planning.sizing import Sizes, gpu_steps, plan_sizes
 from rerankd.families.gpu_steps import CAUSAL_GPU_STEP, ENCODER_GPU_STEP
 from rerankd.families.xlm_roberta import XLM_ROBERTA
@@ -109,6 +115,34 @@ def test_layers_that_are_asked_for_are_placed_whatever_fits(
     assert not offload.fits
     assert "more than fits" in offload.reason
     assert sizes.limits.step_tokens == gpu_steps(*read, Settings())[-1]
+
+
+def test_heads_without_a_cuda_kernel_get_plain_attention(read: tuple[Header, Verdict]) -> None:
+    """The small networks' heads are of 16 and of 32, for which CUDA has no flash attention."""
+    plain = planned(read, 8 * GIB)[1]
+    flash = planned(read, 8 * GIB, flash_attn="on", kv_type="q8_0")[1]
+
+    assert plain.flash_attn == "auto"
+    assert flash.flash_attn == "on"
+    assert planned(read, 8 * GIB, flash_attn="off")[1].flash_attn == "off"
+    assert planned(read, 8 * GIB, flash_attn="off")[1].bytes == plain.bytes
+
+
+@pytest.mark.parametrize(
+    ("width", "backend", "lacks"),
+    [(64, "CUDA", False), (32, "CUDA", True), (32, "Vulkan", False), (128, "CUDA", False)],
+)
+def test_flash_attention_is_lacked_by_size_and_backend(
+    width: int, backend: str, lacks: bool
+) -> None:
+    metadata = {
+        "general.architecture": "bert",
+        "bert.embedding_length": 4 * width,
+        "bert.attention.head_count": 4,
+    }
+    device = structs.replace(gpu(GIB).devices[0], backend=backend)
+
+    assert lacks_flash_attention(Header(Path("m"), 1, metadata, {}), Settings(), [device]) == lacks
 
 
 def test_a_step_that_is_set_is_kept(read: tuple[Header, Verdict]) -> None:

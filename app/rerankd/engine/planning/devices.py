@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from rerankd.engine.planning import offload
 from rerankd.engine.planning.memory import (
@@ -17,7 +17,7 @@ from rerankd.engine.planning.offload import ModelBytes, Placement, SplitMode
 from rerankd.engine.planning.sizing import Sizes, gpu_steps, plan_sizes
 from rerankd.errors import SettingsError
 from rerankd.families.header import Header
-from rerankd.families.memory import ContextBytes
+from rerankd.families.memory import ContextBytes, Dimensions
 from rerankd.settings import Settings
 from rerankd.sources.gguf import Verdict
 
@@ -25,6 +25,9 @@ DeviceType = Literal["CPU", "GPU", "iGPU", "accelerator", "meta"]
 
 ON_THE_PROCESSOR = frozenset({"CPU", "BLAS", "ZenDNN", "zDNN", "AMX", "KleidiAI"})
 """Backends that have no memory of their own to put layers in."""
+
+CUDA_HEADS = frozenset({40, 64, 72, 80, 96, 112, 128, 256})
+"""Sizes of heads that flash attention has CUDA kernels for, of networks as they are ranked with."""
 
 _PIP = "pip install --force-reinstall --no-cache-dir --no-deps llama-cpp-python"
 INSTALL_GPU = (
@@ -138,6 +141,8 @@ class Offload(Struct, frozen=True, kw_only=True):
     """About what they will hold together."""
     fits: bool = True
     """Whether all layers that are wanted there fit, by the estimate."""
+    flash_attn: Literal["auto", "on", "off"] = "on"
+    """What the context is made with."""
 
 
 def plan_steps(
@@ -178,10 +183,27 @@ def decide(
     free = [free_bytes(one, survey) for one in targets]
     require_dimensions(header)
     model = offload.model_bytes(header, causal=is_causal_network(header))
+    if lacks_flash_attention(header, settings, targets):
+        settings = structs.replace(settings, flash_attn="auto")
     context = contexts_bytes(header, verdict, sizes, settings)
     placement = _placed(model, context, free, settings)
     wanted = min(of, int(settings.gpu_layers)) if settings.gpu_layers.isdigit() else of
-    return _explained(placement, (wanted, of), targets, free, settings.split_mode)
+    found = _explained(placement, (wanted, of), targets, free, settings.split_mode)
+    return structs.replace(found, flash_attn=settings.flash_attn)
+
+
+def lacks_flash_attention(header: Header, settings: Settings, targets: Sequence[Device]) -> bool:
+    """Return whether a CUDA GPU would leave a model's flash attention to the CPU.
+
+    "auto" has llama.cpp fall back to plain attention there. A quantised KV cache needs the other.
+    """
+    sizes = Dimensions.of(header)
+    return (
+        settings.flash_attn == "on"
+        and settings.kv_type != "q8_0"
+        and any(one.backend == "CUDA" for one in targets)
+        and (sizes.key_width != sizes.value_width or sizes.key_width not in CUDA_HEADS)
+    )
 
 
 def _placed(
