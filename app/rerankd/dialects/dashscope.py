@@ -116,8 +116,10 @@ def _parse_dashscope(body: Body, context: RequestContext) -> ParsedRequest:
 def _repeated(content: Content) -> DashScopeDocument:
     if not isinstance(content, Pictured):
         return DashScopeDocument(content)
-    addresses = (one.address for one in content.pictures if isinstance(one, Picture))
-    return DashScopeDocument(content.text or UNSET, next(filter(None, addresses), UNSET))
+    address = next((one.address for one in content.pictures if isinstance(one, Picture)), "")
+    return DashScopeDocument(
+        UNSET if address and not content.text else content.text, address or UNSET
+    )
 
 
 def _dashscope_error(error: RerankdError) -> DashScopeError:

@@ -128,7 +128,8 @@ class ModelChooser:
             return choice
         usable = [one for one in self._candidates if self._is_usable(one.id, caller)]
         seeing = [one for one in self.seeing.deployed if caller.may_use(one)]
-        if len(seeing) == 1 and any(map(has_pictures, requests)):
+        other = seeing != [self._deployments.name_of(None)]
+        if len(seeing) == 1 and other and any(map(has_pictures, requests)):
             (choice.model,) = seeing
             choice.reason = "it is the one deployed model that reads pictures"
         elif len(self._candidates) > 1 and usable:

@@ -265,6 +265,11 @@ def test_other_replies_have_what_their_dialects_have_a_place_for() -> None:
         {"image": ADDRESS},
     ]
     assert found["usage"] == {"total_tokens": 1300, "image_tokens": 1280}
+    sent = {"input": {"query": "q", "documents": [{"image": URI}]}} | {
+        "parameters": nested["parameters"]
+    }
+    (row,) = reply(dashscope.DIALECT, sent)["output"]["results"]
+    assert row["document"] == {"text": ""}
 
     body = {"query": "q", "input": BODY["documents"], "return_input": True}
     found = reply(mixedbread.DIALECT, body)

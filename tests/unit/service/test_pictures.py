@@ -221,13 +221,16 @@ def test_pictures_go_to_the_one_model_that_reads_them(asked: str | None) -> None
             await service.rank(asking(picture(RED), model=asked), caller=only)
         see(service)
         both = await service.rank(asking(picture(RED), model=asked))
+        await service.deployments.stop("other")
+        alone = await service.rank(asking(picture(RED), model=asked))
         await service.close()
-        return [(one.model, one.model_reason) for one in (seen, text, both)]
+        return [(one.model, one.model_reason) for one in (seen, text, both, alone)]
 
-    seen, text, both = asyncio.run(case())
+    seen, text, both, alone = asyncio.run(case())
 
     assert seen == ("other", "it is the one deployed model that reads pictures")
     assert text[0] == both[0] == "rerank-mini-en"
+    assert alone == ("rerank-mini-en", "the server's default model" if asked else "")
 
 
 @pytest.mark.usefixtures("decoded")
