@@ -177,7 +177,10 @@ def test_an_engine_wheel_of_other_sources_is_passed_over(place: Path, changed: s
     assert call.startswith("install.sh ")
 
 
-@pytest.mark.parametrize("variable", ["CMAKE_ARGS", "RERANKD_PLAIN_ENGINE", "RERANKD_CPU_VARIANTS"])
+@pytest.mark.parametrize(
+    "variable",
+    ["CMAKE_ARGS", "RERANKD_PLAIN_ENGINE", "RERANKD_PICTURES", "RERANKD_CPU_VARIANTS"],
+)
 def test_who_wants_another_build_gets_it_in_spite_of_a_wheel(place: Path, variable: str) -> None:
     put(place / "made/bin/python", place, 0)
     engine_wheel(place)

@@ -20,6 +20,7 @@ from rerankd.deployments.identity import identity_of
 from rerankd.deployments.loader import FileLoader, check_of
 from rerankd.deployments.runtime import open_runtime
 from rerankd.deployments.target import examine
+from rerankd.deployments.tolerances import TOLERANCE
 from rerankd.domain import TokenIds
 from rerankd.errors import LoadCheckFailed, ModelFileError
 from rerankd.families.bert import BERT
@@ -51,7 +52,7 @@ def test_good_files_pass_in_a_child(tmp_path: Path) -> None:
     random = in_child(causal)
 
     assert embedded.proven
-    assert math.isclose(embedded.alone, embedded.packed, abs_tol=load_check.TOLERANCE)
+    assert math.isclose(embedded.alone, embedded.packed, abs_tol=TOLERANCE)
     assert math.isfinite(random.packed)
 
 

@@ -198,12 +198,13 @@ def test_a_variant_that_is_gone_stops_the_build(lock: Path) -> None:
     assert not lock.with_name("seen").exists()
 
 
-def test_llama_cpp_is_compiled_lean(lock: Path) -> None:
-    """Without the multimodal library, unless a flag of the caller's, later in line, asks for it."""
-    assert install(lock).returncode == 0
+@pytest.mark.parametrize(("asked", "built"), [("", "ON"), ("1", "ON"), ("0", "OFF")])
+def test_llama_cpp_is_compiled_lean(lock: Path, asked: str, built: str) -> None:
+    """With the library for pictures, unless a variable leaves it out."""
+    assert install(lock, RERANKD_PICTURES=asked).returncode == 0
 
-    lean, included = flags(lock)[:2]
-    assert lean == "-DLLAVA_BUILD=OFF"
+    pictures, included = flags(lock)[:2]
+    assert pictures == f"-DLLAVA_BUILD={built}"
     assert re.fullmatch(r"-DCMAKE_PROJECT_llama\.cpp_INCLUDE=/.*/lean\.cmake", included)
     assert lock.with_name("seen.cmake").read_text() == SCRIPT.with_name("lean.cmake").read_text()
 
