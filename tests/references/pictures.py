@@ -36,12 +36,18 @@ from support.picture_checkpoint import (
     vision_tensors,
     write_mmproj,
 )
-from support.picture_requests import PICTURE_REQUESTS, Parts, PictureRequest, picture_named
+from support.picture_requests import (
+    MOST_TOKENS,
+    PICTURE_REQUESTS,
+    Parts,
+    PictureRequest,
+    picture_named,
+)
 
 NAME = "Qwen3-VL-Reranker-2B"
 SIDE = PATCH * MERGE
-LEAST_PIXELS, MOST_PIXELS = 4 * SIDE * SIDE, 1280 * SIDE * SIDE
-"""What the makers' script scales pictures to."""
+LEAST_PIXELS, MOST_PIXELS = 4 * SIDE * SIDE, MOST_TOKENS * SIDE * SIDE
+"""What pictures are scaled to: arguments of the makers' script."""
 TASK = "Given a search query, retrieve relevant candidates that answer the query."
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
@@ -119,7 +125,6 @@ class Recipe:
         inputs = self._processor(text=[text], images=images, do_resize=False, return_tensors="pt")
         with torch.inference_mode():
             last = self._model(**inputs).last_hidden_state[0, -1]
-        print(round(float(last @ self._head), 4), flush=True)
         return float(last @ self._head), [one.size for one in images or []]
 
 

@@ -19,6 +19,8 @@ from support.causal_references import comparisons as scored
 from support.checkpoints import CHECKPOINTS, REFERENCES
 from support.colbert_checkpoints import COLBERTS
 from support.colbert_references import colbert_comparisons, converted_colbert
+from support.picture_checkpoint import picture_records, write_pictured
+from support.picture_references import decoded, picture_comparisons
 from support.places import ROOT
 from support.references import Comparison, comparisons, converted
 
@@ -69,7 +71,23 @@ def causal() -> Iterator[Row]:
         yield _row(kind.family, name, record["by"], exact, served)
 
 
-ROWS: tuple[Callable[[], Iterator[Row]], ...] = (encoders, colberts, causal)
+def pictured() -> Iterator[Row]:
+    """Yield a row for the model that tests/references/pictures.py scored with pictures.
+
+    Needs a build of llama.cpp with libmtmd.
+    """
+    pictures = decoded()
+    with tempfile.TemporaryDirectory() as folder:
+        model, mmproj = write_pictured(Path(folder))
+        exact, served = (
+            [one.compared for one in picture_comparisons(model, mmproj, pictures, **settings)]
+            for settings in ({"flash_attn": "off"}, {"kv_type": "f16"})
+        )
+    by = picture_records()["by"]
+    yield _row("qwen3-vl", "Qwen3-VL-Reranker-2B, pictures", by, exact, served)
+
+
+ROWS: tuple[Callable[[], Iterator[Row]], ...] = (encoders, colberts, causal, pictured)
 
 
 def _row(family: str, name: str, by: str, exact: list[Comparison], served: list[Comparison]) -> Row:

@@ -67,7 +67,7 @@ DRAWN: dict[str, Callable[[], bytes]] = {
     "small": lambda: png(scene(20, 14, seed=2)),
     "photo": lambda: png(scene(320, 240)),
     "twin": lambda: _file(Image.fromarray(scene(320, 240)), "WEBP", lossless=True),
-    "large": lambda: png(scene(1500, 1100, seed=3)),
+    "large": lambda: png(scene(1800, 1300, seed=3)),
     "narrow": lambda: png(scene(24, 900, seed=4)),
     "transparent": _transparent,
     "rotated": _rotated,

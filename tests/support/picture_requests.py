@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
+MOST_TOKENS = 300
+"""What a picture is scaled to at most, here; the makers' 1800 take a minute and a gigabyte."""
+
 Parts: TypeAlias = tuple[str, ...]
 """Pieces of a query or document; `[photo]` is a picture, anything else text."""
 

@@ -23,6 +23,7 @@ from rerankd.settings import Settings
 from rerankd.sources import gguf as gguf_file
 from rerankd.sources import resolve as sources
 from rerankd.sources.gguf import Header, Verdict
+from rerankd.sources.projectors import FoundProjector, find_projector
 from rerankd.sources.resolve import ResolvedModel
 
 
@@ -41,6 +42,11 @@ class Inspection(Struct, frozen=True, kw_only=True, omit_defaults=True):
     exact: bool
     reason: str
     license: str | None = None
+    mmproj: str | None = None
+    """The projector by which it sees pictures."""
+    mmproj_bytes: int = 0
+    mmproj_note: str = ""
+    """Why there is none, for a model that could see them."""
     check: LoadCheckResult | None = None
 
 
@@ -72,14 +78,16 @@ def inspect_command(
     """
     settings = options.load(config_file, {**flags, "model": model}).settings
     sources.require_known_family(settings)
-    check = None
+    check, projector = None, FoundProjector()
     if load or sources.is_local(model, settings):
         resolved = fetch_model(settings)
         header, verdict = sources.judge_file(resolved, settings.as_family)
+        if verdict.family:
+            projector = find_projector(header, verdict.family, resolved.manifest, settings)
         check = _check_by_loading(resolved, header, verdict, settings) if load else None
     else:
         header, verdict = _judge_remote(model, settings)
-    found = inspection_of(header, verdict, check)
+    found = inspection_of(header, verdict, check, projector)
     print_inspection(found, as_json=as_json)
     gguf_file.require_reranker(header, verdict, accept_degraded=settings.accept_degraded)
     if check is not None:
@@ -102,7 +110,10 @@ def _check_by_loading(
 
 
 def inspection_of(
-    header: Header, verdict: Verdict, check: LoadCheckResult | None = None
+    header: Header,
+    verdict: Verdict,
+    check: LoadCheckResult | None = None,
+    projector: FoundProjector = FoundProjector(),  # noqa: B008 - frozen
 ) -> Inspection:
     """Return what a header and the verdict on it say."""
     return Inspection(
@@ -118,6 +129,9 @@ def inspection_of(
         exact=verdict.exact,
         reason=verdict.reason,
         license=header.metadata.get("general.license"),
+        mmproj=str(projector.path) if projector.path else None,
+        mmproj_bytes=projector.bytes,
+        mmproj_note=projector.note,
         check=check,
     )
 

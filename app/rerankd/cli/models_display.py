@@ -107,6 +107,7 @@ def _detail_rows(found: Details) -> tuple[tuple[str, str], ...]:
         ("context", f"{found.context.recommended:,} of {found.context.trained:,} tokens"),
         ("family", found.family),
         ("scores", found.score),
+        ("pictures", f"with {found.mmproj}" if found.mmproj else ""),
         ("vectors", "yes, at /v1/embeddings" if found.embeds else ""),
         ("default", found.default_reason),
         ("overrides", ", ".join(f"{key}={value}" for key, value in found.overrides.items())),

@@ -12,7 +12,7 @@ from rich.filesize import decimal
 from rerankd.cli import options, output
 from rerankd.cli.completion import complete_model
 from rerankd.cli.help import HelpPage
-from rerankd.cli.progress import progress_shown
+from rerankd.cli.progress import progress_shown, stages_shown
 from rerankd.errors import ModelFileError, ModelNotFound, StateError
 from rerankd.settings import Settings, state_folder
 from rerankd.sources import catalog
@@ -21,7 +21,8 @@ from rerankd.sources.catalog import Manifest
 from rerankd.sources.downloads import HUB_PREFIX, remote_files
 from rerankd.sources.gguf import require_gguf, require_reranker
 from rerankd.sources.hub import files as hub
-from rerankd.sources.hub.reference import parse_reference
+from rerankd.sources.hub.reference import Reference, parse_reference
+from rerankd.sources.projectors import WITHOUT, fetch_projector, may_have_projector
 from rerankd.sources.removal import remove_variants
 from rerankd.store import Spec, Store
 
@@ -29,7 +30,9 @@ with_models = click.argument(
     "models", nargs=-1, required=True, metavar="MODEL...", shell_complete=complete_model
 )
 with_catalog = options.with_settings({"catalog_dir", "accept_license", "log_level"})
-with_family = options.with_settings({"as_family", "catalog_dir", "accept_license", "log_level"})
+with_family = options.with_settings(
+    {"as_family", "mmproj", "catalog_dir", "accept_license", "log_level"}
+)
 
 
 @click.command(
@@ -49,8 +52,9 @@ def pull_command(models: tuple[str, ...], config_file: Path | None, **flags: Any
 
     MODEL is a catalog id (id:VARIANT for a variant other than the default),
     hf:owner/repo:file.gguf or hf:owner/repo:Q4_K_M, with @revision to pin the last two; or the
-    address of a model or file on huggingface.co. With --as, each file must also be one that can be
-    served as that.
+    address of a model or file on huggingface.co. The projector (mmproj) by which a model sees
+    pictures comes with it, unless --mmproj is none. With --as, each file must also be one that can
+    be served as that.
     """
     settings = options.load(config_file, flags).settings
     sources.require_known_family(settings)
@@ -120,15 +124,30 @@ def _pull(model: str, settings: Settings) -> Path:
     model = sources.plain_name(model)
     manifest = sources.find_manifest(model, settings)
     if manifest is None and model.startswith(HUB_PREFIX):
+        reference = parse_reference(model)
         with progress_shown(model) as on_progress:
-            return hub.download(parse_reference(model), on_progress=on_progress)
+            path = hub.download(reference, on_progress=on_progress)
+        _pull_projector(model, path, reference, settings)
+        return path
     manifest = manifest or _require_manifest(model, settings)
     catalog.require_license(manifest, settings.accept_license)
     files = remote_files(manifest.weights)
     if not files:
         return sources.local_weights(manifest)
     with progress_shown(model) as on_progress:
-        return hub.download(files, on_progress=on_progress)
+        path = hub.download(files, on_progress=on_progress)
+    _pull_projector(model, path, manifest, settings)
+    return path
+
+
+def _pull_projector(
+    model: str, path: Path, published: Manifest | Reference, settings: Settings
+) -> None:
+    """Download the projector that goes with a model. Raises DownloadError for one that is named."""
+    if settings.mmproj == WITHOUT or not (settings.mmproj or may_have_projector(path, published)):
+        return
+    with stages_shown(f"{model} (mmproj)") as on_stage:
+        fetch_projector(path, published, settings, lambda amount: on_stage("downloading", amount))
 
 
 def _remove_model(model: str, settings: Settings) -> int:

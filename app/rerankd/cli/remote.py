@@ -68,6 +68,13 @@ def with_server(command: ClickCommand) -> ClickCommand:
     help="which reranker the file is, where its metadata doesn't say: a family or a catalog id",
 )
 @click.option(
+    "--mmproj",
+    default="",
+    metavar="FILE",
+    help="projector by which it sees pictures: a path on the server's machine, "
+    "hf:owner/repo:file.gguf, or none; default: the one that comes with it",
+)
+@click.option(
     "--accept-unproven",
     is_flag=True,
     help="serve it even if the load check finds that it doesn't put relevant texts first",
@@ -83,6 +90,7 @@ def deploy_command(  # noqa: PLR0913 - one parameter an option
     model: str,
     deployment_id: str | None,
     as_family: str,
+    mmproj: str,
     accept_unproven: bool,
     pin: bool,
     options: tuple[str, ...],
@@ -100,6 +108,8 @@ def deploy_command(  # noqa: PLR0913 - one parameter an option
     own: dict[str, str | bool] = {**_parse_options(options)}
     if accept_unproven:
         own["accept_unproven"] = True
+    if mmproj:
+        own["mmproj"] = mmproj
     body = {"model": model, "id": deployment_id, "pinned": pin, "options": own}
     if as_family:
         body["as"] = as_family

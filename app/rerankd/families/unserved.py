@@ -24,7 +24,10 @@ LOST_HEAD = "its score head and its attention in both directions are lost in con
 UNSERVED: tuple[UnservedModel, ...] = (
     UnservedModel("jina-reranker-v3", (r"jina-reranker-v3",), LISTWISE),
     UnservedModel(
-        "jina-reranker-m0", (r"jina-reranker-m0",), "its score comes from an MLP outside the file"
+        "jina-reranker-m0",
+        (r"jina-reranker-m0",),
+        "its score comes from an MLP outside the file, and its makers publish no projector (mmproj)"
+        " for its pictures",
     ),
     UnservedModel("bge-reranker-v2-minicpm-layerwise", (r"bge-reranker-v2-minicpm",), INNER_LAYER),
     UnservedModel(

@@ -121,8 +121,10 @@ def fetch_projector(
         if settings.mmproj.startswith(HUB_PREFIX):
             download_files(parse_reference(settings.mmproj), on_progress, stop)
         return
+    if not may_have_projector(model, published):
+        return
     try:
-        files = _published_files(model, published)
+        files = _published_files(published)
         if files:
             download_files(files, on_progress, stop)
     except DownloadError as error:
@@ -157,10 +159,20 @@ def _projector_of(manifest: Manifest | None) -> Path | None:
     return downloaded(files) if files else beside(manifest, manifest.mmproj)
 
 
-def _published_files(model: Path, published: Manifest | Reference | None) -> tuple[RemoteFile, ...]:
+def may_have_projector(model: Path, published: Manifest | Reference | None) -> bool:
+    """Return whether a model may have been published with a projector."""
+    if isinstance(published, Manifest):
+        return published.mmproj is not None
+    try:
+        return published is not None and _may_see(read(model))
+    except ModelFileError:  # it is refused later, with what to do about it
+        return False
+
+
+def _published_files(published: Manifest | Reference | None) -> tuple[RemoteFile, ...]:
     if isinstance(published, Manifest):
         return remote_files(published.mmproj) if published.mmproj else ()
-    if published is None or not _may_see(read(model)):
+    if published is None:
         return ()
     from rerankd.sources.hub.listing import resolve_projector  # noqa: PLC0415 - as in downloads
 

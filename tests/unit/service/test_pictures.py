@@ -189,7 +189,7 @@ def test_a_text_model_names_models_that_read_pictures(models: Models, decoded: l
 
     assert without == (
         "rerank-mini-en takes text only: documents[1] has a picture; models of the catalog that"
-        " read pictures: qwen3-vl-reranker-2b"
+        " read pictures: qwen3-vl-reranker-2b, qwen3-vl-reranker-8b"
     )
     assert with_other.endswith("deployed here and reading pictures: other")
     assert not decoded

@@ -232,6 +232,7 @@ def test_the_recommended_models_are_here() -> None:
         *("qwen3-reranker-8b", "bce-reranker-base-v1", "jina-reranker-v2-base-multilingual"),
         *("bge-reranker-base", "jina-reranker-v1-turbo-en", "jina-reranker-v1-tiny-en"),
         *("lamar-600m", "granite-embedding-reranker-english-r2", "qwen3-vl-reranker-2b"),
+        "qwen3-vl-reranker-8b",
         *("zerank-1", "zerank-1-small", "zerank-2", "ctxl-rerank-v2-1b"),
         *("mxbai-rerank-base-v2", "mxbai-rerank-large-v2", "bge-reranker-v2-gemma"),
         "bge-reranker-large",
@@ -519,7 +520,7 @@ def test_entries_are_ordered_by_memory() -> None:
         ({"search": "lamar", "language": "fr"}, {"lamar-600m"}),
         (
             {"fits": False, "available": 5 * 10**9},
-            {"qwen3-reranker-8b", "zerank-1"},
+            {"qwen3-reranker-8b", "qwen3-vl-reranker-8b", "zerank-1"},
         ),
         ({"fits": True, "available": 0}, set()),
         ({"fits": False, "available": None}, set()),

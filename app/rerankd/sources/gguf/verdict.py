@@ -77,7 +77,9 @@ def _judge(header: Header, bare_head: bool, asserted: Family | None) -> Verdict:
 def _judge_projector(header: Header) -> Verdict:
     kind = projector_type(header)[:40]
     named = f" of type {kind}" if kind else ""
-    return Verdict("projector", f"a projector (mmproj){named}, by which a model sees pictures")
+    width = header.metadata.get("clip.vision.projection_dim")
+    models = f" models of width {width} see" if isinstance(width, int) else " a model sees"
+    return Verdict("projector", f"a projector (mmproj){named}, by which{models} pictures")
 
 
 def _judge_as(
