@@ -31,6 +31,14 @@ from support.serving import server_of
 FIREFOX = os.environ.get("FIREFOX") or shutil.which("firefox-esr") or shutil.which("firefox")
 PATIENCE = 60.0
 SIZES = ((1280, 900), (390, 844))
+SHOWN = {
+    "playground": ".ranked",
+    "catalog": ".model",
+    "deployments": ".deployment .facts",
+    "keys": ".empty",
+    "usage": ".chart svg text",
+}
+"""What each page is for: a picture is taken once it is there."""
 PREFERENCES = {
     "marionette.port": 0,  # Firefox chooses one and writes it into its profile
     "app.update.enabled": False,
@@ -122,6 +130,7 @@ def look(session: Marionette, url: str, folder: Path) -> list[str]:
                 session.run("document.querySelector('[data-part=run]').click()")
                 best = session.until("return document.querySelector('.ranked .words')?.textContent")
                 faults += [] if "giant panda" in best else [f"{best!r} is ranked first"]
+            session.until(f"return document.querySelector({SHOWN[name]!r}) !== null")
             faults += overhanging(session, f"{name} at {width}")
             session.picture(folder / f"firefox-{name}-{width}.png")
         session.ask("WebDriver:Navigate", url=f"{url}/docs")
