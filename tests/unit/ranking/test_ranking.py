@@ -288,7 +288,7 @@ def test_scores_of_another_version_are_not_taken(
         with monkeypatch.context() as patch:
             if name:
                 patch.setattr(
-                    f"rerankd.deployments.runtime.{name}",
+                    f"rerankd.deployments.identity.{name}",
                     "2" if name[0] == "_" else lambda _: "other",
                 )
 
