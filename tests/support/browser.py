@@ -33,6 +33,9 @@ PAGES = {
 }
 PHONE, DESK = (360, 740), (1440, 900)
 GRAVE = ("serious", "critical")
+PATIENCE_MS = 120_000
+"""How long anything may take before it is a failure: a busy machine is no fault of the page."""
+expect.set_options(timeout=PATIENCE_MS / 4)
 
 Scheme = Literal["light", "dark"]
 
@@ -124,6 +127,7 @@ def visiting(
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
     )
+    context.set_default_timeout(PATIENCE_MS)
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     try:
         yield Visit(context.new_page(), url)
