@@ -27,7 +27,7 @@ def against(path: Path, show: Callable[[dict[str, Any]], None]) -> None:
     one, two = free_port(), free_port()
     with ExitStack() as stack:
         servers = [stack.enter_context(running(ours(path, one), one))]
-        if LLAMA_SERVER:
+        if Path(LLAMA_SERVER).is_file():  # it may not have compiled
             servers.append(stack.enter_context(running(theirs(path, two), two)))
         for clients in (1, 4) if SMALL else CLIENTS:
             lines = compare_servers(servers, workload(clients), ROUNDS, seed=clients)
