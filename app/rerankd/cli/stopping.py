@@ -101,7 +101,7 @@ def restart_command(  # noqa: PLR0913 - one parameter an option
 
 def is_without_server(client: httpx.Client) -> bool:
     """Return whether a URL is of this machine and nothing listens there."""
-    if not _is_local(client.base_url.host):
+    if not _is_here(client.base_url.host):
         return False
     try:
         client.get("/health/live")
@@ -121,7 +121,7 @@ def _folder(config_file: Path | None, state_dir: str | None) -> Path:
     return state_folder(options.load(config_file, {"state_dir": state_dir}).settings)
 
 
-def _is_local(host: str) -> bool:
+def _is_here(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -116,10 +116,10 @@ def head_of_modules(checkpoint: Checkpoint) -> Head | None:
                 HeadLayer("dense", name),
                 *activation_of(inner.get("activation_function"), checkpoint.folder),
             )
-            numbers |= _parts(checkpoint, folder, name, "linear")
+            numbers |= _head_parts(checkpoint, folder, name, "linear")
         elif kind == "LayerNorm":
             layers += (HeadLayer("norm", "cls.norm", inner.get("eps", 1e-5)),)
-            numbers |= _parts(checkpoint, folder, "cls.norm", "norm")
+            numbers |= _head_parts(checkpoint, folder, "cls.norm", "norm")
         elif kind != "Dropout":
             raise ModelFileError(f"{checkpoint.folder}: its head has a module {kind}")
     if pooling is None or not layers:
@@ -148,7 +148,7 @@ def _pooling(checkpoint: Checkpoint, inner: dict[str, Any]) -> Pooling:
     return POOLING_NAMES[mode]
 
 
-def _parts(checkpoint: Checkpoint, folder: str, name: str, inner: str) -> dict[str, Numbers]:
+def _head_parts(checkpoint: Checkpoint, folder: str, name: str, inner: str) -> dict[str, Numbers]:
     tensors = safetensors_in(checkpoint.folder / folder)
     return {
         f"{name}.{kind}": as_floats(numbers_of(tensors[f"{inner}.{kind}"]))

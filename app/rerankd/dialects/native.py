@@ -136,15 +136,15 @@ def parse_native(body: Body, context: RequestContext) -> ParsedRequest:
         object="rerank" if context.agent.lower().startswith(TOGETHER_1) else "list",
         voyage_rows=wire == plain and not source,
     )
-    return _parsed(wire, style, context)
+    return _native_request(wire, style, context)
 
 
 def parse_as(style: ReplyStyle, body: Body, context: RequestContext) -> ParsedRequest:
     """Read a request of a family that expects another form of the reply."""
-    return _parsed(body.decode(Request), style, context)
+    return _native_request(body.decode(Request), style, context)
 
 
-def _parsed(wire: Request, style: ReplyStyle, context: RequestContext) -> ParsedRequest:
+def _native_request(wire: Request, style: ReplyStyle, context: RequestContext) -> ParsedRequest:
     documents = documents_of(wire.documents, "documents", wire.rank_fields)
     top_n = wire.topn if wire.top_n is UNSET else wire.top_n
     request = msgspec.structs.replace(

@@ -120,7 +120,7 @@ def _fields(document: Mapping[object, object], rank_fields: Sequence[str], where
     if list(rank_fields) == ["text"] and isinstance(text, str):
         return text
     lines = [
-        f"{name}:{_value(document[name], f'{where}.{name}')}"
+        f"{name}:{_field_value(document[name], f'{where}.{name}')}"
         for name in dict.fromkeys(rank_fields)
         if document.get(name) is not None
     ]
@@ -131,7 +131,7 @@ def _fields(document: Mapping[object, object], rank_fields: Sequence[str], where
     return "\n".join(lines)
 
 
-def _value(value: object, where: str) -> str:
+def _field_value(value: object, where: str) -> str:
     """Return a field's value with what separates it from the colon, as in YAML."""
     if isinstance(value, list) and value and not any(map(_is_nested, value)):
         return "".join(f"\n- {_scalar(one, where)}" for one in value)

@@ -254,14 +254,16 @@ def _place(
         if enough():
             return
         if time.monotonic() - begun > PLACING_SECONDS:
-            raise ModelFailed(f"{name} is not running after {PLACING_SECONDS} s; {_shown(now)}")
+            raise ModelFailed(
+                f"{name} is not running after {PLACING_SECONDS} s; {_shown_status(now)}"
+            )
         if time.monotonic() - told > TELL_SECONDS:
             told = time.monotonic()
-            logger.info("waiting for %s: %s", name, _shown(now))
+            logger.info("waiting for %s: %s", name, _shown_status(now))
         time.sleep(0.5)
 
 
-def _shown(application: Any) -> str:
+def _shown_status(application: Any) -> str:
     counts = [
         f"{number} {getattr(state, 'value', state)}"
         for one in application.deployments.values()

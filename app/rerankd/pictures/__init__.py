@@ -13,7 +13,7 @@ OFFERED = {
     "PictureFetcher": "fetching",
     "PictureLimits": "decoder",
     "ScaleRule": "scaling",
-    "decode": "decoder",
+    "decode_once": "decoder",
     "host_rules": "hosts",
 }
 """Names, and the module that each comes from."""

@@ -150,7 +150,7 @@ class DecoderProcess:
                 _end(process)
 
 
-def decode(picture: Picture, rule: ScaleRule, limits: PictureLimits | None = None) -> Pixels:
+def decode_once(picture: Picture, rule: ScaleRule, limits: PictureLimits | None = None) -> Pixels:
     """Return the pixels of one picture that has its `data`, from a child process of its own.
 
     Raises BadPicture for a file that is no readable picture, PictureTooLarge for one that takes

@@ -62,7 +62,7 @@ async def embed(
     shortening = _shortening_of(runtime, request.dimensions)
     _require_few_numbers(runtime, request, most_numbers)
     try:
-        tokenized = await _tokenized(runtime, request, deadline)
+        tokenized = await _tokenized_texts(runtime, request, deadline)
         read = time.monotonic()
         vectors = _Vectors()
         costs = runtime.costs(tokenized.prompt)
@@ -114,7 +114,9 @@ def _shortening_of(runtime: Runtime, dimensions: int | None) -> Shortening | Non
     raise CannotEmbed(f"{runtime.facts.id!r} {why}", param="dimensions")
 
 
-async def _tokenized(runtime: Runtime, request: EmbedRequest, deadline: float) -> TokenizedTexts:
+async def _tokenized_texts(
+    runtime: Runtime, request: EmbedRequest, deadline: float
+) -> TokenizedTexts:
     """Tokenise a request in a tokenizer thread, for as long as somebody waits for it."""
     if runtime.texts is None:
         raise CannotEmbed(f"{runtime.facts.id!r} gives no vectors", param="model")

@@ -80,12 +80,12 @@ def _gauges_of_process(now: Snapshot) -> Iterator[Metric]:
     yield InfoMetricFamily(
         "rerankd_build",
         "Always 1; the labels are the versions of rerankd, llama-cpp-python and Python.",
-        value=_build(),
+        value=_build_gauge(),
     )
 
 
 @cache
-def _build() -> dict[str, str]:
+def _build_gauge() -> dict[str, str]:
     """Return versions; looking one up reads the disk."""
     engine = version("llama-cpp-python")
     return {"version": __version__, "engine": engine, "python": platform.python_version()}

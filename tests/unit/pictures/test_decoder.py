@@ -12,7 +12,7 @@ import pytest
 
 from rerankd.domain import Picture
 from rerankd.errors import BadPicture, PictureTooLarge, RerankdError
-from rerankd.pictures import PictureDecoder, PictureLimits, ScaleRule, decode, decoder
+from rerankd.pictures import PictureDecoder, PictureLimits, ScaleRule, decode_once, decoder
 
 from support.pictures import plain, png_claiming
 
@@ -89,7 +89,7 @@ def test_a_child_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoder, "HANG_SECONDS", 0.05)
 
     with pytest.raises(PictureTooLarge, match="too much time or memory"):
-        decode(RED, RULE)
+        decode_once(RED, RULE)
 
 
 def test_a_child_that_computes_for_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_a_child_that_computes_for_too_long_is_ended(monkeypatch: pytest.MonkeyP
     with pytest.raises(
         PictureTooLarge, match=r"takes more than 10 s to decode \(picture_timeout\)"
     ):
-        decode(RED, RULE)
+        decode_once(RED, RULE)
 
 
 def test_a_child_has_no_memory_for_a_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +112,7 @@ def test_a_child_has_no_memory_for_a_bomb(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(decoder, "start_child", lambda: child_that(code))
 
     with pytest.raises(RerankdError, match="exit code 9"):
-        decode(RED, RULE)
+        decode_once(RED, RULE)
 
 
 def test_a_file_with_too_many_bytes_starts_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,9 +120,9 @@ def test_a_file_with_too_many_bytes_starts_no_child(monkeypatch: pytest.MonkeyPa
     monkeypatch.delattr(decoder, "start_child")
 
     with pytest.raises(PictureTooLarge, match=r"the limit is 50 \(max_picture_bytes\)"):
-        decode(RED, RULE, PictureLimits(bytes=50))
+        decode_once(RED, RULE, PictureLimits(bytes=50))
     with pytest.raises(BadPicture, match="is SVG"):
-        decode(Picture(b"<svg/>"), RULE)
+        decode_once(Picture(b"<svg/>"), RULE)
 
 
 def test_idle_children_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ class Measures:
         """Raise SettingsError, which says what to install, where the library is missing."""
         self.names = (f"nDCG@{CUTOFF}", f"MRR@{CUTOFF}", f"recall@{recall_at}")
         self._recall = f"recall_{recall_at}"
-        self._library = _library()
+        self._library = _trec_library()
 
     def of(self, grades: Mapping[str, int], ranking: Sequence[str]) -> tuple[float, ...]:
         """Return a value for each of `names`: grades by document id, document ids best first.
@@ -48,7 +48,7 @@ def _as_scores(ranking: Sequence[str]) -> dict[str, float]:
     return {key: float(len(ranking) - place) for place, key in enumerate(ranking)}
 
 
-def _library() -> Any:
+def _trec_library() -> Any:
     try:
         # Imported here because only this command needs it, and it is an extra.
         return importlib.import_module("pytrec_eval")

@@ -68,7 +68,7 @@ def quality_against_speed(points: Sequence[Point], baseline: float, measure: str
     across = _axis([min(speeds) - SPEED_ROOM, max(speeds) + SPEED_ROOM], LEFT, WIDTH - RIGHT)
     bounds = [edge for point in points for edge in (point.low, point.high)]
     up = _axis([*bounds, baseline], HEIGHT - BOTTOM, TOP)
-    marks = [_mark(number, point, across, up) for number, point in enumerate(points)]
+    marks = [_plot_mark(number, point, across, up) for number, point in enumerate(points)]
     parts = [
         *_grid(up),
         *(_speed_tick(across, value) for value in _decades(across)),
@@ -185,7 +185,7 @@ def _speed_tick(across: Axis, value: float) -> str:
     )
 
 
-def _mark(number: int, point: Point, across: Axis, up: Axis) -> str:
+def _plot_mark(number: int, point: Point, across: Axis, up: Axis) -> str:
     x, y = across.at(math.log10(point.speed)), up.at(point.quality)
     # Names in the right half are left of their mark, so that none leaves the plot.
     left = x > (LEFT + WIDTH - RIGHT) / 2

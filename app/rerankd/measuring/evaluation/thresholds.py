@@ -64,7 +64,7 @@ def recommended_thresholds(
     for purpose, target in TARGETS:
         logit = _chosen_logit(*fitted, purpose, target)
         if logit is not None:
-            precision, recall, dropped = _measured(logit, *shown, seed)
+            precision, recall, dropped = _measured_threshold(logit, *shown, seed)
             found.append(
                 Threshold(
                     purpose=purpose,
@@ -95,7 +95,7 @@ def _chosen_logit(
     return float(descending[ends[enough[-1] if purpose == "precision" else enough[0]]])
 
 
-def _measured(
+def _measured_threshold(
     logit: float, logits: Values, relevant: Labels, queries: Values, seed: int
 ) -> tuple[MeasuredShare | None, MeasuredShare | None, MeasuredShare | None]:
     """Return precision, recall, and the dropped share of what isn't relevant."""
