@@ -11,7 +11,7 @@ import numpy as np
 from rerankd.domain import NO_TOKENS, Prompt, StepLimits, TokenIds, Vector
 from rerankd.errors import EngineFailure
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds after which a wait is a failed test rather than a test that hangs."""
 
 SPECIALS = {"bos": 1, "eos": 2, "sep": 3}

@@ -9,7 +9,8 @@ from rerankd.errors import RerankdError
 
 def reason_in(text: str) -> str:
     """Return the message of our own error in a failed actor's report, else its last line."""
-    ours = re.findall(rf"{re.escape(RerankdError.__module__)}\.\w+: (.+)", text)
+    package = RerankdError.__module__.rpartition(".")[0]
+    ours = re.findall(rf"{re.escape(package)}(?:\.\w+)+: (.+)", text)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return str(ours[-1] if ours else lines[-1])
 

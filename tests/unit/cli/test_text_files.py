@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rerankd.cli.rank_input import read_documents
+from rerankd.cli.rank_records import RankedFields
 from rerankd.distributed.shards import form_of
 from rerankd.errors import InvalidRequest, SettingsError
 from rerankd.measuring.evaluation.data import JsonlData, lines_of
@@ -15,7 +16,7 @@ from rerankd.settings.loading import load_settings
 
 def texts_of(path: Path, content: bytes) -> list[str]:
     path.write_bytes(content)
-    return [one.text for one in read_documents([str(path)], "auto", "text").documents]
+    return [one.text for one in read_documents([str(path)], "auto", RankedFields()).documents]
 
 
 def test_lines_and_jsonl_are_read_without_their_mark(tmp_path: Path) -> None:

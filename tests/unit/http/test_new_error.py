@@ -73,7 +73,7 @@ def test_its_row_in_the_docs_is_made_from_its_docstring(monkeypatch: pytest.Monk
 
 
 def test_an_error_without_a_status_is_a_mistake_of_ours() -> None:
-    """tests/unit/test_errors.py compares the tree with the table; nothing is guessed."""
+    """tests/unit/errors/test_errors.py compares the tree with the table; nothing is guessed."""
     with pytest.raises(KeyError):
         statuses.error_response(ToyBroken("no line of the table"))
     assert issubclass(ToyBroken, RerankdError)
