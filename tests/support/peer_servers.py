@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 
 from rerankd.measuring.client import RerankServer
 
 PATIENCE = 300
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @contextmanager
 def running(
-    command: Sequence[str], port: int, folder: Path | None = None
+    command: Sequence[str], port: int, environment: Mapping[str, str] = NOTHING
 ) -> Iterator[RerankServer]:
-    """Start a server, wait until it ranks, and stop it."""
+    """Start a server, with more in its environment, wait until it ranks, and stop it."""
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, env={**os.environ, **environment}
+        )
         try:
             url = f"http://127.0.0.1:{port}"
             await_answer(process, url)

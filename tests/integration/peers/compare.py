@@ -16,21 +16,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from pathlib import Path
-
-import httpx
 
 from rerankd.measuring.bench.rounds import BenchLine, compare_servers
 from rerankd.measuring.bench.workload import Workload
-from rerankd.measuring.client import RerankServer
 
+from support.peer_servers import free_port, running
 from support.places import DATA, ROOT, files_in
 
 HERE = Path(__file__).parent
@@ -38,7 +33,6 @@ CROSS_ENCODER = DATA / "models" / "cross-mini-en-q8_0.gguf"
 """The first embedded model: a cross-encoder, which the peers can run as well."""
 EMBEDDED = ROOT / "models" / "rerank-mini-en-q8_0.gguf"
 """The current one, which compares vectors and runs here only; its network is the same size."""
-PATIENCE = 300
 CORES = "2"
 
 ONE_20 = Workload(clients=1, documents=20, words=80, requests=12)
@@ -75,40 +69,6 @@ def llama_server(program: str, model: Path, port: int, slots: int, batch: int) -
     ]
 
 
-@contextmanager
-def running(
-    command: Sequence[str], port: int, environment: Mapping[str, str]
-) -> Iterator[RerankServer]:
-    """Start a server, with more in its environment, wait until it ranks, and stop it."""
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=output, env={**os.environ, **environment}
-        )
-        try:
-            url = f"http://127.0.0.1:{port}"
-            await_answer(process, url)
-            yield RerankServer(url=url, pid=process.pid)
-        finally:
-            process.terminate()
-            process.wait(PATIENCE)
-
-
-def await_answer(process: subprocess.Popen[bytes], url: str) -> None:
-    """Ask until the server ranks, or has ended: it is a stranger, nothing else tells."""
-    end = time.monotonic() + PATIENCE
-    body = {"query": "ready", "documents": ["yes"]}
-    while time.monotonic() < end:
-        with suppress(httpx.HTTPError):
-            if httpx.post(f"{url}/v1/rerank", json=body, timeout=PATIENCE).is_success:
-                if process.poll() is not None:
-                    break  # a stranger answered at this address
-                return
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(0.2)
-            break
-    raise SystemExit(f"{process.args!r} did not answer")
-
-
 def rows_for(
     name: str,
     ours: Sequence[str],
@@ -128,12 +88,6 @@ def rows_for(
             seed = time.time_ns() % 1_000_000
             own, other = compare_servers(servers, load, rounds, seed)
             yield name, own, other
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def plan(
