@@ -140,8 +140,8 @@ def _add_encoder(writer: GGUFWriter, network: Network) -> None:
     writer.add_layer_norm_eps(1e-12)
     writer.add_causal_attention(False)
     writer.add_token_type_count(1)
-    add_vocabulary = _add_wordpiece if network.kind == "bert" else _add_unigram
-    tokens = add_vocabulary(writer, network)
+    add_vocabulary = _add_wordpiece if network.kind == "bert" else add_unigrams
+    tokens = add_vocabulary(writer, network.vocabulary)
     weights, width = Weights(writer), network.width
     weights.matrix("token_embd", tokens, width)
     weights.floats("position_embd", network.context, width)
@@ -166,7 +166,7 @@ def _add_qwen3(writer: GGUFWriter, network: Network) -> None:
     writer.add_value_length(network.head_width)
     writer.add_rope_freq_base(1_000_000.0)
     writer.add_layer_norm_rms_eps(1e-6)
-    tokens = _add_byte_pairs(writer, network)
+    tokens = add_byte_pairs(writer, network.vocabulary)
     weights, width, feed = Weights(writer), network.width, network.feed
     embedding = weights.matrix("token_embd", len(tokens), width, gain=4.0)
     answers = [tokens.index("yes"), tokens.index("no")]
@@ -194,13 +194,13 @@ def _add_qwen3(writer: GGUFWriter, network: Network) -> None:
     writer.add_chat_template([{"name": "rerank", "template": RERANK_TEMPLATE}])
 
 
-def _filled(tokens: list[str], network: Network) -> list[str]:
-    return tokens + [f"<filler {number}>" for number in range(network.vocabulary - len(tokens))]
+def _filled(tokens: list[str], size: int) -> list[str]:
+    return tokens + [f"<filler {number}>" for number in range(size - len(tokens))]
 
 
-def _add_wordpiece(writer: GGUFWriter, network: Network) -> int:
+def _add_wordpiece(writer: GGUFWriter, size: int) -> int:
     pieces = ["▁" + one for one in dict.fromkeys([*BENCH_WORDS, *LETTERS, *MARKS])]
-    tokens = _filled([*BERT_CONTROL, *pieces, *LETTERS], network)
+    tokens = _filled([*BERT_CONTROL, *pieces, *LETTERS], size)
     writer.add_tokenizer_model("bert")
     writer.add_tokenizer_pre("default")
     add_tokens(writer, tokens, control=range(len(BERT_CONTROL)))
@@ -212,9 +212,10 @@ def _add_wordpiece(writer: GGUFWriter, network: Network) -> int:
     return len(tokens)
 
 
-def _add_unigram(writer: GGUFWriter, network: Network) -> int:
+def add_unigrams(writer: GGUFWriter, size: int) -> int:
+    """Add a unigram vocabulary of so many tokens, as XLM-RoBERTa's files have it; return that."""
     pieces = ["▁", *("▁" + word for word in BENCH_WORDS), *LETTERS, *MARKS]
-    tokens = _filled([*T5_CONTROL, *dict.fromkeys(pieces)], network)
+    tokens = _filled([*T5_CONTROL, *dict.fromkeys(pieces)], size)
     writer.add_tokenizer_model("t5")
     writer.add_tokenizer_pre("default")
     add_tokens(writer, tokens, control=(0, 1, 2, 4), unknown=3)
@@ -229,7 +230,8 @@ def _add_unigram(writer: GGUFWriter, network: Network) -> int:
     return len(tokens)
 
 
-def _add_byte_pairs(writer: GGUFWriter, network: Network) -> list[str]:
+def add_byte_pairs(writer: GGUFWriter, size: int) -> list[str]:
+    """Add a byte-level vocabulary of so many tokens and return them."""
     letters = byte_letters()
     template = RERANK_TEMPLATE.replace("\n", " ").split()
     words = ["yes", "no", *CROSSING, *(f" {word}" for word in (*BENCH_WORDS, *template))]
@@ -242,7 +244,7 @@ def _add_byte_pairs(writer: GGUFWriter, network: Network) -> list[str]:
             left += right
             tokens[left] = None
     first = len(tokens)
-    listed = _filled([*tokens, *QWEN3_CONTROL], network)
+    listed = _filled([*tokens, *QWEN3_CONTROL], size)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
     add_tokens(writer, listed, control=range(first, first + len(QWEN3_CONTROL)))

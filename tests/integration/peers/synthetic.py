@@ -16,18 +16,8 @@ from pathlib import Path
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter, PoolingType
 
-from rerankd.measuring.bench.workload import BENCH_WORDS
-
-from support.tiny_models import (
-    CROSSING,
-    LETTERS,
-    QWEN3_CONTROL,
-    RERANK_TEMPLATE,
-    T5_CONTROL,
-    add_tokens,
-    byte_letters,
-    written,
-)
+from support.synthetic_shapes import add_byte_pairs, add_unigrams
+from support.tiny_models import RERANK_TEMPLATE, written
 
 WIDTH = 1024
 """Both networks'."""
@@ -108,7 +98,7 @@ def write_qwen3(path: Path, kind: str, layers: int = LAYERS) -> Path:
     writer.add_value_length(HEAD_WIDTH)
     writer.add_rope_freq_base(1_000_000.0)
     writer.add_layer_norm_rms_eps(1e-6)
-    tokens = _add_byte_pairs(writer)
+    tokens = add_byte_pairs(writer, VOCABULARY)
     weights = Weights(writer, kind)
     weights.matrix("token_embd", len(tokens), WIDTH, important=True)
     weights.plain("cls.output", 2, WIDTH)
@@ -150,7 +140,7 @@ def write_xlm_r(path: Path, kind: str, layers: int = XLMR_LAYERS) -> Path:
     writer.add_causal_attention(False)
     writer.add_pooling_type(PoolingType.RANK)
     writer.add_token_type_count(1)
-    _add_unigrams(writer)
+    add_unigrams(writer, XLMR_VOCABULARY)
     weights = Weights(writer, kind)
     weights.matrix("token_embd", XLMR_VOCABULARY, WIDTH, important=True)
     weights.plain("position_embd", XLMR_CONTEXT - 2, WIDTH)
@@ -172,52 +162,6 @@ def write_xlm_r(path: Path, kind: str, layers: int = XLMR_LAYERS) -> Path:
 
 
 SHAPES: dict[str, Callable[..., Path]] = {"qwen3": write_qwen3, "xlm-r": write_xlm_r}
-
-
-def _add_byte_pairs(writer: GGUFWriter) -> list[str]:
-    """Add a byte-level vocabulary of the real size; return its tokens."""
-    letters = byte_letters()
-    template = RERANK_TEMPLATE.replace("\n", " ").split()
-    words = ["yes", "no", *CROSSING, *(f" {word}" for word in (*BENCH_WORDS, *template))]
-    merges: dict[str, None] = {}
-    tokens = dict.fromkeys(letters)
-    for word in words:
-        left, *rest = (letters[byte] for byte in word.encode())
-        for right in rest:
-            merges[f"{left} {right}"] = None
-            left += right
-            tokens[left] = None
-    first = len(tokens)
-    listed = [*tokens, *QWEN3_CONTROL]
-    listed += [f"<filler {number}>" for number in range(VOCABULARY - len(listed))]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("qwen2")
-    add_tokens(writer, listed, control=range(first, first + len(QWEN3_CONTROL)))
-    writer.add_token_merges(list(merges))
-    writer.add_bos_token_id(first)
-    writer.add_pad_token_id(first)
-    writer.add_eos_token_id(first + 2)
-    writer.add_add_bos_token(False)
-    return listed
-
-
-def _add_unigrams(writer: GGUFWriter) -> None:
-    """Add a unigram vocabulary of the real size, as XLM-RoBERTa's files have it."""
-    pieces = ["▁", *("▁" + word for word in BENCH_WORDS), *LETTERS, *"?!.,[]{}<>/|_"]
-    tokens = [*T5_CONTROL[:4], *dict.fromkeys(pieces)]
-    tokens += [f"▁filler{number}" for number in range(XLMR_VOCABULARY - len(tokens) - 1)]
-    tokens.append(T5_CONTROL[4])
-    writer.add_tokenizer_model("t5")
-    writer.add_tokenizer_pre("default")
-    add_tokens(writer, tokens, control=(0, 1, 2, len(tokens) - 1), unknown=3)
-    writer.add_token_scores([0.0] * 4 + [-float(at) / 1000 for at in range(4, len(tokens))])
-    writer.add_add_space_prefix(True)
-    writer.add_remove_extra_whitespaces(True)
-    writer.add_bos_token_id(0)
-    writer.add_pad_token_id(1)
-    writer.add_eos_token_id(2)
-    writer.add_sep_token_id(2)
-    writer.add_unk_token_id(3)
 
 
 def main() -> None:
