@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -154,27 +153,6 @@ def test_a_closed_model_makes_no_context(tiny_bert: Path) -> None:
     model.close()
     with pytest.raises(EngineFailure, match="closed"):
         LlamaContext(model, ContextOptions(cells=64, batch=64, sequences=1, threads=1))
-
-
-def test_an_output_buffer_is_given_back_once(
-    tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whole pages of the logits nobody reads go back to the system, again only when they grow."""
-    given: list[tuple[int, int]] = []
-    monkeypatch.setattr(
-        "rerankd.engine.llama.output_pages._madvise",
-        lambda start, size, _advice: given.append((start, size)),
-    )
-    monkeypatch.setattr(llama, "supports_gpu", lambda: False)
-    with opened(tiny_bert) as engine:
-        before = len(given)
-        for length in (64, 64, 40):
-            engine.backends[0].run([pairs(row(length))])
-    assert len(given) == before + 1
-    start, size = given[-1]
-    assert start % mmap.PAGESIZE == size % mmap.PAGESIZE == 0
-    logits = BERT_CONTEXT * read(tiny_bert).vocabulary * 4
-    assert logits - 2 * mmap.PAGESIZE < size <= logits
 
 
 # GPU layers

@@ -169,6 +169,10 @@ class LlamaContext:
         size = max(tokens, self._options.sequences) * self._model.vocabulary_size * 4
         return (start, size) if start else (0, 0)
 
+    def output_bytes(self, tokens: int) -> int:
+        """Return the bytes of the hidden states of a decode of `tokens`."""
+        return tokens * int(lib.llama_model_n_embd_out(self._model.handle)) * 4
+
     def give_embeddings(self, wanted: bool) -> None:
         """Switch pooled outputs on or off for the decodes that follow."""
         lib.llama_set_embeddings(self._handle, wanted)

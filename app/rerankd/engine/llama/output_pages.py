@@ -20,26 +20,34 @@ def _find_madvise() -> Any:
 _madvise = _find_madvise()
 
 
+RELEASED_AFTER = 1024 * 1024
+"""Bytes of outputs after which their pages go back: seldom enough to cost next to nothing."""
+
+
 class OutputPages:
     """The output buffer of one context.
 
     llama.cpp reserves and zeroes a vocabulary's width of floats for each token decoded, 120 KB a
     token for 30,000 entries, and reads none of it where hidden states or pooled scores of an
-    encoder are the output. The pages come back as zeros if anything ever looks.
+    encoder are the output. Hidden states come after the part reserved for as many tokens as the
+    decode had, so decodes of other lengths write to other pages, in time to all of them. The pages
+    come back as zeros if anything ever looks.
     """
 
     def __init__(self, context: LlamaContext) -> None:
         self._context = context
-        self._released = 0
+        self._size = 0
+        self._written = 0
         self.release(0)
 
     def release(self, tokens: int) -> None:
-        """Give back what a decode of `tokens` reserved, where that is more than before."""
+        """Give back what decodes of up to `tokens` took; their outputs must have been read."""
         start, size = self._context.logits_buffer(tokens)
-        if size <= self._released or _madvise is None:
+        self._written += self._context.output_bytes(tokens)
+        if size <= self._size and self._written < RELEASED_AFTER:
             return
-        self._released = size
+        self._size, self._written = max(size, self._size), 0
         first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
-        pages = (start + size - first) // mmap.PAGESIZE
-        if pages > 0:
+        pages = (start + self._size - first) // mmap.PAGESIZE
+        if start and pages > 0 and _madvise is not None:
             _madvise(first, pages * mmap.PAGESIZE, mmap.MADV_DONTNEED)
