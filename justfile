@@ -106,7 +106,7 @@ wheels *architectures:
     @scripts/wheels.sh {{ architectures }}
 
 # Build all that a release needs into dist/ (docs/release.md); `just release v0.1.0` holds it to a tag
-release tag="": binary (wheels "--release") build
+release tag="": (binary "--release") (wheels "--release") build
     @scripts/release.sh {{ tag }}
 
 # Install from dist/ as people will, without an index or a compiler; `just release` comes before

@@ -1,8 +1,14 @@
 #!/usr/bin/env bash
-# binary.sh [ARCHITECTURE]: make dist/rerankd from .venv-portable, whose llama.cpp is compiled for many
-# processors; or, for another architecture than this machine's, dist/rerankd-ARCHITECTURE (cross.sh).
+# binary.sh [--release | ARCHITECTURE]: make dist/rerankd from .venv-portable, whose llama.cpp is compiled for
+# many processors; or, for another architecture than this machine's, dist/rerankd-ARCHITECTURE (cross.sh). With
+# --release, both where a release makes both here.
 . "$(dirname "$0")/environment.sh"
 . scripts/cross.sh
+if [ "${1:-}" = --release ]; then
+    architectures=$(binary_architectures)
+    for architecture in $architectures; do scripts/binary.sh "$architecture"; done
+    exit
+fi
 architecture=${1:-$(uname -m)}
 if [ "$architecture" = "$(uname -m)" ]; then
     install_portable

@@ -10,15 +10,38 @@ debian_name() {
     esac
 }
 
-# release_architectures VERSION: those whose engine wheel a release makes here: this machine's, and each other
-# one that there is a compiler for, unless dist/ has its wheel of this version, made elsewhere
-release_architectures() {
-    local here other
-    here=$(uname -m)
-    echo "$here"
+# other_architectures: those but this machine's that releases are for
+other_architectures() {
+    local other
     for other in aarch64; do
-        if [ "$other" = "$here" ] || ! command -v "$other-linux-gnu-g++" >/dev/null; then continue; fi
+        if [ "$other" != "$(uname -m)" ]; then echo "$other"; fi
+    done
+}
+
+# wheel_architectures VERSION: those whose engine wheel a release makes here: this machine's, and each other
+# one that there is a compiler for, unless dist/ has its wheel of this version, made elsewhere
+wheel_architectures() {
+    local other
+    uname -m
+    for other in $(other_architectures); do
+        command -v "$other-linux-gnu-g++" >/dev/null || continue
         if ! compgen -G "dist/llama_cpp_python-$1-*_$other.whl" >/dev/null; then echo "$other"; fi
+    done
+}
+
+# binary_architectures: those whose binary a release makes here: this machine's, and each other one that there
+# are a compiler and an emulator for, unless dist/ has its binary, made elsewhere. One that was made here is
+# made again, or stops the release, so that none of older sources is in it.
+binary_architectures() {
+    local other
+    uname -m
+    for other in $(other_architectures); do
+        if [ -f "dist/rerankd-$other" ]; then
+            [ -f "build/$other/binary/made" ] || continue
+        else
+            command -v "$other-linux-gnu-g++" >/dev/null && command -v "qemu-$other" >/dev/null || continue
+        fi
+        echo "$other"
     done
 }
 
@@ -62,6 +85,14 @@ select_packages() {
     awk -v names=" $* " '/^[^ #]/ { split($1, name, "=="); keep = index(names, " " name[1] " ") } keep' requirements/binary.txt
 }
 
+# list_package FILE: a line for each file in a Debian package, with the package's name and version; the
+# release's bill of materials reads them
+list_package() {
+    local package version
+    { read -r package; read -r version; } < <(dpkg-deb --show --showformat '${Package}\n${Version}\n' "$1")
+    dpkg-deb --fsys-tarfile "$1" | tar --list | sed "s|^\.|$package $version |"
+}
+
 # install_root ARCHITECTURE: build/ARCHITECTURE/root. apt downloads them with lists of its own, so that this
 # system's packages stay as they are.
 install_root() {
@@ -92,7 +123,10 @@ Dir::Etc::sourceparts "$there/apt/parts";
 END
     APT_CONFIG=$there/apt/apt.conf apt-get update -qq
     APT_CONFIG=$there/apt/apt.conf apt-get install -qq --yes --download-only $packages >/dev/null
-    for package in "$there"/apt/archives/*.deb; do dpkg -x "$package" "$there/root"; done
+    for package in "$there"/apt/archives/*.deb; do
+        dpkg -x "$package" "$there/root"
+        list_package "$package"
+    done > "$there/packages.txt"
     install_cross_tools "$1"
     rm -rf "$there/apt"
     echo "$wanted" > "$there/root.installed"

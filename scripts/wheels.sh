@@ -9,7 +9,7 @@ version=$(engine_version requirements/binary.txt)
 install_tools "$tools" release
 export PATH="$tools/bin:$PATH" PYTHONPATH="$PWD/scripts" SOURCE_DATE_EPOCH
 SOURCE_DATE_EPOCH=$(build_time)
-[ "${1:-}" != --release ] || set -- $(release_architectures "$version")
+[ "${1:-}" != --release ] || set -- $(wheel_architectures "$version")
 [ $# -gt 0 ] || set -- "$(uname -m)"
 
 for architecture; do

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rerankd import __version__
@@ -60,9 +60,12 @@ def _built(pattern: str) -> list[Path]:
     return found
 
 
-def _programs() -> list[Path]:
-    """Return the folders that binaries were packed from: this machine's and of cross builds."""
-    return [path for start in ("", "*/") for path in ROOT.glob(f"build/{start}{PROGRAM}")]
+def _libraries_of_binaries() -> Iterator[shared_libraries.Library]:
+    """Return what the binaries that were packed here carry: this machine's and of cross builds."""
+    yield from shared_libraries.of_binary(ROOT / "build" / PROGRAM)
+    for folder in sorted(ROOT.glob(f"build/*/{PROGRAM}")):
+        packages = folder.parents[2] / "packages.txt"
+        yield from shared_libraries.of_binary(folder, packages)
 
 
 def _write(name: str, text: str) -> Path:
@@ -92,7 +95,7 @@ def _contents(engine: str, built: int, files: Sequence[Path]) -> bill.Contents:
         needs=needs,
         libraries=[
             *shared_libraries.of_wheels(path for path in files if path.name.startswith("llama")),
-            *(one for each in _programs() for one in shared_libraries.of_binary(each)),
+            *_libraries_of_binaries(),
         ],
     )
 

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,18 +33,27 @@ class Library:
     sha256: str | None = None
 
 
-def of_binary(folder: Path) -> list[Library]:
+Find = Callable[[str], Library | None]
+"""Returns the package that has a file of this name; None where none is known."""
+
+
+def of_binary(folder: Path, packages: Path | None = None) -> list[Library]:
     """Return what PyInstaller's folder has of the system, the Python that runs it, and zstd.
 
-    The launcher in front of the folder is linked with zstd's static library.
+    The launcher in front of the folder is linked with zstd's static library. Of a cross build,
+    `packages` lists the packages of the root that it was made in, as scripts/cross.sh writes it.
     """
+    find = finder_of(packages.read_text("utf-8")) if packages else find_installed
     found = {
-        _library(path)
+        _library(path, find)
         for path in folder.glob("*.so*")
         if not GRAFTED.search(path.name) and not PYTHONS_OWN.search(path.name)
     }
-    found |= {Library("cpython", sys.version.split()[0])}
-    found |= {zstd for zstd in [_packaged("libzstd.a")] if zstd}
+    if packages:
+        pythons = [find(path.name) for path in folder.glob("libpython3.*")]
+    else:
+        pythons = [Library("cpython", sys.version.split()[0])]
+    found |= {one for one in [*pythons, find("libzstd.a")] if one}
     return sorted(found, key=lambda one: one.name)
 
 
@@ -63,20 +72,34 @@ def of_wheels(wheels: Iterable[Path]) -> list[Library]:
     return sorted(found, key=lambda one: one.name)
 
 
-def _library(path: Path) -> Library:
-    name = path.name.replace("ld-rerankd.so", "ld-linux-x86-64.so")  # one package has all loaders
-    return _packaged(name) or Library(path.name, sha256=file_hash(path))
+def _library(path: Path, find: Find) -> Library:
+    # The loader has a name of our own; its package is the C library's.
+    name = "libc.so.6" if path.name.startswith("ld-rerankd") else path.name
+    return find(name) or Library(path.name, sha256=file_hash(path))
 
 
-def _packaged(name: str) -> Library | None:
-    """Return the Debian package that has a file of this name; None where none is known."""
+def finder_of(listed: str) -> Find:
+    """Return what finds a file's package in lines of a package, its version and a file's path."""
+    packages = {}
+    for line in listed.splitlines():
+        package, version, path = line.split(" ", 2)
+        packages[path.rpartition("/")[2]] = _of_debian(package, version)
+    return packages.get
+
+
+def find_installed(name: str) -> Library | None:
+    """Return this system's Debian package with a file of this name; None where none is known."""
     said = _dpkg_query("--search", f"*/{name}").splitlines()
     packages = {line.partition(":")[0] for line in said if line.endswith(f"/{name}")}
     for package in sorted(packages):
         version = _dpkg_query("--show", "--showformat", "${Version}\n", package).split()
         if version:
-            return Library(package, version[0], PackageURL("deb", "debian", package, version[0]))
+            return _of_debian(package, version[0])
     return None
+
+
+def _of_debian(package: str, version: str) -> Library:
+    return Library(package, version, PackageURL("deb", "debian", package, version))
 
 
 def _dpkg_query(*words: str) -> str:

@@ -85,21 +85,25 @@ def test_a_library_of_another_architecture_stops_the_build(tmp_path: Path, other
     assert str(tmp_path / "other.so") in done.stderr
 
 
-def architectures(place: Path, *, compiler: bool = False, wheel: str = "") -> list[str]:
-    """Return what a release would make wheels for, with such a compiler and wheel."""
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A copy of the scripts on an x86-64 machine that has only the tools put there."""
     for folder in ("bin", "scripts", "dist"):
-        (place / folder).mkdir()
+        (tmp_path / folder).mkdir()
     for name in ("environment.sh", "cross.sh"):
-        (place / "scripts" / name).write_bytes((ROOT / "scripts" / name).read_bytes())
-    if compiler:
-        (place / "bin/aarch64-linux-gnu-g++").write_text("")
-        (place / "bin/aarch64-linux-gnu-g++").chmod(0o755)
-    (place / "bin/uname").write_text("#!/bin/sh\necho x86_64\n")
-    (place / "bin/uname").chmod(0o755)
-    if wheel:
-        (place / "dist" / wheel).touch()
-    code = ". scripts/environment.sh; . scripts/cross.sh; PATH=$PWD/bin; "
-    code += "release_architectures 1+rerankd.2"
+        (tmp_path / "scripts" / name).write_bytes((ROOT / "scripts" / name).read_bytes())
+    put_program(tmp_path / "bin/uname", "echo x86_64")
+    return tmp_path
+
+
+def put_program(file: Path, code: str = "") -> None:
+    file.write_text(f"#!/bin/sh\n{code}\n")
+    file.chmod(0o755)
+
+
+def architectures(place: Path, asked: str) -> list[str]:
+    """Return what a function of the scripts lists there."""
+    code = f". scripts/environment.sh; . scripts/cross.sh; PATH=$PWD/bin; {asked}"
     done = subprocess.run(
         ["/usr/bin/env", "bash", "-c", code],
         cwd=place,
@@ -111,20 +115,50 @@ def architectures(place: Path, *, compiler: bool = False, wheel: str = "") -> li
     return done.stdout.split()
 
 
-def test_a_release_makes_wheels_for_what_can_be_compiled_for(tmp_path: Path) -> None:
-    assert architectures(tmp_path, compiler=True) == ["x86_64", "aarch64"]
+WHEELS = "wheel_architectures 1+rerankd.2"
 
 
-def test_without_a_cross_compiler_a_release_is_for_this_machine(tmp_path: Path) -> None:
-    assert architectures(tmp_path) == ["x86_64"]
+def test_a_release_makes_wheels_for_what_can_be_compiled_for(place: Path) -> None:
+    put_program(place / "bin/aarch64-linux-gnu-g++")
+    assert architectures(place, WHEELS) == ["x86_64", "aarch64"]
+
+
+def test_without_a_cross_compiler_a_release_is_for_this_machine(place: Path) -> None:
+    put_program(place / "bin/qemu-aarch64")
+    assert architectures(place, WHEELS) == ["x86_64"]
+    assert architectures(place, "binary_architectures") == ["x86_64"]
 
 
 @pytest.mark.parametrize(
     ("version", "made"), [("1+rerankd.2", ["x86_64"]), ("1+rerankd.1", ["x86_64", "aarch64"])]
 )
 def test_a_wheel_that_was_made_elsewhere_is_kept(
-    tmp_path: Path, version: str, made: list[str]
+    place: Path, version: str, made: list[str]
 ) -> None:
     """One of the same sources; another version's is replaced."""
-    wheel = f"llama_cpp_python-{version}-py3-none-manylinux_2_34_aarch64.whl"
-    assert architectures(tmp_path, compiler=True, wheel=wheel) == made
+    put_program(place / "bin/aarch64-linux-gnu-g++")
+    (place / f"dist/llama_cpp_python-{version}-py3-none-manylinux_2_34_aarch64.whl").touch()
+    assert architectures(place, WHEELS) == made
+
+
+def test_a_release_makes_a_binary_where_it_can_be_compiled_and_run(place: Path) -> None:
+    """An emulator runs PyInstaller: without it, the compiler alone makes none."""
+    put_program(place / "bin/aarch64-linux-gnu-g++")
+    assert architectures(place, "binary_architectures") == ["x86_64"]
+    put_program(place / "bin/qemu-aarch64")
+    assert architectures(place, "binary_architectures") == ["x86_64", "aarch64"]
+
+
+def test_a_binary_that_was_made_elsewhere_is_kept(place: Path) -> None:
+    for tool in ("aarch64-linux-gnu-g++", "qemu-aarch64"):
+        put_program(place / "bin" / tool)
+    (place / "dist/rerankd-aarch64").touch()
+    assert architectures(place, "binary_architectures") == ["x86_64"]
+
+
+def test_a_binary_that_was_made_here_is_never_left_as_it_was(place: Path) -> None:
+    """Without the tools as well: the build then stops, and no old binary is released."""
+    (place / "dist/rerankd-aarch64").touch()
+    (place / "build/aarch64/binary").mkdir(parents=True)
+    (place / "build/aarch64/binary/made").touch()
+    assert architectures(place, "binary_architectures") == ["x86_64", "aarch64"]

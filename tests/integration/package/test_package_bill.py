@@ -137,3 +137,26 @@ def test_the_binarys_libraries_are_named_by_their_packages(tmp_path: Path) -> No
     assert not [name for name in found if "openblas" in name or "libpython" in name]
     libc = "libc6" if shutil.which("dpkg-query") else "libc.so.6"
     assert bool(found[libc].purl) == (libc == "libc6")
+
+
+def test_a_cross_builds_libraries_are_its_own_systems(tmp_path: Path) -> None:
+    """The root's packages, which may be older or newer than those of the machine that built it."""
+    folder = tmp_path / "binary/rerankd/_internal"
+    folder.mkdir(parents=True)
+    for name in ("ld-rerankd.so.2", "libc.so.6", "libnobody.so.9", "libpython3.11.so.1.0"):
+        (folder / name).write_bytes(b"library")
+    listed = tmp_path / "packages.txt"
+    listed.write_text(
+        "libc6 2.36-9 /lib/aarch64-linux-gnu/libc.so.6\n"
+        "libpython3.11 3.11.2-6 /usr/lib/aarch64-linux-gnu/libpython3.11.so.1.0\n"
+        "libzstd-dev 1.5.4-5 /usr/lib/aarch64-linux-gnu/libzstd.a\n"
+        "media-types 10.0.0 /usr/share/doc/a name with spaces\n"
+    )
+
+    found = shared_libraries.of_binary(folder, listed)
+
+    assert [(one.name, one.version) for one in found] == [
+        *(("libc6", "2.36-9"), ("libnobody.so.9", None)),
+        *(("libpython3.11", "3.11.2-6"), ("libzstd-dev", "1.5.4-5")),
+    ]
+    assert str(found[0].purl) == "pkg:deb/debian/libc6@2.36-9"
