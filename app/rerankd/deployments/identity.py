@@ -19,6 +19,7 @@ PLACED = frozenset(
         *("context", "gpu_layers", "replica_gpus"),  # by the engine's limit and device
         *("flash_attn", "kv_type", "accept_degraded"),  # as they are
         "as_family",  # where it is set
+        "max_picture_tokens",  # the same
     }
 )
 """Score settings that have a place of their own in the identity; others are appended."""
@@ -43,6 +44,7 @@ def identity_of(target: Target, facts: ModelFacts) -> bytes:
         *gguf_file.parts_state(target.header),
         *readout_of(target),
         *projector_state(target),
+        *((limit,) if (limit := settings.max_picture_tokens) else ()),
     )
     return digest_of(file_head(path), repr(told))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from rerankd.calibration import Calibration
 from rerankd.engine import check
@@ -47,6 +47,7 @@ def examine(model_id: str, path: Path, manifest: Manifest | None, settings: Sett
 
     Raises ModelFileError or SettingsError, one line that says what is wrong and what to do.
     """
+    settings = _with_manifest(settings, manifest)
     header, verdict = judge_file(ResolvedModel(path, manifest), settings.as_family)
     gguf_file.require_reranker(header, verdict, accept_degraded=settings.accept_degraded)
     check(header, verdict, settings)
@@ -58,6 +59,13 @@ def examine(model_id: str, path: Path, manifest: Manifest | None, settings: Sett
         mmproj=found.path,
         mmproj_bytes=found.bytes,
     )
+
+
+def _with_manifest(settings: Settings, manifest: Manifest | None) -> Settings:
+    """Return settings with what a manifest says in place of what is not set."""
+    if manifest is None or manifest.max_picture_tokens is None or settings.max_picture_tokens:
+        return settings
+    return structs.replace(settings, max_picture_tokens=manifest.max_picture_tokens)
 
 
 def languages_of(target: Target) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from rerankd.engine.llama.projector import Projector, ProjectorOptions
 from rerankd.engine.picture_encoder import PictureEncoder, PictureGrid
 from rerankd.engine.planning.devices import Offload, plan_steps
 from rerankd.engine.planning.memory import memory_of
+from rerankd.engine.planning.pictures import picture_format
 from rerankd.engine.planning.sizing import Sizes
 from rerankd.engine.readers import ScoreReader, reader_for
 from rerankd.errors import OutOfMemory, SettingsError
@@ -79,6 +80,7 @@ class Engine:
 def check(header: Header, verdict: Verdict, settings: Settings) -> None:
     """Raise SettingsError when a setting doesn't suit the model or this build; loads nothing."""
     size_and_place(header, verdict, settings)
+    picture_format(family_of(header, verdict), settings)
     if settings.kv_type == "q8_0" and settings.flash_attn == "off":
         raise SettingsError("kv_type q8_0 needs flash_attn on", param="kv_type")
 
@@ -100,7 +102,7 @@ def open_engine(
     model = binding.LlamaModel(header.path, _load_options(verdict, settings, offload))
     backends: list[Backend] = []
     encoder: PictureEncoder | None = None
-    look = family_of(header, verdict).pictures if mmproj else None
+    look = picture_format(family_of(header, verdict), settings) if mmproj else None
     try:
         if mmproj and look:
             encoder = _open_encoder(mmproj, look, model, settings, sizes, offload)

@@ -27,7 +27,8 @@ class ScaleRule(Struct, frozen=True):
     def size_of(self, width: int, height: int) -> tuple[int, int]:
         """Return the width and height that a picture is scaled to. Raises BadPicture.
 
-        A side never vanishes, so a very narrow picture may end up with more than `most_pixels`.
+        A side never vanishes: where that leaves a very narrow picture above `most_pixels`, as it
+        can for few of them, its longer side is cut to fit.
         """
         if max(width, height) > STEEPEST_RATIO * min(width, height):
             raise BadPicture(
@@ -38,7 +39,9 @@ class ScaleRule(Struct, frozen=True):
         area = scaled[0] * scaled[1]
         if area > self.most_pixels:
             shrink = math.sqrt(width * height / self.most_pixels)
-            return self._below(width / shrink), self._below(height / shrink)
+            below = self._below(width / shrink), self._below(height / shrink)
+            longest = self.most_pixels / min(below)
+            return self._below(min(below[0], longest)), self._below(min(below[1], longest))
         if area < self.least_pixels:
             grow = math.sqrt(self.least_pixels / (width * height))
             return self._above(width * grow), self._above(height * grow)

@@ -53,6 +53,15 @@ class ModelSettings(AddressSettings, frozen=True, kw_only=True, forbid_unknown_f
         ),
         Mark.PER_MODEL,
     ] = ""
+    max_picture_tokens: Annotated[
+        int,
+        Meta(ge=0, le=16_384),
+        Help(
+            "most tokens of a picture, of 32 x 32 pixels each; larger pictures are scaled down to"
+            " it, and fewer tokens take less time; 0: the model's own limit"
+        ),
+        Mark.PER_MODEL | Mark.CHANGES_SCORES,
+    ] = 0
     any_model: Annotated[bool, Help("serve the default model to requests for an unknown model")] = (
         False
     )

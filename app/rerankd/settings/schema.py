@@ -169,8 +169,8 @@ class Settings(ModelSettings, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_pixel_bytes: Annotated[
         Positive,
         Help(
-            "memory for the scaled pixels of all requests' pictures together in bytes, at most 4 MB"
-            " each; beyond it requests wait, then get 503"
+            "memory for the scaled pixels of all requests' pictures together in bytes, three for a"
+            " pixel; beyond it requests wait, then get 503"
         ),
     ] = 512 * 1024 * 1024
     picture_hosts: Annotated[

@@ -13,9 +13,9 @@ from msgspec import structs
 
 from rerankd.deployments.known_pictures import drawn_pictures, score_known_pictures
 from rerankd.domain import Backend, Pictured, Pixels, Prompt
-from rerankd.engine import Engine, memory_needed, open_engine
+from rerankd.engine import Engine, check, memory_needed, open_engine
 from rerankd.engine.llama import mtmd
-from rerankd.errors import EngineFailure, LoadCheckFailed, ModelFileError
+from rerankd.errors import EngineFailure, LoadCheckFailed, ModelFileError, SettingsError
 from rerankd.families.prompt_format import PictureFormat
 from rerankd.families.qwen3_vl import QWEN3_VL
 from rerankd.prompts import PromptBuilder, layout_for
@@ -208,6 +208,32 @@ def test_memory_counts_projector_and_cache(files: Files) -> None:
     assert seen.projector > files.mmproj.stat().st_size
     assert seen.vectors == ONE.picture_cache_bytes
     assert seen.total == plain.total + seen.projector + seen.vectors
+
+
+@needs_mtmd
+def test_the_limit_of_tokens_is_what_an_open_model_says(files: Files) -> None:
+    """So pictures are scaled to it, and an encoding of another size is another one."""
+    with seeing_with(files, max_picture_tokens=64) as limited:
+        assert limited.engine.pictures is not None
+        assert limited.engine.pictures.most_tokens == 64
+
+
+def test_memory_counts_the_largest_picture_there_may_be(files: Files) -> None:
+    """Fewer tokens take smaller buffers."""
+    header = gguf_file.read(files.model)
+    verdict = gguf_file.judge(header)
+    low, usual = (
+        memory_needed(header, verdict, structs.replace(ONE, max_picture_tokens=one), files.mmproj)
+        for one in (256, 0)
+    )
+    assert low.projector < usual.projector
+    assert low.total - low.projector == usual.total - usual.projector
+
+
+def test_a_limit_too_low_is_refused_before_anything_is_loaded(files: Files) -> None:
+    header = gguf_file.read(files.model)
+    with pytest.raises(SettingsError, match="max_picture_tokens"):
+        check(header, gguf_file.judge(header), structs.replace(ONE, max_picture_tokens=5))
 
 
 def test_tokens_are_counted_by_the_grid() -> None:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rerankd.domain import Picture
 from rerankd.errors import BadPicture
+from rerankd.pictures import decode_once
 from rerankd.pictures.child import decoded, rgb_of
 from rerankd.pictures.formats import format_of, media_type_of
 from rerankd.pictures.frames import DecodeJob
@@ -86,6 +88,37 @@ def test_a_picture_scaled_down_stays_within_its_area_and_keeps_its_shape() -> No
             scaled = RULE.size_of(width, height)
             assert scaled[0] % 32 == scaled[1] % 32 == 0
             assert 4 * 1024 <= scaled[0] * scaled[1] <= 1280 * 1024
+
+
+@pytest.mark.parametrize(("most", "size"), [(64, (2048, 32)), (100, (3200, 32)), (200, (6400, 32))])
+def test_a_low_limit_holds_for_very_narrow_pictures(most: int, size: tuple[int, int]) -> None:
+    """A side never vanishes, so the other one gives way."""
+    rule = ScaleRule(32, 4 * 1024, most * 1024)
+
+    assert rule.size_of(20_000, 100) == size
+    assert rule.size_of(100, 20_000) == size[::-1]
+
+
+@pytest.mark.parametrize("most", [64, 65, 199, 256, 1800])
+def test_no_picture_has_more_than_the_limit(most: int) -> None:
+    """Whatever its size and shape."""
+    rule = ScaleRule(32, 4 * 1024, most * 1024)
+    for short in (1, 15, 32, 33, 700, 9000):
+        for ratio in (1, 1.3, 9, 77, 150, 200):
+            width, height = rule.size_of(short, int(short * ratio))
+            assert 4 <= width * height / 1024 <= most
+            assert width % 32 == height % 32 == 0
+
+
+def test_a_lower_limit_makes_another_picture_of_the_same_file() -> None:
+    """By its pixels' digest, which encodings and scores are kept under."""
+    data = file_of(Image.new("RGB", (640, 480), "red"))
+
+    usual, low = (decode_once(Picture(data), ScaleRule(32, 4096, n * 1024)) for n in (1800, 64))
+
+    assert (usual.width, usual.height) == (640, 480)
+    assert low.width * low.height <= 64 * 1024
+    assert usual.digest != low.digest
 
 
 def test_pixels_are_scaled_as_pillow_scales_bicubically() -> None:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -123,6 +124,17 @@ def test_a_model_is_served_without_a_projector_that_cannot_be_had(
     assert "reads texts alone: no mmproj file beside the model's" in caplog.text
     with pytest.raises(DownloadError):
         resolve_model(SOURCE, Settings(mmproj=f"hf:{REPO}:{MMPROJ}"))
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_manifest_limits_a_pictures_tokens_unless_a_setting_does(catalog: Settings) -> None:
+    """The key stands for the family's limit, not for what somebody set."""
+    path = Path(catalog.catalog_dir) / "seeing.toml"
+    path.write_text(f"max_picture_tokens = 256\n{path.read_text()}")
+
+    for asked, found in ((0, 256), (512, 512)):
+        own = msgspec.structs.replace(catalog, max_picture_tokens=asked)
+        assert target_of("seeing", own).settings.max_picture_tokens == found
 
 
 @pytest.mark.usefixtures("hub")

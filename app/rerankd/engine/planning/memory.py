@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
+from rerankd.engine.planning.pictures import picture_format
 from rerankd.engine.planning.sizing import Sizes
 from rerankd.errors import ModelFileError
 from rerankd.families.header import Header
@@ -80,16 +81,14 @@ def memory_of(  # noqa: PLR0913 - what memory depends on
         contexts = structs.replace(contexts, output=outputs)
     family = family_of(header, verdict)
     compares = isinstance(family.score, CosineScore | LateScore | MaxSimScore)
-    sees = mmproj is not None and family.pictures is not None
+    pictures = picture_format(family, settings) if mmproj else None
     return model_memory(
         header.file_bytes,
         header.largest("block_count"),
         contexts,
         vectors=(settings.vector_cache_bytes if compares else 0)
-        + (settings.picture_cache_bytes if sees else 0),
-        projector=projector_bytes(
-            mmproj, family.pictures.most_tokens, flash_attn=settings.flash_attn
-        )
-        if mmproj and family.pictures
+        + (settings.picture_cache_bytes if pictures else 0),
+        projector=projector_bytes(mmproj, pictures.most_tokens, flash_attn=settings.flash_attn)
+        if mmproj and pictures
         else 0,
     )

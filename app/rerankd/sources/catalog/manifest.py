@@ -172,6 +172,8 @@ class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """What a chat model is asked, in place of what the family `instruct` asks."""
     mmproj: PublishedFile | None = None
     """The projector by which the model sees pictures, the same for all variants."""
+    max_picture_tokens: Annotated[int, Meta(ge=64, le=16_384)] | None = None
+    """The most tokens of a picture, in place of the family's, where no setting says."""
     bare_head: bool = False
     """True for a cross-encoder trained without pooler and with all token types 0."""
 
@@ -197,6 +199,8 @@ class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             raise ValueError(f"the family {family.name} takes `judge`, not `readout`")
         if self.mmproj is not None and family.pictures is None:
             raise ValueError(f"the family {family.name} takes no `mmproj`")
+        if self.max_picture_tokens is not None and family.pictures is None:
+            raise ValueError(f"the family {family.name} takes no `max_picture_tokens`")
         _check_names(self, self.unverified)
 
 
