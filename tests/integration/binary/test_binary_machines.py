@@ -27,18 +27,9 @@ TEXTS = (
     "Pandas eat bamboo. " * 20,
     "",
 )
-QEMU = shutil.which("qemu-x86_64")
-KERNELS = (
-    "sse42",
-    "haswell",
-    "alderlake",
-    "skylakex",
-    "cascadelake",
-    "icelake",
-    "zen4",
-    "sapphirerapids",
-)
-NEEDS = {
+ARM = os.uname().machine == "aarch64"
+QEMU = None if ARM else shutil.which("qemu-x86_64")
+X86_FLAGS = {
     "sse42": "sse4_2",
     "haswell": "avx2",
     "alderlake": "avx_vnni",
@@ -48,6 +39,15 @@ NEEDS = {
     "zen4": "avx512_bf16",
     "sapphirerapids": "amx_int8",
 }
+ARM_FLAGS = {
+    "armv8.0_1": "asimd",
+    "armv8.2_2": "asimddp",
+    "armv8.6_0": "i8mm",
+    "armv8.6_1": "svei8mm",
+    "armv8.6_2": "svei8mm sve2",
+}
+NEEDS = ARM_FLAGS if ARM else X86_FLAGS
+"""What the kernel calls the instructions of each generation's kernels."""
 
 
 def started(program: Path) -> tuple[list[str], dict[str, str]]:
@@ -148,7 +148,7 @@ def test_rank_works_in_an_empty_root(root: Path) -> None:
     assert found[0]["relevance_score"] == pytest.approx(SCORES[2], abs=0.01)
 
 
-@pytest.mark.skipif(QEMU is None, reason="Debian: qemu-user")
+@pytest.mark.skipif(QEMU is None, reason="Debian on x86-64: qemu-user")
 @pytest.mark.parametrize(
     ("processor", "there", "missing"),
     [
@@ -174,7 +174,7 @@ def test_lesser_processors_rank_alike(
     require_same(logits(emulated, variables), expected)
 
 
-@pytest.mark.skipif(QEMU is None, reason="Debian: qemu-user")
+@pytest.mark.skipif(QEMU is None, reason="Debian on x86-64: qemu-user")
 def test_a_processor_without_sse42_is_told_so() -> None:
     done = subprocess.run(
         [str(QEMU), "-cpu", "Conroe", FILE, "--version"],
@@ -186,17 +186,17 @@ def test_a_processor_without_sse42_is_told_so() -> None:
     assert "error: this processor lacks SSE4.2, which rerankd needs\n" in done.stderr
 
 
-@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize("kernels", NEEDS)
 def test_each_generations_kernels_rank_alike(
     program: Path, expected: dict[int, float], tmp_path: Path, kernels: str
 ) -> None:
     """One generation's kernels alone, on this processor if it can run them."""
-    if f" {NEEDS[kernels]} " not in Path("/proc/cpuinfo").read_text("utf-8").replace("\n", " "):
+    if not {*NEEDS[kernels].split()} <= {*Path("/proc/cpuinfo").read_text("utf-8").split()}:
         pytest.skip(f"this processor has no {NEEDS[kernels]}")
     copy = tmp_path / "program"
     shutil.copytree(program, copy, symlinks=True, copy_function=os.link)
     plugins = files_in(copy / "_internal/llama_cpp/lib", "libggml-cpu-*.so")
-    assert {path.stem.removeprefix("libggml-cpu-") for path in plugins} == set(KERNELS)
+    assert {path.stem.removeprefix("libggml-cpu-") for path in plugins} == set(NEEDS)
     for path in plugins:
         if not path.stem.endswith(f"-{kernels}"):
             path.unlink()
