@@ -6,7 +6,7 @@ come straight from the GGUF file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,13 +15,15 @@ from gguf import GGMLQuantizationType, GGUFReader, dequantize, quantize
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[np.float64]
+Gelu: TypeAlias = Callable[[Array], Array]
 
+HEAD_PREFIX = "rerankd.head."
 LAYER_NORM_EPS = "attention.layer_norm_epsilon"
 RMS_NORM_EPS = "attention.layer_norm_rms_epsilon"
 
 
 class Weights:
-    """A GGUF file's tensors as float64 and its metadata.
+    """A GGUF file's tensors as float64, those of a head in its metadata too.
 
     `rows` are the most rows that are read of a tensor: of a large vocabulary, its first tokens.
     """
@@ -33,10 +35,16 @@ class Weights:
             one.name: dequantize(one.data[:rows], one.tensor_type).astype(np.float64)
             for one in reader.tensors
         }
+        self._tensors |= {
+            key.removeprefix(HEAD_PREFIX): np.array(numbers, np.float64)
+            for key, numbers in self._metadata.items()
+            if key.startswith(HEAD_PREFIX) and key.endswith((".weight", ".bias"))
+        }
         self._eight_bit = {
             one.name for one in reader.tensors if one.tensor_type == GGMLQuantizationType.Q8_0
         }
         self.tokens: list[str] = self._metadata["tokenizer.ggml.tokens"]
+        self.pooling: str = self._metadata.get(f"{HEAD_PREFIX}pooling", "")
 
     def key(self, name: str) -> Any:
         """Return a value of the file's architecture."""
@@ -64,13 +72,21 @@ def _in_eight_bits(values: Array) -> Array:
     return dequantize(rounded, GGMLQuantizationType.Q8_0).astype(np.float64)
 
 
+def tanh_gelu(values: Array) -> Array:
+    """Return GELU in its tanh form, the one ggml computes."""
+    inner = np.sqrt(2 / np.pi) * (values + 0.044715 * values**3)
+    found: Array = 0.5 * values * (1.0 + np.tanh(inner))
+    return found
+
+
 def bert_score(
     weights: Weights,
     ids: Sequence[int] | NDArray[np.int32],
     token_types: Sequence[int] | NDArray[np.int32] = (),
+    gelu: Gelu = tanh_gelu,
 ) -> float:
     """Return the logit of one pair; token types are all 0 where none are given."""
-    pooled = bert_states(weights, ids, token_types)[0]
+    pooled = bert_states(weights, ids, token_types, gelu)[0]
     if weights.has("cls.weight"):
         pooled = np.tanh(weights.linear("cls", pooled))
     return float(weights.linear("cls.output", pooled)[0])
@@ -80,17 +96,18 @@ def bert_states(
     weights: Weights,
     ids: Sequence[int] | NDArray[np.int32],
     token_types: Sequence[int] | NDArray[np.int32] = (),
+    gelu: Gelu = tanh_gelu,
 ) -> Array:
     """Return the last hidden states, `[tokens, width]`."""
     types = weights["token_types.weight"][list(token_types) or [0] * len(ids)]
     hidden = weights["token_embd.weight"][ids] + weights["position_embd.weight"][: len(ids)]
-    hidden = _layer_norm(weights, "token_embd_norm", hidden + types)
+    hidden = layer_norm(weights, "token_embd_norm", hidden + types)
     for layer in range(weights.key("block_count")):
         block = f"blk.{layer}"
         mixed = weights.linear(f"{block}.attn_output", _bert_attention(weights, block, hidden))
-        hidden = _layer_norm(weights, f"{block}.attn_output_norm", hidden + mixed)
-        fed = weights.linear(f"{block}.ffn_down", _gelu(weights.linear(f"{block}.ffn_up", hidden)))
-        hidden = _layer_norm(weights, f"{block}.layer_output_norm", hidden + fed)
+        hidden = layer_norm(weights, f"{block}.attn_output_norm", hidden + mixed)
+        fed = weights.linear(f"{block}.ffn_down", gelu(weights.linear(f"{block}.ffn_up", hidden)))
+        hidden = layer_norm(weights, f"{block}.layer_output_norm", hidden + fed)
     return hidden
 
 
@@ -105,7 +122,7 @@ def _bert_attention(weights: Weights, block: str, hidden: Array) -> Array:
 def jina_states(weights: Weights, ids: Sequence[int] | NDArray[np.int32]) -> Array:
     """Return the last hidden states of JinaBERT, whose positions are ALiBi's."""
     hidden = weights["token_embd.weight"][ids] + weights["token_types.weight"][0]
-    hidden = _layer_norm(weights, "token_embd_norm", hidden)
+    hidden = layer_norm(weights, "token_embd_norm", hidden)
     heads = weights.key("attention.head_count")
     slopes = 2.0 ** (-8 * np.arange(1, heads + 1) / heads)  # for a power of two
     apart = np.abs(np.subtract.outer(np.arange(len(ids)), np.arange(len(ids))))
@@ -116,10 +133,10 @@ def jina_states(weights: Weights, ids: Sequence[int] | NDArray[np.int32]) -> Arr
         )
         shares = softmax(similar(query, key) - slopes[:, None, None] * apart)
         mixed = weights.linear(f"{block}.attn_output", joined(shares @ value))
-        hidden = _layer_norm(weights, f"{block}.attn_output_norm", hidden + mixed)
+        hidden = layer_norm(weights, f"{block}.attn_output_norm", hidden + mixed)
         gate, up = np.split(weights.linear(f"{block}.ffn_up", hidden), 2, axis=-1)
-        fed = weights.linear(f"{block}.ffn_down", _gelu(gate) * up)
-        hidden = _layer_norm(weights, f"{block}.layer_output_norm", hidden + fed)
+        fed = weights.linear(f"{block}.ffn_down", tanh_gelu(gate) * up)
+        hidden = layer_norm(weights, f"{block}.layer_output_norm", hidden + fed)
     return hidden
 
 
@@ -161,17 +178,18 @@ def _qwen3_attention(weights: Weights, block: str, normed: Array) -> Array:
     query = split_heads(weights.linear(f"{block}.attn_q", normed), heads)
     key = split_heads(weights.linear(f"{block}.attn_k", normed), kv_heads)
     value = split_heads(weights.linear(f"{block}.attn_v", normed), kv_heads)
-    query = turned(weights, rms_norm(weights, f"{block}.attn_q_norm", query))
-    key = turned(weights, rms_norm(weights, f"{block}.attn_k_norm", key))
+    base = weights.key("rope.freq_base")
+    query = turned(rms_norm(weights, f"{block}.attn_q_norm", query), base)
+    key = turned(rms_norm(weights, f"{block}.attn_k_norm", key), base)
     key, value = (np.repeat(one, heads // kv_heads, axis=0) for one in (key, value))
     unseen = np.triu(np.full((len(normed), len(normed)), -np.inf), k=1)
     return joined(softmax(similar(query, key) + unseen) @ value)
 
 
-def turned(weights: Weights, values: Array) -> Array:
+def turned(values: Array, base: float) -> Array:
     """Rotate each head's first half against its second by its position's angles."""
     half = values.shape[-1] // 2
-    speeds = weights.key("rope.freq_base") ** (-np.arange(half) / half)
+    speeds = base ** (-np.arange(half) / half)
     angles = np.arange(values.shape[-2])[:, None] * speeds
     left, right = values[..., :half], values[..., half:]
     cos, sin = np.cos(angles), np.sin(angles)
@@ -197,21 +215,14 @@ def softmax(values: Array) -> Array:
     return shares
 
 
-def _layer_norm(weights: Weights, name: str, values: Array) -> Array:
+def layer_norm(weights: Weights, name: str, values: Array) -> Array:
     centred = values - values.mean(axis=-1, keepdims=True)
     scale = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + weights.key(LAYER_NORM_EPS))
-    normed: Array = centred / scale * weights[f"{name}.weight"] + weights[f"{name}.bias"]
-    return normed
+    normed: Array = centred / scale * weights[f"{name}.weight"]
+    return normed + weights[f"{name}.bias"] if weights.has(f"{name}.bias") else normed
 
 
 def rms_norm(weights: Weights, name: str, values: Array) -> Array:
     scale = np.sqrt((values**2).mean(axis=-1, keepdims=True) + weights.key(RMS_NORM_EPS))
     normed: Array = values / scale * weights[f"{name}.weight"]
     return normed
-
-
-def _gelu(values: Array) -> Array:
-    """Return GELU in its tanh form, the one ggml computes."""
-    inner = np.sqrt(2 / np.pi) * (values + 0.044715 * values**3)
-    found: Array = 0.5 * values * (1.0 + np.tanh(inner))
-    return found
