@@ -148,6 +148,21 @@ def test_example_can_be_sent(visit: Visit) -> None:
     assert visit.complaints == []
 
 
+def test_whoever_is_signed_in_to_the_console_needs_no_other_key(visit: Visit, url: str) -> None:
+    """The reference sends the key that the console keeps for this tab."""
+    visit.page.goto(f"{url}/")
+    visit.page.get_by_label("API key", exact=True).fill("k1")
+    visit.page.get_by_role("button", name="Sign in").last.click()
+    expect(visit.page.get_by_role("button", name="Sign out")).to_be_visible()
+    visit.page.goto(f"{url}/docs")
+    operation = visit.page.locator("#post-v1-rerank")
+    operation.locator("details.try > summary").click()
+    operation.locator("button.send").click()
+
+    expect(operation.locator(".result-status")).to_contain_text("200")
+    assert "k1" not in operation.locator(".curl pre").inner_text()
+
+
 def test_missing_key_is_shown_as_the_server_says_it(visit: Visit) -> None:
     """Without a key the form shows 401 and the error body."""
     operation = visit.page.locator("#post-v1-rerank")

@@ -136,7 +136,8 @@ def test_documents_are_numbered_as_results_name_them(visit: Visit) -> None:
     visit.open()
     visit.page.get_by_label("Documents", exact=True).fill("a lamp\n\n\nthe panda is a bear\n")
     visit.page.get_by_text("Numbered, as results name them").click()
-    expect(visit.page.locator(".numbered li")).to_have_text(["a lamp", "the panda is a bear"])
+    expect(visit.page.locator(".numbered .label")).to_have_text(["a lamp", "the panda is a bear"])
+    expect(visit.page.locator(".numbered .which")).to_have_text(["1", "2"])
     visit.rank()
 
     expect(visit.page.locator(".ranked .from").first).to_have_text("document 2")

@@ -361,6 +361,6 @@ def test_pictures_fit_a_phone_and_axe(visit: Visit, seeing: Seeing, scheme: str)
     expect(visit.page.locator(".ranked img")).to_have_count(2)
 
     assert len(seeing.asked) == 1
-    expect(visit.page.locator(".numbered li").last).to_have_text("wide.png")
+    expect(visit.page.locator(".numbered .label").last).to_have_text("wide.png")
     assert visit.overhang == 0
     assert visit.faults(AXE) == []

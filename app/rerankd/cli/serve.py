@@ -114,6 +114,8 @@ async def _serve(service: Service, app: Any, listener: socket.socket) -> int:
 
 
 def _outcome(loading: asyncio.Task[None]) -> int:
+    if loading.cancelled():  # a signal came before the model was loaded
+        return 0
     error = loading.exception()
     if error is None:
         return 0

@@ -20,7 +20,7 @@ from rerankd.sources.gguf import Header, Verdict
 from rerankd.sources.gguf.limits import HEADER_BYTES
 from rerankd.sources.gguf.reader import HeaderCutShort
 from rerankd.sources.hub.description import HubFile, describe_remote
-from rerankd.sources.hub.errors import translated
+from rerankd.sources.hub.errors import asking
 from rerankd.sources.hub.listing import resolve_files
 from rerankd.sources.hub.ranges import read_range
 from rerankd.sources.hub.reference import RemoteFile, parse_reference
@@ -64,7 +64,7 @@ def _meant_files(source: str, settings: Settings) -> tuple[Manifest | None, tupl
 
 
 def _asked_of_hub(file: RemoteFile) -> HubFile:
-    with translated(file):
+    with asking(file):
         return describe_remote(file, retry=True)
 
 

@@ -9,12 +9,14 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
 from rerankd.cli.serve import listen
 
+from support.hub_standin import HubStandin, listening
 from support.places import ROOT
-from support.process import PATIENCE, serving, until_busy
+from support.process import PATIENCE, Running, serving, until_busy
 
 
 def test_server_starts_answers_and_ends_with_0() -> None:
@@ -24,6 +26,27 @@ def test_server_starts_answers_and_ends_with_0() -> None:
         running.process.send_signal(signal.SIGTERM)
 
         assert running.end() == 0
+
+
+def test_sigterm_while_the_model_is_downloading_is_no_error(tmp_path: Path) -> None:
+    """The download is given up, and the process ends as it does at other times."""
+    hub = HubStandin()
+    hub.files = {"owner/slow-GGUF:slow-Q8_0.gguf": bytes(1 << 20)}
+    hub.piece, hub.stalls = 1 << 16, [1 << 19]
+    with listening(hub) as address:
+        environment = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path)}
+        running = Running(["--model", "hf:owner/slow-GGUF:slow-Q8_0.gguf"], environment)
+        try:
+            url = running.until(r"listening on (http://\S+)")[1]
+            running.until("slow-Q8_0 downloading")
+            assert httpx.get(f"{url}/health", timeout=PATIENCE)
+            running.process.send_signal(signal.SIGTERM)
+
+            assert running.end() == 0
+        finally:
+            running.process.kill()
+            hub.released.set()
+    assert "Traceback" not in "".join(running.lines)
 
 
 def test_a_server_goes_on_when_nobody_reads_its_log() -> None:

@@ -21,6 +21,7 @@ import pytest
 from huggingface_hub import constants
 
 from rerankd.errors import DownloadError
+from rerankd.settings import Settings
 from rerankd.sources.hub import cache, fetch, files
 from rerankd.sources.hub.files import download, find_installed, remove
 from rerankd.sources.hub.listing import resolve_cached_files, resolve_files
@@ -34,6 +35,8 @@ from rerankd.sources.hub.reference import (
     split_files,
     split_names,
 )
+from rerankd.sources.hub.search import search_models
+from rerankd.sources.remote_header import judge_remote
 
 from support.fakes import PATIENCE
 from support.hub_standin import COMMIT, HubStandin, isolate, listening, point, sha256_of
@@ -986,6 +989,98 @@ def test_a_hub_that_is_not_there_is_named(
     assert refusal(REMOTE) == f"{expected} and the proxy"
     assert pauses == []
     assert caplog.records == []
+
+
+@pytest.fixture
+def silent_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[str]]]:
+    """An address that accepts connections and never answers, and what it was asked."""
+    asked: list[str] = []
+    kept: list[socket.socket] = []
+
+    def listen() -> None:
+        while True:
+            accepted, _ = listener.accept()
+            kept.append(accepted)
+            if not (first := accepted.recv(4096)):
+                return
+            asked.append(first.decode().partition(" HTTP")[0])
+
+    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=listen)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
+        socket.create_connection(listener.getsockname()).close()
+        thread.join(PATIENCE)
+    for one in kept:
+        one.close()
+
+
+ASKED_WAYS: dict[str, Callable[[], object]] = {
+    "a file": lambda: download([REMOTE]),
+    "a quantization": lambda: download(Reference(REPO, "Q8_0")),
+    "a header": lambda: judge_remote(str(REFERENCE), Settings()),
+    "the search": lambda: search_models("panda"),
+}
+
+
+@pytest.mark.parametrize("ask", ASKED_WAYS.values(), ids=ASKED_WAYS)
+def test_a_hub_that_never_answers_is_asked_once(
+    point_to: PointTo,
+    silent_hub: tuple[str, list[str]],
+    pauses: list[float],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    ask: Callable[[], object],
+) -> None:
+    """One time-out and one line: who waited it out once would wait for each further try."""
+    address, asked = silent_hub
+    point_to(address)
+    with pytest.raises(DownloadError) as refused:
+        ask()
+
+    message = refused.value.message
+    assert message.endswith("the Hub does not answer; check the network, HF_ENDPOINT and the proxy")
+    assert "\n" not in message
+    assert len(asked) == 1
+    assert pauses == []
+    assert caplog.records == []
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("ask", ASKED_WAYS.values(), ids=ASKED_WAYS)
+@pytest.mark.parametrize("way", ["refused", "unknown name", "dead proxy"])
+def test_a_hub_out_of_reach_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    point_to: PointTo,
+    closed_port: str,
+    pauses: list[float],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    way: str,
+    ask: Callable[[], object],
+) -> None:
+    """Whatever stands between: nothing is tried again, and nobody else writes a line."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    if way == "dead proxy":
+        monkeypatch.setenv("HTTP_PROXY", closed_port)
+    if way == "unknown name":
+        monkeypatch.setattr(socket, "getaddrinfo", _no_such_name)
+    point_to(closed_port if way == "refused" else "http://hub.test")
+    with pytest.raises(DownloadError) as refused:
+        ask()
+
+    assert "the Hub cannot be reached; check the network" in refused.value.message
+    assert "\n" not in refused.value.message
+    assert pauses == []
+    assert caplog.records == []
+    assert capfd.readouterr() == ("", "")
+
+
+def _no_such_name(*_: object, **__: object) -> list[object]:
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
 def test_a_file_in_the_cache_is_served_without_the_hub(

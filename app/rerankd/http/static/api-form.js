@@ -2,10 +2,12 @@
 
 import { deref, opened, specUrl, statusLine } from "./api-document.js";
 import { byId, codeBlock, h } from "./api-elements.js";
+import { keyOf } from "./console/session.js";
 
 const SHOWN_HEADERS = ["Content-Type", "Retry-After", "Server-Timing", "X-Request-Id"];
 
 const keyInput = byId("api-key");
+keyInput.value = keyOf() ?? "";
 const shellQuoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 function labelled(id, label, control) {

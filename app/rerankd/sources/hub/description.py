@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from rerankd.errors import DownloadError
 from rerankd.sources.hub import cache
-from rerankd.sources.hub.client import apply_proxy_rule
+from rerankd.sources.hub.client import apply_proxy_rule, quieten_client
 from rerankd.sources.hub.errors import may_pass
 from rerankd.sources.hub.reference import RemoteFile
 
@@ -73,6 +73,7 @@ def describe_remote(file: RemoteFile, *, retry: bool) -> HubFile:
 
 def _ask_hub(file: RemoteFile, *, retry: bool) -> HubFile:
     """Return what the Hub says of a file, checked before any of it is used."""
+    quieten_client()
     apply_proxy_rule()
     answer = huggingface_hub.get_hf_file_metadata(
         huggingface_hub.hf_hub_url(file.repo, file.file, revision=file.revision),

@@ -37,7 +37,10 @@ STATUS_LINES = {
     429: "the Hub's rate limit is reached; try again later, or set HF_TOKEN",
 }
 
-LOST_CONNECTION = ("ReadTimeout", "ReadError", "RemoteProtocolError", "WriteError")
+SILENT = "ReadTimeout"
+"""What the HTTP library raises where a connection was made and no answer comes."""
+
+LOST_CONNECTION = (SILENT, "ReadError", "RemoteProtocolError", "WriteError")
 """What the HTTP library raises where a connection was made and lost."""
 
 NETWORK_LINES = {
@@ -52,12 +55,31 @@ NETWORK_LINES = {
 }
 """By name: which HTTP library the client uses depends on its version."""
 
+UNANSWERED = "the Hub does not answer; check the network, HF_ENDPOINT and the proxy"
+"""For a lost connection on which nothing was being downloaded."""
+
 
 def may_pass(error: Exception) -> bool:
-    """Return whether trying again soon may help: not where nothing can be reached at all."""
+    """Return whether trying again soon may help.
+
+    Not where nothing can be reached at all. A Hub that has kept silent for the whole time-out is
+    not asked again either: that would only take several times as long.
+    """
     if isinstance(error, errors.HfHubHTTPError):
         return error.response.status_code in _RETRYABLE
-    return type(error).__name__ in LOST_CONNECTION
+    return type(error).__name__ in LOST_CONNECTION and type(error).__name__ != SILENT
+
+
+@contextmanager
+def asking(where: object) -> Iterator[None]:
+    """Do as `translated` does for a question to the Hub, during which nothing is downloaded."""
+    with translated(where):
+        try:
+            yield
+        except Exception as error:
+            if type(error).__name__ not in LOST_CONNECTION:
+                raise
+            raise DownloadError(f"{where}: {UNANSWERED}") from error
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from rerankd.errors import DownloadError
 from rerankd.sources.hub import cache
 from rerankd.sources.hub.client import quieten_client
 from rerankd.sources.hub.description import COMMIT_PATTERN, HubFile, describe_remote
-from rerankd.sources.hub.errors import translated
+from rerankd.sources.hub.errors import asking, translated
 from rerankd.sources.hub.meter import Meter
 from rerankd.sources.hub.reference import RemoteFile
 
@@ -61,7 +61,7 @@ def _cached_or_remote(file: RemoteFile, meter: Meter) -> Path | HubFile:
     if cached and COMMIT_PATTERN.fullmatch(file.revision or ""):
         return cached
     try:
-        with translated(file):
+        with asking(file):
             remote = describe_remote(file, retry=cached is None)
     except DownloadError as error:
         gone = (errors.RevisionNotFoundError, errors.RemoteEntryNotFoundError)

@@ -11,7 +11,7 @@ from huggingface_hub import constants, errors
 from rerankd.errors import DownloadError
 from rerankd.sources.hub import cache
 from rerankd.sources.hub.client import apply_proxy_rule, quieten_client
-from rerankd.sources.hub.errors import translated
+from rerankd.sources.hub.errors import asking
 from rerankd.sources.hub.reference import (
     Reference,
     RemoteFile,
@@ -66,7 +66,7 @@ def _meant(reference: Reference, known: Mapping[str, RemoteFile]) -> tuple[Remot
 def _list_repository(reference: Reference) -> dict[str, RemoteFile]:
     """Return a repository's GGUF files by name, with size and SHA-256 where the Hub has them."""
     try:
-        with translated(reference):
+        with asking(reference):
             return _ask_for_list(reference)
     except DownloadError as error:
         if isinstance(error.__cause__, errors.RevisionNotFoundError):
@@ -94,7 +94,7 @@ def ask_for_files(repo: str, revision: str | None) -> dict[str, RemoteFile]:
 
     Raises DownloadError.
     """
-    with translated(f"hf:{repo}"):
+    with asking(f"hf:{repo}"):
         info = _ask_for_info(repo, revision)
         return _files_of(info, repo, info.sha or revision)
 

@@ -11,8 +11,8 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]
 )
 
 from rerankd.errors import DownloadError
-from rerankd.sources.hub.client import apply_proxy_rule
-from rerankd.sources.hub.errors import translated
+from rerankd.sources.hub.client import apply_proxy_rule, quieten_client
+from rerankd.sources.hub.errors import asking
 from rerankd.sources.hub.found import FoundFile, FoundModel
 from rerankd.sources.hub.listing import ask_for_files
 from rerankd.sources.hub.reference import SPLIT_PATTERN, RemoteFile
@@ -26,9 +26,10 @@ def search_models(words: str) -> tuple[FoundModel, ...]:
 
     Raises DownloadError, one line, where the Hub can't be asked.
     """
+    quieten_client()
     apply_proxy_rule()
     asked = {"search": words, "filter": "gguf", "sort": "downloads", "limit": str(MOST_FOUND)}
-    with translated("the search on the Hub"):
+    with asking("the search on the Hub"):
         # Not `list_models`: it takes no timeout and would wait for a silent Hub for ever.
         response = get_session().get(
             f"{constants.ENDPOINT}/api/models",

@@ -114,7 +114,8 @@ export class RequestForm {
   }
 }
 
-function numberedItem(content) {
+function numberedItem(content, place) {
   const picture = pictureIn(content);
-  return h("li", { dir: "auto" }, picture && thumbnail(picture), labelOf(content, documents.textOf));
+  return h("li", null, h("span", { class: "which" }, place + 1),
+    h("span", { class: "label", dir: "auto" }, picture && thumbnail(picture), labelOf(content, documents.textOf)));
 }
