@@ -175,6 +175,15 @@ END
     pip_install "$builder" --no-deps --no-compile --require-hashes --only-binary :all: "${platforms[@]}" \
         --implementation cp --python-version "${python#python}" --target "$site" -r "$venv/packages.txt"
     pip_install "$builder" --no-deps --no-compile --no-build-isolation --upgrade --target "$site" .
+    compile_modules "$python" "$there/root/usr/lib/$python" "$site"
     echo "$PWD/build/engine-$1" > "$site/engine.pth"
     echo "$wanted" > "$venv/installed"
+}
+
+# compile_modules PYTHON FOLDER...: Python's modules, where this machine's is of the same version: its bytecode is
+# that of any processor, and an emulated Python takes minutes to make it. What doesn't compile is not ours.
+compile_modules() {
+    if [ "$("$builder/bin/python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')" = "$1" ]; then
+        "$builder/bin/python" -m compileall -q -j 0 "${@:2}" >/dev/null || true
+    fi
 }

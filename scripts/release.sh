@@ -3,7 +3,7 @@
 # requirements.txt, a bill of materials, the notes of a version, checksums.
 . "$(dirname "$0")/environment.sh"
 version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' app/rerankd/__init__.py)
-rm -rf dist/dependencies
+rm -rf dist/dependencies dist/rerankd-*-linux-* # a binary may be gone
 ln -f dist/rerankd "dist/rerankd-$version-linux-$(uname -m)"
 for other in dist/rerankd-{x86_64,aarch64}; do # of a cross build
     if [ -f "$other" ]; then

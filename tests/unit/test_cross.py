@@ -162,3 +162,19 @@ def test_a_binary_that_was_made_here_is_never_left_as_it_was(place: Path) -> Non
     (place / "build/aarch64/binary").mkdir(parents=True)
     (place / "build/aarch64/binary/made").touch()
     assert architectures(place, "binary_architectures") == ["x86_64", "aarch64"]
+
+
+@pytest.mark.parametrize(("python", "calls"), [("python3.11", 1), ("python3.12", 0)])
+def test_modules_are_compiled_by_a_python_of_the_same_version(
+    place: Path, python: str, calls: int
+) -> None:
+    """Another version's bytecode is of no use, and what doesn't compile stops no build."""
+    (place / "build/cross-builder/bin").mkdir(parents=True)
+    answer = f'case "$*" in -c*) echo python3.11 ;; *) echo "$*" >> {place}/calls; exit 1 ;; esac'
+    put_program(place / "build/cross-builder/bin/python", answer)
+
+    assert architectures(place, f"compile_modules {python} one two; echo done") == ["done"]
+
+    file = place / "calls"
+    said = file.read_text("utf-8").splitlines() if file.exists() else []
+    assert said == ["-m compileall -q -j 0 one two"] * calls
