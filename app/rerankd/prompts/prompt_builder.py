@@ -93,6 +93,7 @@ class PromptBuilder:
         spans: bool = False,
         token_limit: int | None = None,
         check: Check = unchecked,
+        numbers: Sequence[int] = (),
     ) -> TokenizedRequest:
         """Tokenise a request.
 
@@ -104,9 +105,10 @@ class PromptBuilder:
         it is cut where others would be.
 
         `check` is called before each text and each slice of a long one; what it raises ends the
-        work. Raises PairTooLong for a text to be refused, TooManyTokens as soon as the rows
-        are known to come to more than `token_limit`, InvalidRequest for a number that is too small,
-        TextOnly for a picture where the model sees none.
+        work. `numbers` are what errors call the documents, where that isn't their order. Raises
+        PairTooLong for a text to be refused, TooManyTokens as soon as the rows are known to come to
+        more than `token_limit`, InvalidRequest for a number that is too small, TextOnly for a
+        picture where the model sees none.
         """
         require_sensible(truncation)
         truncation = self._settled(truncation)
@@ -114,19 +116,16 @@ class PromptBuilder:
         made = Slots(self._layout, self._trial, self._pictures)
         asked = made.query(query, instruction)
         text, shortened = self._shortened(asked.text, truncation, check)
-        slots = [made.document(one, index) for index, one in enumerate(documents)]
+        numbers = numbers or range(len(documents))
+        slots = [made.document(one, number) for number, one in zip(numbers, documents, strict=True)]
         reads = self._tokenize(slots, truncation, token_limit, check)
         longest = _longest(slots, reads, truncation)
         fitted = self._fit_query(asked, text, instruction, longest, truncation)
         rows = PairRows(self._layout, fitted, token_limit)
-        self._add_documents(rows, slots, reads, fitted, truncation, check)
+        self._add_documents(rows, slots, reads, fitted, truncation, check, numbers)
         query_tokens = len(self._layout.vocabulary.tokenize(fitted.text)) + asked.picture_tokens
-        return rows.built(
-            query_tokens,
-            query_cut=fitted.cut or shortened,
-            spans=spans,
-            pictures=made.pictures,
-        )
+        cut = fitted.cut or shortened
+        return rows.built(query_tokens, query_cut=cut, spans=spans, pictures=made.pictures)
 
     def _add_documents(  # noqa: PLR0913 - documents, and what makes them fit
         self,
@@ -136,6 +135,7 @@ class PromptBuilder:
         fitted: FittedQuery,
         truncation: Truncation,
         check: Check,
+        numbers: Sequence[int],
     ) -> None:
         """Add each document's rows, made to fit beside the query. Raises PairTooLong."""
         most = self._room - (self._fixed or fitted.tokens)
@@ -144,17 +144,14 @@ class PromptBuilder:
             if len(read.ids) <= min(most, slot.most_whole(truncation)):
                 rows.add_all(index, (read,), complete=is_whole(read, slot.text))
                 continue
-            if self._is_refused(slot, len(read.ids), most, truncation):
-                raise self._too_long(f"documents[{index}]", f"document {index}")
+            place, what = f"documents[{numbers[index]}]", f"document {numbers[index]}"
+            if slot.picture_tokens and len(slot.ids("", truncation.truncation_side)) > most:
+                raise self._too_long(place, what, slot.picture_tokens)
+            counting = min(len(read.ids), truncation.max_tokens_per_doc or len(read.ids))
+            if truncation.overflow == "error" and most < counting:
+                raise self._too_long(place, what)
             parts = fitter.parts(slot, read)
             rows.add_all(index, parts, complete=chunking.covers(parts, slot.text))
-
-    def _is_refused(self, slot: Slot, tokens: int, most: int, truncation: Truncation) -> bool:
-        """Return whether a document that doesn't fit may not be cut, or can't be: its pictures."""
-        if slot.picture_tokens and len(slot.ids("", truncation.truncation_side)) > most:
-            return True
-        counting = min(tokens, truncation.max_tokens_per_doc or tokens)
-        return truncation.overflow == "error" and most < counting
 
     def _settled(self, truncation: Truncation) -> Truncation:
         """Return a truncation that says what becomes of long documents."""
@@ -230,7 +227,8 @@ class PromptBuilder:
         fitted = self._fitted(asked, kept, side, instruction, cut=query_cut)
         if truncation.overflow == "error":
             if fitted.tokens > (self._fixed or self._room):
-                raise self._too_long("query", "the query (with its instruction)")
+                what = "the query (with its instruction)"
+                raise self._too_long("query", what, asked.picture_tokens)
             return fitted
         # The query gives way only to documents that need it.
         room = self._fixed or max(self._share, int(self._room - longest))
@@ -242,7 +240,7 @@ class PromptBuilder:
             fitted = self._around(kept, part.ids, instruction, cut=True)
         if fitted.tokens + min(longest, self._least) > self._room:
             what = "instruction" if instruction else "query"
-            raise self._too_long(what, f"the {what}")
+            raise self._too_long(what, f"the {what}", asked.picture_tokens)
         return fitted
 
     def _fitted(
@@ -274,10 +272,14 @@ class PromptBuilder:
         part = chunking.cut(text, tokens, most, truncation.truncation_side, tokenize)
         return text[part.start : part.end], True
 
-    def _too_long(self, param: str, what: str) -> PairTooLong:
+    def _too_long(self, param: str, what: str, picture_tokens: int = 0) -> PairTooLong:
+        """Return the error for a text or, with their tokens, for pictures, which are never cut."""
+        mend = "shorten it, or allow it to be cut"
+        if picture_tokens:
+            mend = f"pictures take {picture_tokens} of them: send smaller ones, or fewer"
         return PairTooLong(
             f"{what} makes a pair longer than the {self._pair_tokens} tokens this model takes;"
-            " shorten it, or allow it to be cut",
+            f" {mend}",
             param=param,
         )
 

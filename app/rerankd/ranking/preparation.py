@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Sequence
 
 import msgspec
 from msgspec import Struct
@@ -66,12 +67,14 @@ def prepare(  # noqa: PLR0913 - what an answer depends on, and how long it may t
     cache: ScoreCache,
     request: RankRequest,
     documents: tuple[Content, ...],
+    firsts: Sequence[int],
     patience: Patience,
     owner: str,
 ) -> PreparedRequest:
     """Look up what is known of a request's distinct documents, and tokenise the others.
 
-    Scores that were kept for another `owner` are not known.
+    `firsts` has the first place of each in the request. Scores that were kept for another `owner`
+    are not known.
 
     Takes as long as the texts are: it belongs into a tokenizer thread. It ends soon after nobody
     wants it any more. What is known needs no time: only tokenising keeps the deadline. Raises what
@@ -86,7 +89,8 @@ def prepare(  # noqa: PLR0913 - what an answer depends on, and how long it may t
     if missing:
         unknown = tuple(documents[number] for number in missing)
         try:
-            tokenized = _tokenized(runtime, request, instruction, unknown, patience)
+            numbers = [firsts[number] for number in missing]
+            tokenized = _tokenized(runtime, request, instruction, unknown, numbers, patience)
         except DeadlineExceeded:
             if request.on_timeout != "partial" or not cached:
                 raise
@@ -94,11 +98,12 @@ def prepare(  # noqa: PLR0913 - what an answer depends on, and how long it may t
     return PreparedRequest(cached, missing, keys, tokenized, added, identifiers)
 
 
-def _tokenized(
+def _tokenized(  # noqa: PLR0913 - what rows are made of, and how long that may take
     runtime: Runtime,
     request: RankRequest,
     instruction: str | None,
     documents: tuple[Content, ...],
+    numbers: Sequence[int],
     patience: Patience,
 ) -> TokenizedRequest:
     tokenized = runtime.prompts.build(
@@ -109,6 +114,7 @@ def _tokenized(
         spans=request.return_passages,
         token_limit=runtime.token_limit,
         check=patience.check,
+        numbers=numbers,
     )
     costs = runtime.costs(tokenized.prompt)
     prompt = msgspec.structs.replace(tokenized.prompt, costs=costs)

@@ -117,7 +117,11 @@ def _prepare_distinct(
     numbers: dict[Content, int] = {}
     # In Python's own steps, between which other threads run: hashing long texts takes a while.
     places = [numbers.setdefault(text, len(numbers)) for text in request.documents]
-    prepared = prepare(runtime, cache, request, tuple(numbers), patience, owner)
+    firsts: list[int] = []
+    for index, number in enumerate(places):
+        if number == len(firsts):
+            firsts.append(index)
+    prepared = prepare(runtime, cache, request, tuple(numbers), firsts, patience, owner)
     return prepared, places
 
 

@@ -320,6 +320,17 @@ def test_long_documents_are_422_without_truncation(client: Client) -> None:
     assert error(response)["param"] == "documents[1]"
 
 
+def test_a_refused_document_is_named_by_its_place_in_the_request(client: Client) -> None:
+    """Also behind a document that it has twice, and one whose score is known."""
+    long = "word " * 100
+    rerank(client, query="q", documents=["known"])
+
+    response = rerank(client, query="q", documents=["a", "a", "known", long], overflow="error")
+
+    assert (response.status_code, error(response)["param"]) == (422, "documents[3]")
+    assert error(response)["message"].startswith("document 3 makes a pair longer")
+
+
 def test_loading_model_is_503() -> None:
     """Until the model is loaded, requests and readiness get 503 with Retry-After."""
     loading = threading.Event()

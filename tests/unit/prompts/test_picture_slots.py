@@ -135,9 +135,12 @@ def test_pictures_over_the_pair_are_refused(tokenizer: FakeTokenizer, overflow: 
     with pytest.raises(PairTooLong) as caught:
         builder(tokenizer).build("q", ("x", Pictured((large,))), truncation=truncation)
     assert caught.value.param == "documents[1]"
+    assert "document 1 makes a pair longer" in caught.value.message
+    assert caught.value.message.endswith("pictures take 62 of them: send smaller ones, or fewer")
     with pytest.raises(PairTooLong) as caught:
         builder(tokenizer).build(Pictured((large,)), ("x",), truncation=truncation)
     assert caught.value.param == "query"
+    assert "send smaller ones" in caught.value.message
 
 
 def test_a_query_is_cut_around_its_picture(tokenizer: FakeTokenizer) -> None:
