@@ -11,7 +11,7 @@ from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_
 from rerankd.dialects.reading import NonNegative, Texts, WireText, documents_of, instruction_of
 from rerankd.dialects.results import picture_tokens_of
 from rerankd.dialects.texts import query_of
-from rerankd.domain import Content, Picture, Pictured, RankRequest
+from rerankd.domain import Content, Picture, Pictured, RankRequest, RequestPlaces
 from rerankd.errors import RerankdError
 
 
@@ -91,6 +91,7 @@ def _parse_dashscope(body: Body, context: RequestContext) -> ParsedRequest:
         model=wire.model,
         instruction=instruction_of(parameters.instruct),
         top_n=parameters.top_n or None,
+        places=RequestPlaces("input.query", "input.documents"),
         **answer_options(parameters),
     )
     wanted = bool(parameters.return_documents)

@@ -54,6 +54,7 @@ def _parse_deepinfra(body: Body, context: RequestContext) -> ParsedRequest:
             documents=one.documents,
             model=wire.model or context.model or None,
             instruction=instruction_of(wire.instruction),
+            places=one.places,
             **answer_options(wire),
         )
         for one in pairs

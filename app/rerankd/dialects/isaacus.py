@@ -9,7 +9,7 @@ from rerankd.dialects.dialect import Body, Dialect, ParsedRequest, RequestContex
 from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_QUERY
 from rerankd.dialects.reading import NonNegative, Texts, WireText, documents_of
 from rerankd.dialects.texts import query_of
-from rerankd.domain import RankRequest
+from rerankd.domain import RankRequest, RequestPlaces
 
 
 class IsaacusRequest(AnswerOptions):
@@ -49,6 +49,7 @@ def _parse_isaacus(body: Body, context: RequestContext) -> ParsedRequest:
         documents=documents_of(wire.texts, "texts"),
         model=wire.model,
         top_n=wire.top_n or None,
+        places=RequestPlaces(documents="texts"),
         **answer_options(wire),
     )
     return ParsedRequest(

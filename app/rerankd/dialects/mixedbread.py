@@ -21,7 +21,7 @@ from rerankd.dialects.reading import (
 )
 from rerankd.dialects.results import TokenUsage, document_of, usage_of
 from rerankd.dialects.texts import query_of
-from rerankd.domain import RankRequest
+from rerankd.domain import RankRequest, RequestPlaces
 
 
 class MixedbreadRequest(AnswerOptions):
@@ -66,6 +66,7 @@ def _parse_mixedbread(body: Body, context: RequestContext) -> ParsedRequest:
         model=wire.model,
         instruction=instruction_of(wire.instruction),
         top_n=wire.top_k or None,
+        places=RequestPlaces(documents="input"),
         **answer_options(wire),
     )
     return_input = bool(wire.return_input)

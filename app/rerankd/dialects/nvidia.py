@@ -12,7 +12,7 @@ from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_MODEL, EXAMPLE_
 from rerankd.dialects.reading import NonNegative, Texts, WireText, documents_of
 from rerankd.dialects.results import TokenUsage, usage_of
 from rerankd.dialects.texts import query_of
-from rerankd.domain import RankRequest, Truncation
+from rerankd.domain import RankRequest, RequestPlaces, Truncation
 from rerankd.errors import InvalidRequest
 
 
@@ -55,6 +55,7 @@ def _parse_nvidia(body: Body, context: RequestContext) -> ParsedRequest:
         top_n=wire.top_k or None,
         truncation=_nvidia_truncation(wire.truncate),
         raw_scores=True,
+        places=RequestPlaces(documents="passages"),
         **answer_options(wire),
     )
     return ParsedRequest(

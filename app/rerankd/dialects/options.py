@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from rerankd.dialects.answer_options import AnswerOptions, answer_options
 from rerankd.dialects.reading import NonNegative, instruction_of, options_of, side_of
-from rerankd.domain import ChunkScore, Content, Overflow, RankRequest, Truncation
+from rerankd.domain import ChunkScore, Content, Overflow, RankRequest, RequestPlaces, Truncation
 
 HYBRID_WEIGHT = 1.0
 """Logits that `hybrid: true` adds to BM25's best document (docs/embedding.md)."""
@@ -94,6 +94,7 @@ def request_of(
     documents: tuple[Content, ...],
     *,
     top_n: int | None = None,
+    places: RequestPlaces | None = None,
 ) -> RankRequest:
     """Build the domain's request. Raises InvalidRequest."""
     kwargs = options_of(options.kwargs)
@@ -108,6 +109,7 @@ def request_of(
         chunk_score=options.chunk_score or "max",
         hybrid=HYBRID_WEIGHT if options.hybrid is True else float(options.hybrid or 0),
         priority=options.priority or 0,
+        places=places or RequestPlaces(),
         **answer_options(options),
     )
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct
 
 from rerankd.dialects.reading import WireText, documents_of
-from rerankd.domain import Content, RankedResult
+from rerankd.domain import Content, RankedResult, RequestPlaces
 from rerankd.errors import InvalidRequest
 
 Side: TypeAlias = str | dict[str, Any] | list[str | dict[str, Any]]
@@ -16,11 +16,12 @@ Side: TypeAlias = str | dict[str, Any] | list[str | dict[str, Any]]
 
 
 class Pairs(Struct, frozen=True):
-    """The pairs of one query: its documents, and their positions among all pairs."""
+    """The pairs of one query."""
 
     query: Content
     documents: tuple[Content, ...]
-    places: tuple[int, ...]
+    places: RequestPlaces
+    """Has each document's position among all pairs."""
 
 
 def pairs_of(
@@ -40,12 +41,16 @@ def pairs_of(
             f"{len(queries)} and {len(documents)}",
             param=names[0],
         )
-    places: dict[Content, list[int]] = {}
-    for place in range(len(documents)):
-        places.setdefault(queries[place if len(queries) > 1 else 0], []).append(place)
+    numbers: dict[Content, list[int]] = {}
+    for number in range(len(documents)):
+        numbers.setdefault(queries[number if len(queries) > 1 else 0], []).append(number)
     return tuple(
-        Pairs(query, tuple(documents[place] for place in found), tuple(found))
-        for query, found in places.items()
+        Pairs(
+            query,
+            tuple(documents[number] for number in found),
+            RequestPlaces(f"{names[0]}[{found[0]}]", names[1], tuple(found)),
+        )
+        for query, found in numbers.items()
     )
 
 
@@ -56,8 +61,8 @@ def _as_list(side: WireText | None) -> list[Any] | None:
 def scores_of(pairs: Sequence[Pairs], results: Sequence[RankedResult]) -> list[float]:
     """Return the scores in the order of the pairs; `results` has a ranking for each group."""
     scores = {
-        group.places[one.index]: one.score
+        group.places.numbers[one.index]: one.score
         for group, result in zip(pairs, results, strict=True)
         for one in result.results
     }
-    return [scores[place] for place in sorted(scores)]
+    return [scores[number] for number in sorted(scores)]

@@ -22,7 +22,7 @@ from rerankd.dialects.reading import (
 )
 from rerankd.dialects.results import text_of_result
 from rerankd.dialects.texts import query_of
-from rerankd.domain import RankedResult, RankRequest, Truncation, text_in
+from rerankd.domain import RankedResult, RankRequest, RequestPlaces, Truncation, text_in
 from rerankd.errors import (
     EngineFailure,
     MissingDocuments,
@@ -81,6 +81,7 @@ def _parse_tei(body: Body, context: RequestContext) -> ParsedRequest:
             truncation_side=side_of(wire.truncation_direction, "truncation_direction"),
         ),
         raw_scores=bool(wire.raw_scores),
+        places=RequestPlaces(documents="texts"),
         **answer_options(wire),
     )
     with_text = bool(wire.return_text)

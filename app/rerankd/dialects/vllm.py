@@ -60,7 +60,7 @@ def _parse_scores(body: Body, context: RequestContext) -> ParsedRequest:
     wire = body.decode(ScoreRequest)
     left, right = _sides(wire)
     pairs = pairs_of(getattr(wire, left), getattr(wire, right), (left, right))
-    requests = tuple(request_of(wire, one.query, one.documents) for one in pairs)
+    requests = tuple(request_of(wire, one.query, one.documents, places=one.places) for one in pairs)
     return ParsedRequest(requests, lambda results: _score_reply(context, pairs, results))
 
 

@@ -36,6 +36,19 @@ class Truncation(Struct, frozen=True, kw_only=True):
     """Chunks of a document that are scored; what is beyond is cut. None: all."""
 
 
+class RequestPlaces(Struct, frozen=True):
+    """What the sender of a request calls its query and its documents, for errors."""
+
+    query: str = "query"
+    documents: str = "documents"
+    numbers: tuple[int, ...] = ()
+    """The sender's number of each document; empty: their order here."""
+
+    def document(self, index: int) -> str:
+        """Return what the sender calls a document."""
+        return f"{self.documents}[{self.numbers[index] if self.numbers else index}]"
+
+
 class RankRequest(Struct, frozen=True, kw_only=True):
     """One query and its candidate documents, in the caller's order."""
 
@@ -61,6 +74,7 @@ class RankRequest(Struct, frozen=True, kw_only=True):
     on_timeout: OnTimeout | None = None
     min_score: float | None = None
     """Documents with a lower score, on the result's scale, are dropped."""
+    places: RequestPlaces = RequestPlaces()
 
 
 class EmbedRequest(Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -67,14 +67,11 @@ class PictureReader:
             return
         if runtime.pictures is None:
             raise await self._seeing.text_only(runtime.facts.id, places[0][1])
-        if len(places) > self._most:
-            raise TooManyPictures(
-                f"{len(places)} pictures, the limit is {self._most} (max_pictures)",
-                param="documents",
-            )
+        self.require_few([request])
         rule = _scale_rule(runtime.pictures)
         distinct = await self._distinct([picture for picture, _ in places])
-        held = await self._reserve(len(set(distinct)) * 3 * rule.most_pixels, deadline)
+        most = len(set(distinct)) * 3 * rule.most_pixels
+        held = await self._reserve(most, deadline, request.places.documents)
         try:
             pixels = await self._pixels(places, distinct, rule, deadline)
             used = sum(one.rgb.nbytes for one in pixels.values())
@@ -85,12 +82,21 @@ class PictureReader:
         finally:
             self._budget.give_back(held)
 
-    async def _reserve(self, count: int, deadline: float) -> int:
+    def require_few(self, requests: Sequence[RankRequest]) -> None:
+        """Raise TooManyPictures where requests that belong together have more than one may have."""
+        count = sum(len(places_of(one)) for one in requests)
+        if count > self._most:
+            raise TooManyPictures(
+                f"{count} pictures, the limit is {self._most} (max_pictures)",
+                param=requests[0].places.documents,
+            )
+
+    async def _reserve(self, count: int, deadline: float, param: str) -> int:
         if count > self._budget.most:
             raise TooManyPictures(
                 f"the pictures may need {count} bytes, the limit is {self._budget.most}"
                 " (max_pixel_bytes)",
-                param="documents",
+                param=param,
             )
         left = deadline - time.monotonic()
         try:
@@ -142,8 +148,9 @@ class PictureReader:
 
 def places_of(request: RankRequest) -> list[tuple[Picture, str]]:
     """Return a request's pictures that are not pixels yet, each with its place."""
-    contents = [(request.query, "query")]
-    contents += [(one, f"documents[{index}]") for index, one in enumerate(request.documents)]
+    called = request.places
+    contents = [(request.query, called.query)]
+    contents += [(one, called.document(index)) for index, one in enumerate(request.documents)]
     return [
         (picture, where)
         for content, where in contents

@@ -130,6 +130,7 @@ class Service:
         if len(requests) == 1:
             with rate_limited(limiter):
                 return [await self._rank(requests[0], caller, limiter, on_scored, begun, choice)]
+        self._pictures.require_few(requests)
         # Those of a caller with limits run one after the other: they are one of its requests.
         at_once = asyncio.Semaphore(1 if limiter else QUERIES_AT_ONCE)
 

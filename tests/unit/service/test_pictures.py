@@ -21,6 +21,7 @@ from rerankd.domain import (
     RankedDocument,
     RankedResult,
     RankRequest,
+    RequestPlaces,
     Timings,
 )
 from rerankd.errors import (
@@ -268,6 +269,41 @@ def test_pictures_are_counted(decoded: list[bytes]) -> None:
     run(case, max_pictures=2)
 
     assert len(decoded) == 2
+
+
+def test_pictures_of_several_queries_count_together(models: Models, decoded: list[bytes]) -> None:
+    """Together they are one request, which none of them begins."""
+    places = RequestPlaces("text_1[0]", "text_2")
+
+    async def case(service: Service) -> None:
+        await service.rank_many([asking(picture(RED)), asking(picture(BLUE))])
+        requests = [asking(picture(RED, BLUE), places=places), asking(picture(RED))]
+        with pytest.raises(TooManyPictures, match="3 pictures, the limit is 2") as caught:
+            await service.rank_many(requests)
+        assert caught.value.param == "text_2"
+
+    run(case, max_pictures=2)
+
+    assert len(models.requests) == len(decoded) == 2
+
+
+@pytest.mark.usefixtures("models", "decoded")
+def test_a_place_is_what_the_sender_calls_it() -> None:
+    """In errors about a picture: of a text model, of a limit, and of the picture itself."""
+    places = RequestPlaces("text_1[4]", "text_2", (4, 7))
+
+    async def case(service: Service) -> None:
+        bad = picture(Picture(b"bad"))
+        with pytest.raises(BadPicture, match=r"the picture in text_2\[7\] is not") as caught:
+            await service.rank(asking("a", bad, places=places))
+        assert caught.value.param == "text_2[7]"
+        with pytest.raises(BadPicture, match=r"the picture in text_1\[4\] is not"):
+            await service.rank(RankRequest(query=bad, documents=("a", "b"), places=places))
+        service.deployments._find(None).runtime.pictures = None  # type: ignore[union-attr]
+        with pytest.raises(TextOnly, match=r"text only: text_2\[7\] has a picture"):
+            await service.rank(asking("a", bad, places=places))
+
+    run(case)
 
 
 @pytest.mark.usefixtures("decoded")
