@@ -38,15 +38,28 @@ SERVED = CROSS_ENCODER | {"model_id": "rerank-mini-en"}
 """The same under the name that golden requests and the API's examples ask for."""
 
 _is_embedded = sources.is_embedded
+_known_files: set[Path] = set()
 
 
 def _is_known(located: sources.ResolvedModel) -> bool:
-    """Take the cross-encoder for one that came with the program: no child has to try it."""
+    """Take the tests' models for ones that came with the program: no child has to try them."""
     manifest = located.manifest
-    return _is_embedded(located) or (manifest is not None and manifest.folder == MODELS)
+    own = located.path in _known_files or (manifest is not None and manifest.folder == MODELS)
+    return own or _is_embedded(located)
 
 
 sources.is_embedded = _is_known
+
+
+@contextmanager
+def known_files(*files: Path) -> Iterator[None]:
+    """Let models that a test wrote be served without their load check."""
+    _known_files.update(files)
+    try:
+        yield
+    finally:
+        _known_files.difference_update(files)
+
 
 POISON, NAN = 100, 101
 """Ids of the words `poison`, which makes a step raise, and `nan`, which gets no number."""

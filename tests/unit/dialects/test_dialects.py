@@ -113,13 +113,23 @@ def forgetful() -> Iterator[Client]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def seeing() -> Iterator[Client]:
+    """Yield a client of a service that reads pictures, and keeps no scores."""
+    with goldens.client_for({"sees": True}) as found:
+        yield found
+
+
 @pytest.mark.parametrize("path", goldens.files(), ids=lambda one: f"{one.parent.name}-{one.stem}")
-def test_golden_requests_get_their_golden_answers(path: Path, forgetful: Client) -> None:
+def test_golden_requests_get_their_golden_answers(
+    path: Path, request: pytest.FixtureRequest
+) -> None:
     """Each file holds a request, its status, its reply and what its headers tell."""
     golden = goldens.read(path)
 
     if not {"settings", "time_for"} & golden.keys():
-        assert golden == goldens.answered(golden, forgetful)
+        shared = request.getfixturevalue("seeing" if golden.get("sees") else "forgetful")
+        assert golden == goldens.answered(golden, shared)
         return
     with goldens.client_for(golden) as own:
         assert golden == goldens.answered(golden, own)
@@ -135,7 +145,7 @@ def test_every_dialect_has_golden_successes_and_errors(dialect: Dialect) -> None
     assert len(statuses) > statuses.count(200)
     for one in found:
         golden = goldens.read(one)
-        body = Body(json.dumps(golden["request"]).encode())
+        body = goldens.body_of_golden(golden)
         if golden["path"] not in DIALECTS.paths:  # it has a model's name in it
             continue
         assert DIALECTS.detect(golden["path"], body) is dialect, one
