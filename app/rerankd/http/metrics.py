@@ -14,15 +14,19 @@ from rerankd.http.openapi.tags import USAGE_TAG
 from rerankd.service import Service
 from rerankd.telemetry.gauges import Snapshot
 from rerankd.telemetry.observers import Telemetry
+from rerankd.threads import WorkerPool
+
+RENDERING = WorkerPool("render-metrics", 1)
+"""A few thousand lines take 16 ms of computing; the event loop would answer nobody meanwhile."""
 
 
 def metrics_route(*, public: bool) -> HTTPRouteHandler:
     """Return the route; unless `public`, it asks for an API key where there are any."""
     doc = RouteDoc(tag=USAGE_TAG, text_types=("text/plain", "application/openmetrics-text"))
-    return get("/metrics", opt={PUBLIC: public}, doc=doc, sync_to_thread=False)(metrics)
+    return get("/metrics", opt={PUBLIC: public}, doc=doc)(metrics)
 
 
-def metrics(
+async def metrics(
     request: Request[Any, Any, Any],
     service: NamedDependency[Service],
     telemetry: NamedDependency[Telemetry],
@@ -37,5 +41,6 @@ def metrics(
         cache_limit=service.settings.cache_bytes,
         queue_limit=service.settings.max_queue_tokens,
     )
-    body, media_type = telemetry.metrics.render(now, request.headers.get("accept", ""))
+    accept = request.headers.get("accept", "")
+    body, media_type = await RENDERING.run(telemetry.metrics.render, now, accept)
     return Response(body, headers={"Content-Type": media_type})

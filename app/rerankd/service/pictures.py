@@ -148,6 +148,8 @@ class PictureReader:
 
 def places_of(request: RankRequest) -> list[tuple[Picture, str]]:
     """Return a request's pictures that are not pixels yet, each with its place."""
+    if {type(request.query), *map(type, request.documents)} == {str}:
+        return []
     called = request.places
     contents = [(request.query, called.query)]
     contents += [(one, called.document(index)) for index, one in enumerate(request.documents)]
