@@ -19,6 +19,7 @@ LISTWISE = (
     " not in the file"
 )
 LISTS = "it writes an order of many documents (listwise) instead of scoring one"
+WRITTEN = "it writes its score as text, after it has reasoned"
 LOST_HEAD = "its score head and its attention in both directions are lost in conversion"
 
 UNSERVED: tuple[UnservedModel, ...] = (
@@ -39,7 +40,20 @@ UNSERVED: tuple[UnservedModel, ...] = (
         "its score is an average over seven answers, where one or two can be read",
     ),
     UnservedModel("rank1", (r"rank1-",), "it reasons in text before it answers"),
+    UnservedModel("erank", (r"erank-", r"judge-?rank"), WRITTEN),
     UnservedModel("rank-zephyr", (r"rank-?zephyr", r"rank-?vicuna", r"rank-?gpt"), LISTS),
+    UnservedModel("reason-rank", (r"reason-?rank", r"rearank", r"rank-?r1", r"rank-k-"), LISTS),
+    UnservedModel(
+        "e2rank",
+        (r"e2-?rank",),
+        "its order comes from its vectors: as an embedding model (converted with its pooling) it is"
+        " served",
+    ),
+    UnservedModel(
+        "rankllama",
+        (r"rank-?llama", r"rank-?mistral"),
+        "its score head is lost in conversion",
+    ),
     UnservedModel(
         "nemotron-rerank",
         (r"nemotron-(3\.5-)?rerank", r"nv-rerankqa", r"rerankqa-mistral"),

@@ -234,6 +234,7 @@ def test_the_recommended_models_are_here() -> None:
         *("lamar-600m", "granite-embedding-reranker-english-r2", "qwen3-vl-reranker-2b"),
         "qwen3-vl-reranker-8b",
         *("zerank-1", "zerank-1-small", "zerank-2", "ctxl-rerank-v2-1b"),
+        "prism-qwen3.5-reranker-0.8b",
         *("mxbai-rerank-base-v2", "mxbai-rerank-large-v2", "bge-reranker-v2-gemma"),
         "bge-reranker-large",
         *(f"ms-marco-minilm-l{layers}-v2" for layers in (2, 4, 6, 12)),
@@ -503,7 +504,7 @@ def test_entries_are_ordered_by_memory() -> None:
 @pytest.mark.parametrize(
     ("query", "ids"),
     [
-        ({"search": "QWEN3 chinese"}, {"qwen3-reranker-8b"}),
+        ({"search": "QWEN3-reranker chinese"}, {"qwen3-reranker-8b"}),
         (
             {"search": "baai"},
             {f"bge-reranker-{one}" for one in ("v2-m3", "v2-gemma", "base", "large")},
@@ -511,7 +512,8 @@ def test_entries_are_ordered_by_memory() -> None:
         ({"search": "no-such-word"}, set()),
         (
             {"license": "mit"},
-            {"bge-reranker-base", "bge-reranker-large", "colbertv2", "rerank-mini-multi"},
+            {"bge-reranker-base", "bge-reranker-large", "colbertv2", "rerank-mini-multi"}
+            | {"prism-qwen3.5-reranker-0.8b"},
         ),
         ({"license": "mi"}, set()),
         ({"language": "EN", "max_memory": 32_000_000}, SMALL),

@@ -57,7 +57,14 @@ def unidentified(identity: Identity, choices: Sequence[str]) -> Verdict:
         why = f"only its file name says {called}"
     else:
         why = "its metadata names no model that rerankd knows"
+    reason = f"which reranker it is, and so its prompt, is unclear: {why}"
+    return Verdict("unidentified", reason, exact=False, choices=_offered(choices))
+
+
+def _offered(choices: Sequence[str]) -> str:
+    """Return what may be passed instead of a manifest."""
+    if not choices:
+        return "--as instruct to ask it as any chat model"
     *others, last = [f"--as {choice}" for choice in choices]
     offered = f"{', '.join(others)} or {last}" if others else last
-    reason = f"which reranker it is, and so its prompt, is unclear: {why}"
-    return Verdict("unidentified", reason, exact=False, choices=offered)
+    return f"{offered} if it is that one"

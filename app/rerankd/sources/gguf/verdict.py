@@ -176,13 +176,15 @@ def _judge_unknown(header: Header, identity: Identity) -> Verdict:
         for family in registry.FAMILIES
         if isinstance(family.score, AnswerScore) and family.may_include(header) and family.models
     ]
-    if choices and (identity.doubt or is_called_reranker(header)):
+    chats = "tokenizer.chat_template" in header.metadata or "output.weight" in header.tensors
+    called = identity.doubt or is_called_reranker(header)
+    if called and (choices or (chats and not _has_head(header))):
         return unidentified(identity, choices)
     if _has_head(header):
         return foreign(f"its architecture {architecture!r} has no rank head in llama.cpp")
     if is_called_reranker(header):
         return headless()
-    if "tokenizer.chat_template" in header.metadata or "output.weight" in header.tensors:
+    if chats:
         return Verdict("chat", "a chat or base model, which has no rank head")
     return foreign(f"its architecture {architecture!r} is not one that rerankd knows")
 
@@ -209,8 +211,8 @@ def require_reranker(header: Header, verdict: Verdict, *, accept_degraded: bool)
         " --accept-degraded to serve it anyway",
         "misconverted": "use a conversion that includes the head, for Qwen3-Reranker one of"
         " ggml-org/Qwen3-Reranker-0.6B-Q8_0-GGUF or Voodisss/Qwen3-Reranker-4B-GGUF-llama_cpp",
-        "unidentified": f"pass {verdict.choices} if it is that one, or describe the model in a"
-        " manifest (docs/catalog.md)",
+        "unidentified": f"pass {verdict.choices}, or describe the model in a manifest"
+        " (docs/catalog.md)",
         "projector": "give the model's own file, and this one as --mmproj",
         "chat": f"{USE_RERANKER}, or pass --as instruct to let it judge (docs/instruct.md)",
     }.get(verdict.kind, USE_RERANKER)
