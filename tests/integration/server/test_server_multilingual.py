@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from litestar.testing import TestClient
 
-from rerankd import Reranker
 from rerankd.cli import main
 from rerankd.engine.backends.embedding import key_of
 from rerankd.engine.llama.binding import LlamaModel, LoadOptions
 from rerankd.families.late_interaction import late_prefixes
+from rerankd.service import build
+from rerankd.settings import Settings
 from rerankd.sources import catalog
 from rerankd.sources import gguf as gguf_file
 
 from support import forward_pass
+from support.serving import client_of, rerank
 from support.tiny_models import opened
 
 MODEL = "rerank-mini-multi"
@@ -94,8 +99,12 @@ def weights() -> Path:
 
 
 @pytest.fixture(scope="module")
-def reranker() -> Iterator[Reranker]:
-    with Reranker(MODEL) as found:
+def client() -> Iterator[TestClient[Any]]:
+    """Yield a client of a server as `just serve` starts it: with the embedded models alone."""
+    # The first request waits until the second model is loaded, however slow the machine is.
+    service = build(Settings(load_wait=600), match_language=True)
+    asyncio.run(service.start())
+    with client_of(service) as found:
         yield found
 
 
@@ -107,10 +116,15 @@ def vocabulary() -> Iterator[LlamaModel]:
 
 
 @pytest.mark.parametrize("language", PANDA)
-def test_the_panda_question_is_answered_in_ten_languages(reranker: Reranker, language: str) -> None:
-    """The answer comes first, what is near it second, the greeting last."""
+def test_the_panda_question_is_answered_in_ten_languages(
+    client: TestClient[Any], language: str
+) -> None:
+    """Without naming a model: the answer comes first, what is near it second, the greeting last."""
     question, *documents = PANDA[language]
-    assert [one.index for one in reranker.rank(question, documents)] == [2, 1, 0]
+    answer = rerank(client, query=question, documents=documents).json()
+    assert [one["index"] for one in answer["results"]] == [2, 1, 0]
+    assert answer["model"] == ("rerank-mini-en" if language == "en" else MODEL)
+    assert answer["meta"]["warnings"] == []
 
 
 def test_the_command_ranks_with_it(tmp_path: Path) -> None:
