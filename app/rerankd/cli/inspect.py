@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +72,9 @@ def inspect_command(
 ) -> None:
     """Print the verdict on MODEL: a file, a catalog id, or hf:owner/repo:file.gguf.
 
-    Of a model that is not on this machine only the header is read, unless --load is given. The exit
-    status is 0 if the file can be served, otherwise 2.
+    Of a model that is not on this machine only the header is read, unless --load is given, and of
+    the projector (mmproj) that would come with it. The exit status is 0 if the file can be served,
+    otherwise 2.
     """
     settings = options.load(config_file, {**flags, "model": model}).settings
     sources.require_known_family(settings)
@@ -86,7 +86,7 @@ def inspect_command(
             projector = find_projector(header, verdict.family, resolved.manifest, settings)
         check = _check_by_loading(resolved, header, verdict, settings) if load else None
     else:
-        header, verdict = _judge_remote(model, settings)
+        header, verdict, projector = _judge_remote(model, settings)
     found = inspection_of(header, verdict, check, projector)
     print_inspection(found, as_json=as_json)
     gguf_file.require_reranker(header, verdict, accept_degraded=settings.accept_degraded)
@@ -94,11 +94,13 @@ def inspect_command(
         load_check.require_proven(header.path, check, settings)
 
 
-def _judge_remote(model: str, settings: Settings) -> tuple[Header, Verdict]:
-    # Not at the top: it brings the Hub's client, which a file on this machine has no use for.
-    remote = importlib.import_module("rerankd.sources.remote_header")
-    judged: tuple[Header, Verdict] = remote.judge_remote(model, settings)
-    return judged
+def _judge_remote(model: str, settings: Settings) -> tuple[Header, Verdict, FoundProjector]:
+    # Not at the top: they bring the Hub's client, which a file on this machine has no use for.
+    from rerankd.sources.remote_header import judge_remote  # noqa: PLC0415
+    from rerankd.sources.remote_projector import find_remote_projector  # noqa: PLC0415
+
+    found = judge_remote(model, settings)
+    return found.header, found.verdict, find_remote_projector(model, found, settings)
 
 
 def _check_by_loading(

@@ -61,17 +61,29 @@ def find_projector(
     beside the model's file. Raises ModelFileError where the one named isn't here or doesn't fit.
     """
     named, pictures = settings.mmproj, family.pictures
-    if named == WITHOUT:
-        return FoundProjector(note="left out, as mmproj is none")
-    if pictures is None:
-        if named:
-            raise ModelFileError(
-                f"{model.path}: models of the family {family.name} read texts alone; leave out"
-                " --mmproj (mmproj)"
-            )
-        return FoundProjector()
+    unwanted = unwanted_projector(model, family, named)
+    if unwanted or pictures is None:
+        return unwanted or FoundProjector()
     path = _named_projector(named) if named else _projector_of(manifest)
     return chosen_projector(path, model, pictures) if path else projector_beside(model, pictures)
+
+
+def unwanted_projector(model: Header, family: Family, named: str) -> FoundProjector | None:
+    """Return what is found where no projector is wanted; None where one is.
+
+    `named` is the setting. Raises ModelFileError where it names one for a family that has no use
+    for any.
+    """
+    if named == WITHOUT:
+        return FoundProjector(note="left out, as mmproj is none")
+    if family.pictures is not None:
+        return None
+    if named:
+        raise ModelFileError(
+            f"{model.path}: models of the family {family.name} read texts alone; leave out"
+            " --mmproj (mmproj)"
+        )
+    return FoundProjector()
 
 
 def chosen_projector(path: Path, model: Header, pictures: PictureFormat) -> FoundProjector:
@@ -80,10 +92,16 @@ def chosen_projector(path: Path, model: Header, pictures: PictureFormat) -> Foun
     Raises ModelFileError for a file that is none, and for one that doesn't fit, with the reason.
     """
     projector = read_projector(path)
+    require_fit(projector, model, pictures)
+    return _found(projector)
+
+
+def require_fit(projector: Projector, model: Header, pictures: PictureFormat) -> None:
+    """Raise ModelFileError with the reason where a projector doesn't go with a model."""
     reason = misfit(projector, model, pictures)
     if reason:
+        path = projector.header.path
         raise ModelFileError(f"{path}: doesn't go with {model.path.name}: {reason}")
-    return _found(projector)
 
 
 def projector_beside(model: Header, pictures: PictureFormat) -> FoundProjector:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from rerankd.errors import ModelFileError
 from rerankd.settings import Settings
@@ -32,24 +33,46 @@ GROWTH = 4
 """How many times as much is read next, where the header is longer."""
 
 
-def judge_remote(source: str, settings: Settings) -> tuple[Header, Verdict]:
+class RemoteModel(Struct, frozen=True):
+    """What the header of a model on the Hub says, and the verdict on it."""
+
+    header: Header
+    """Its path is the file's name on the Hub."""
+    verdict: Verdict
+    manifest: Manifest | None
+    """What describes the very file."""
+
+
+def judge_remote(source: str, settings: Settings) -> RemoteModel:
     """Judge a model on the Hub without downloading its weights.
 
     The limits of a header are those of a file's. Raises DownloadError and ModelFileError, which
     name the file on the Hub.
     """
     manifest, files = _meant_files(source, settings)
-    remotes = [_asked_of_hub(file) for file in files]
+    remotes = [asked_of_hub(file) for file in files]
     if manifest is None:
         manifest = _known_by_digest(remotes[0], settings)
     if manifest is not None:
         catalog.require_license(manifest, settings.accept_license)
-    with tempfile.TemporaryDirectory(prefix="rerankd-") as folder, _naming_on_hub(folder, files[0]):
-        header = _read_header(remotes, Path(folder))
+    with header_on_hub(remotes) as header:
         model = sources.as_asserted(ResolvedModel(header.path, manifest), settings)
         judged, verdict = sources.judge_header(header, model.manifest, settings.as_family)
     named = msgspec.structs.replace(judged, path=Path(str(files[0])), other_parts=())
-    return named, verdict
+    return RemoteModel(named, verdict, model.manifest)
+
+
+@contextmanager
+def header_on_hub(remotes: Sequence[HubFile]) -> Iterator[Header]:
+    """Yield the header of a model's files, whose stand-ins are there until it is left.
+
+    Raises DownloadError. A ModelFileError, also one raised meanwhile, names the file on the Hub.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="rerankd-") as folder,
+        _naming_on_hub(folder, remotes[0].file),
+    ):
+        yield _read_header(remotes, Path(folder))
 
 
 def _meant_files(source: str, settings: Settings) -> tuple[Manifest | None, tuple[RemoteFile, ...]]:
@@ -63,7 +86,8 @@ def _meant_files(source: str, settings: Settings) -> tuple[Manifest | None, tupl
     return None, resolve_files(parse_reference(source))
 
 
-def _asked_of_hub(file: RemoteFile) -> HubFile:
+def asked_of_hub(file: RemoteFile) -> HubFile:
+    """Return what the Hub says of a file. Raises DownloadError."""
     with asking(file):
         return describe_remote(file, retry=True)
 

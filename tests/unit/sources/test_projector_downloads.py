@@ -6,11 +6,13 @@ import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from click.testing import CliRunner
 
+from rerankd import cli
 from rerankd.cli.inspect import inspect_command
 from rerankd.cli.pull import pull_command, rm_command
 from rerankd.deployments.target import Target, examine
@@ -198,3 +200,78 @@ def test_a_manifest_of_a_family_without_pictures_names_no_projector(tmp_path: Pa
     path.write_text(MANIFEST.replace("qwen3-vl", "qwen3"))
     with pytest.raises(ModelFileError, match="the family qwen3 takes no `mmproj`"):
         load_manifest(path)
+
+
+# Judged on the Hub, before anything is downloaded
+
+
+def inspected(*arguments: str) -> dict[str, Any]:
+    result = CliRunner().invoke(cli.main, ["inspect", *arguments])
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def test_the_projector_that_would_come_with_a_model_is_judged_first(
+    hub: HubStandin, pair: tuple[bytes, bytes]
+) -> None:
+    """By its header: neither file is downloaded."""
+    found = inspected(SOURCE)
+    assert (found["kind"], found["mmproj"]) == ("reranker", f"hf:{REPO}:{MMPROJ}")
+    assert found["mmproj_bytes"] == len(pair[1])
+    assert not is_local(SOURCE, Settings())
+    assert target_of(SOURCE, Settings()).mmproj is not None
+    assert hub.files  # what was said is what came
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_manifests_projector_is_judged_on_the_hub(catalog: Settings) -> None:
+    found = inspected("seeing", "--catalog-dir", catalog.catalog_dir)
+    assert found["mmproj"] == f"hf:{REPO}:x/mmproj.gguf"
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_named_projector_is_judged_on_the_hub_or_here(
+    pair: tuple[bytes, bytes], tmp_path: Path
+) -> None:
+    other = "hf:other/Projectors:mmproj.gguf"
+    assert inspected(SOURCE, "--mmproj", other)["mmproj"] == other
+    own = tmp_path / "own.gguf"
+    own.write_bytes(pair[1])
+    assert inspected(SOURCE, "--mmproj", str(own))["mmproj"] == str(own)
+    without = inspected(SOURCE, "--mmproj", "none")
+    assert ("mmproj" in without, without["mmproj_note"]) == (False, "left out, as mmproj is none")
+
+
+def test_a_model_without_a_projector_on_the_hub_says_why(hub: HubStandin) -> None:
+    """It can be served, for texts."""
+    hub.files = {name: data for name, data in hub.files.items() if "mmproj" not in name}
+    found = inspected(SOURCE)
+    assert found["kind"] == "reranker"
+    assert found["mmproj_note"].startswith("the repository has no mmproj file")
+
+
+def test_a_projector_on_the_hub_that_does_not_fit_is_refused_by_its_name(
+    hub: HubStandin, pair: tuple[bytes, bytes], catalog: Settings
+) -> None:
+    """With a reason; the repository's own is only left out, as it is when the model is served."""
+    damaged = pair[1].replace(b"qwen3vl_merger", b"qwen2vl_merger")
+    hub.files |= {f"{REPO}:{MMPROJ}": damaged, f"{REPO}:x/mmproj.gguf": damaged}
+    reason = "its projector type is qwen2vl_merger, the model's qwen3vl_merger"
+    note = inspected(SOURCE)["mmproj_note"]
+    assert note.startswith(f"hf:{REPO}:{MMPROJ}: doesn't go with")
+    assert reason in note
+
+    result = CliRunner().invoke(
+        cli.main, ["inspect", "seeing", "--catalog-dir", catalog.catalog_dir]
+    )
+    assert result.exit_code == 2
+    assert f"hf:{REPO}:mmproj.gguf: doesn't go with" in result.stderr
+    assert reason in result.stderr
+
+
+def test_a_model_given_as_a_projector_is_named(hub: HubStandin) -> None:
+    result = CliRunner().invoke(cli.main, ["inspect", SOURCE, "--mmproj", f"hf:{REPO}:{MODEL}"])
+    assert result.exit_code == 2
+    assert "no projector (mmproj) but a model of its own" in result.stderr
+    assert hub.files

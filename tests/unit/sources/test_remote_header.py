@@ -103,7 +103,8 @@ def test_a_split_model_is_judged_by_the_headers_of_all_parts(
     standin.files = {f"{REPO}:q/{one.name}": one.read_bytes() for one in parts}
     local, verdict = judge_file(ResolvedModel(parts[0], None))
 
-    header, remote_verdict = judge_remote(f"hf:{REPO}:q/{parts[0].name}", Settings())
+    remote = judge_remote(f"hf:{REPO}:q/{parts[0].name}", Settings())
+    header, remote_verdict = remote.header, remote.verdict
 
     assert (header.file_bytes, header.parameters) == (local.file_bytes, local.parameters)
     assert remote_verdict == verdict

@@ -53,10 +53,18 @@ def projector_type(header: Header) -> str:
 def read_projector(path: Path) -> Projector:
     """Read a projector's header, within the limits of any header.
 
+    Raises ModelFileError as `projector_of` does.
+    """
+    return projector_of(read(path))
+
+
+def projector_of(header: Header) -> Projector:
+    """Return what a header says of a projector.
+
     Raises ModelFileError, one line that says what is wrong, for a file that is no projector of
     pictures, and where its numbers can't be right.
     """
-    header = read(path)
+    path = header.path
     if not is_projector(header):
         raise ModelFileError(f"{path}: no projector (mmproj) but a model of its own")
     if header.metadata.get("clip.has_vision_encoder") is not True:
