@@ -22,6 +22,8 @@ OnVector: TypeAlias = Callable[[TokenIds, Vector], None]
 """Takes a row and its embedding, in an engine thread."""
 
 Wanted: TypeAlias = Callable[[], bool]
+OnEncoded: TypeAlias = Callable[[float], None]
+"""Takes the seconds that encoding a picture took, in an engine thread."""
 
 Scoring = Literal["cross-encoder", "late interaction", "cosine"]
 """How query and document are compared."""
@@ -45,7 +47,11 @@ class Prompt(Struct, frozen=True, eq=False):
     prefix: TokenIds
     rows: tuple[TokenIds, ...]
     costs: tuple[int, ...] = ()
-    """Tokens that the engine has yet to decode for each row; empty: all of each."""
+    """What each row takes of the engine, in tokens of text; empty: as many as it has.
+
+    Texts whose vectors are known take less. Encoding a picture counts as the tokens of text that
+    take as long, in the first row that needs it; a picture of the prefix counts in the first row.
+    """
     on_vector: OnVector | None = None
     """Gets the embedding of each row, instead of a score: all rows then score 0, and the prefix
     is empty. Only for models that embed."""
@@ -55,16 +61,17 @@ class Prompt(Struct, frozen=True, eq=False):
     A picture has one such id for each of its tokens, between ids of the vocabulary.
     """
     wanted: Wanted | None = None
-    """Whether somebody still waits for the scores, asked before each picture is encoded."""
+    """Whether somebody still waits for the scores, asked before and while a picture is encoded."""
+    on_encoded: OnEncoded | None = None
 
     @property
     def row_costs(self) -> tuple[int, ...]:
-        """What each row takes of a step, in tokens."""
+        """What each row takes of a step, in tokens of text."""
         return self.costs or tuple(len(row) for row in self.rows)
 
     @property
     def tokens(self) -> int:
-        """What the engine has to decode: the prefix once and every row."""
+        """What it takes of the engine, in tokens of text: the prefix once and every row."""
         return len(self.prefix) + sum(self.row_costs)
 
 
@@ -132,9 +139,9 @@ class Backend(Protocol):
     def run(self, step: Sequence[Prompt]) -> list[list[float]]:
         """Return the logit of every row of every prompt of a step that keeps `limits`.
 
-        Raises EngineFailure when llama.cpp fails, GivenUp before a picture of a prompt that is no
-        longer wanted. A row whose result is not a finite number
-        comes back as it is: the caller knows whose row it was.
+        Raises EngineFailure when llama.cpp fails, GivenUp before or at a picture of a prompt that
+        is no longer wanted. A row whose result is not a finite number comes back as it is: the
+        caller knows whose row it was.
         """
         ...
 

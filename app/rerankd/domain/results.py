@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
-from msgspec import Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from rerankd.domain.engines import ScoreScale, Scoring, Vector
 
@@ -33,6 +33,17 @@ class Timings(Struct, frozen=True):
     queue_ms: float
     engine_ms: float
     total_ms: float
+    read_pictures_ms: Annotated[
+        float | UnsetType,
+        Meta(description="Where there are pictures: fetching and decoding them, before the rest"),
+    ] = UNSET
+    encode_pictures_ms: Annotated[
+        float | UnsetType,
+        Meta(
+            description="Where there are pictures: encoding those that were not cached, within"
+            " `engine_ms`"
+        ),
+    ] = UNSET
 
 
 class RankedResult(Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from rerankd.engine.readers import ScoreReader, reader_for
 from rerankd.errors import OutOfMemory, SettingsError
 from rerankd.families.header import Header
 from rerankd.families.memory import ModelMemory
+from rerankd.families.picture_cost import EncodingCost
 from rerankd.families.prompt_format import PictureFormat
 from rerankd.machine import available_cores, available_memory, free_swap
 from rerankd.settings import Settings, require_fits_cores
@@ -65,7 +66,9 @@ class Engine:
         self._encoder = encoder
 
     def costs(self, prompt: Prompt) -> tuple[int, ...]:
-        """Return the tokens still to be decoded for each row; empty: all of them."""
+        """Return `domain.Prompt.costs` of a prompt, by what is known of its texts and pictures."""
+        if self._encoder:
+            return self._encoder.costs(prompt)
         return self._store.costs(prompt) if self._store else ()
 
     def close(self) -> None:
@@ -95,8 +98,8 @@ def open_engine(
     context can't be made.
     """
     require_fits_cores(settings)
-    sizes, offload = size_and_place(header, verdict, settings)
     mmproj = usable_projector(header, verdict, mmproj)
+    sizes, offload = size_and_place(header, verdict, settings)
     require_free_memory(header, verdict, settings, mmproj)
     logger.info("%s: %s", header.path.name, offload.reason)
     model = binding.LlamaModel(header.path, _load_options(verdict, settings, offload))
@@ -105,7 +108,7 @@ def open_engine(
     look = picture_format(family_of(header, verdict), settings) if mmproj else None
     try:
         if mmproj and look:
-            encoder = _open_encoder(mmproj, look, model, settings, sizes, offload)
+            encoder = _open_encoder(mmproj, look, header, model, settings, sizes, offload)
         reader = reader_for(header, verdict, model, settings.vector_cache_bytes, encoder)
         for _ in range(sizes.workers):
             context = LlamaContext(model, _context_options(reader, settings, sizes, offload))
@@ -139,6 +142,7 @@ def usable_projector(header: Header, verdict: Verdict, mmproj: Path | None) -> P
 def _open_encoder(  # noqa: PLR0913 - a projector, its model, and how they run
     mmproj: Path,
     look: PictureFormat,
+    header: Header,
     model: binding.LlamaModel,
     settings: Settings,
     sizes: Sizes,
@@ -151,7 +155,10 @@ def _open_encoder(  # noqa: PLR0913 - a projector, its model, and how they run
         flash_attn=settings.flash_attn,
     )
     return PictureEncoder(
-        Projector(mmproj, model, options), PictureGrid(look.factor), settings.picture_cache_bytes
+        Projector(mmproj, model, options),
+        PictureGrid(look.factor),
+        settings.picture_cache_bytes,
+        EncodingCost.of(gguf_file.read(mmproj), header),
     )
 
 

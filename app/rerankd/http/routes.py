@@ -182,7 +182,11 @@ def _warnings(results: Sequence[RankedResult]) -> list[str]:
 
 def server_timing(timings: Sequence[Timings]) -> str:
     """Return the header of that name for work that was done one after the other."""
-    spent = {
+    of_pictures = {
+        "read_pictures": sum(one.read_pictures_ms or 0.0 for one in timings),
+        "encode_pictures": sum(one.encode_pictures_ms or 0.0 for one in timings),
+    }
+    spent = (of_pictures if any(of_pictures.values()) else {}) | {
         "tokenize": sum(one.tokenize_ms for one in timings),
         "queue": sum(one.queue_ms for one in timings),
         "engine": sum(one.engine_ms for one in timings),

@@ -11,8 +11,10 @@ import math
 import time
 from collections.abc import Mapping
 
+import msgspec
+
 from rerankd.deployments.runtime import Runtime
-from rerankd.domain import Content, RankedResult, RankRequest, Timings
+from rerankd.domain import Content, OnEncoded, RankedResult, RankRequest, Timings
 from rerankd.errors import DeadlineExceeded
 from rerankd.prompts import TokenizedRequest
 from rerankd.ranking.collector import OnScored, ScoreCollector, ranked_document
@@ -40,13 +42,15 @@ async def rank(  # noqa: PLR0913 - each by its name
     begun: float | None = None,
     deadline: float = math.inf,
     on_scored: OnScored | None = None,
+    read_seconds: float | None = None,
 ) -> RankedResult:
     """Rank one request's documents.
 
     Scores are looked up and kept for `owner` alone; without one, they are everybody's.
-    `deadline`, and `begun`, when the request arrived, are readings of the monotonic clock. Raises
-    what `PromptBuilder.build` and `Scheduler.score` raise; a request that takes partial answers
-    gets DeadlineExceeded only where no document has a score.
+    `deadline`, and `begun`, when the request arrived, are readings of the monotonic clock.
+    `read_seconds` is what reading its pictures took, None for a request without any. Raises what
+    `PromptBuilder.build` and `Scheduler.score` raise; a request that takes partial answers gets
+    DeadlineExceeded only where no document has a score.
     """
     arrived = time.monotonic() if begun is None else begun
     begun = time.monotonic()
@@ -57,10 +61,11 @@ async def rank(  # noqa: PLR0913 - each by its name
     tokenized = time.monotonic()
     scale = scale_of(runtime, request)
     collector = ScoreCollector(prepared, request, places, scale, on_scored)
+    encodings: list[float] = []  # engine threads add to it
     try:
         # Each step that is reported wakes the event loop: only for those who need it.
         on_rows = collector.take if on_scored or deadline < math.inf else None
-        rows = await _scored(runtime, request, prepared, deadline, on_rows)
+        rows = await _scored(runtime, request, prepared, deadline, on_rows, encodings.append)
         collector.take(range(len(rows.scores)), rows.scores)
     except DeadlineExceeded as error:
         if request.on_timeout != "partial" or not collector.inputs_scored:
@@ -69,20 +74,23 @@ async def rank(  # noqa: PLR0913 - each by its name
     finally:
         cache.put(collector.computed)
     timings = timings_of(begun, tokenized, rows)
+    if read_seconds is not None:
+        timings = _with_pictures(timings, read_seconds, sum(encodings))
     return _result(runtime, request, prepared, collector, scale, timings)
 
 
-async def _scored(
+async def _scored(  # noqa: PLR0913 - a request, and who listens
     runtime: Runtime,
     request: RankRequest,
     prepared: PreparedRequest,
     deadline: float,
     on_rows: OnRows | None,
+    on_encoded: OnEncoded,
 ) -> ScoredRows:
     if not prepared.tokenized:
         return NOTHING_TO_SCORE
     return await runtime.scheduler.score(
-        prepared.tokenized.prompt,
+        msgspec.structs.replace(prepared.tokenized.prompt, on_encoded=on_encoded),
         priority=request.priority,
         deadline=deadline,
         in_order=request.on_timeout == "partial",
@@ -225,4 +233,14 @@ def timings_of(begun: float, tokenized: float, rows: ScoredRows) -> Timings:
         queue_ms=round(rows.queue_seconds * 1000, 3),
         engine_ms=round(rows.engine_seconds * 1000, 3),
         total_ms=round((time.monotonic() - begun) * 1000, 3),
+    )
+
+
+def _with_pictures(timings: Timings, read: float, encoded: float) -> Timings:
+    """Return timings with the seconds that reading and encoding pictures took."""
+    return msgspec.structs.replace(
+        timings,
+        total_ms=round(timings.total_ms + read * 1000, 3),
+        read_pictures_ms=round(read * 1000, 3),
+        encode_pictures_ms=round(encoded * 1000, 3),
     )

@@ -60,7 +60,7 @@ class Job:
         self.pending = [(cost, row) for row, cost in enumerate(prompt.row_costs)]
         if not in_order:
             self.pending.sort()
-        self.pending_tokens = sum(length for length, _ in self.pending)
+        self.pending_tokens = sum(cost for cost, _ in self.pending)
         self.running = 0
         self.scores = [0.0] * len(prompt.rows)
         self.missing = len(prompt.rows)
@@ -92,15 +92,27 @@ class Share(Struct, frozen=True, eq=False):
     job: Job
     rows: tuple[int, ...]
     tokens: int
+    """What it costs, in tokens of text."""
+
+    @property
+    def decoded_tokens(self) -> int:
+        """Tokens of its rows that are decoded: encoding pictures is not among them."""
+        whole, costs = self.job.prompt, self.job.prompt.row_costs
+        return sum(min(costs[row], len(whole.rows[row])) for row in self.rows)
 
     @property
     def prompt(self) -> Prompt:
         """The rows as the engine takes them."""
         whole = self.job.prompt
         rows = tuple(whole.rows[row] for row in self.rows)
-        wanted = (lambda: self.job.wanted) if whole.pictures else None
+        if not whole.pictures:
+            return Prompt(whole.prefix, rows, on_vector=whole.on_vector)
         return Prompt(
-            whole.prefix, rows, on_vector=whole.on_vector, pictures=whole.pictures, wanted=wanted
+            whole.prefix,
+            rows,
+            pictures=whole.pictures,
+            wanted=lambda: self.job.wanted,
+            on_encoded=whole.on_encoded,
         )
 
 
@@ -219,7 +231,7 @@ def _claim(job: Job, rows: Sequence[tuple[int, int]]) -> Share:
     else:
         for entry in rows:
             del job.pending[bisect_left(job.pending, entry)]
-    tokens = sum(length for length, _ in rows)
+    tokens = sum(cost for cost, _ in rows)
     job.pending_tokens -= tokens
     job.running += len(rows)
     return Share(job, tuple(row for _, row in rows), tokens)

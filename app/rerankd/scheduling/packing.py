@@ -17,7 +17,10 @@ class Waiting(Protocol):
 
     @property
     def pending(self) -> Sequence[tuple[int, int]]:
-        """(tokens, row) of every row that has not run: shortest first, or in order."""
+        """(cost in tokens, row) of every row that has not run: least first, or in order.
+
+        No row takes more cells than it costs, so one that fits by its cost fits in the cells, too.
+        """
         ...
 
     @property

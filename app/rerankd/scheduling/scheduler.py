@@ -147,7 +147,7 @@ class Scheduler:
                 raise ShuttingDown("the server is stopping", retry_after=1)
             if prompt.tokens > self._queue.max_tokens:
                 raise TooManyTokens(
-                    f"the request has {prompt.tokens} tokens; the queue holds "
+                    f"the request {_counted(prompt)}; the queue holds "
                     f"{self._queue.max_tokens} (max_queue_tokens)",
                     param="documents",
                 )
@@ -236,6 +236,12 @@ class Scheduler:
                         answer = _too_late()  # the rest was given up while this ran
                 if ticket and answer is not None:
                     ticket.resolve(answer)
+
+
+def _counted(prompt: Prompt) -> str:
+    if not prompt.pictures:
+        return f"has {prompt.tokens} tokens"
+    return f"counts as {prompt.tokens} tokens, with what encoding its pictures takes"
 
 
 def _too_late() -> DeadlineExceeded:

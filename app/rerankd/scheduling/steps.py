@@ -17,7 +17,7 @@ def facts_of_step(shares: Sequence[Share], limits: StepLimits, seconds: float) -
     return StepFacts(
         requests=len(shares),
         documents=sum(len(share.rows) for share in shares),
-        tokens=sum(share.tokens for share in shares),
+        tokens=sum(share.decoded_tokens for share in shares),
         budget=limits.step_tokens,
         seconds=seconds,
     )

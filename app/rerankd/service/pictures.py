@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
+from msgspec import Struct
 
 from rerankd import machine
 from rerankd.budget import WAIT_SECONDS, ByteBudget
@@ -33,6 +34,14 @@ MOST_DECODERS = 2
 NO_ROOM_FOR_PIXELS = "the server's memory for pictures is in use (max_pixel_bytes); try again later"
 
 
+class ReadRequest(Struct, frozen=True):
+    """A request whose pictures are pixels."""
+
+    request: RankRequest
+    seconds: float | None = None
+    """What reading them took; None where there are none."""
+
+
 class PictureReader:
     """Turns the pictures of requests into pixels, within the limits of the settings."""
 
@@ -54,7 +63,7 @@ class PictureReader:
     @asynccontextmanager
     async def read(
         self, request: RankRequest, runtime: Runtime, deadline: float
-    ) -> AsyncIterator[RankRequest]:
+    ) -> AsyncIterator[ReadRequest]:
         """Yield a request whose pictures are pixels; their memory is charged until it is left.
 
         `deadline` is a reading of the monotonic clock. Raises TextOnly where the model reads no
@@ -63,8 +72,9 @@ class PictureReader:
         """
         places = places_of(request)
         if not places:
-            yield request
+            yield ReadRequest(request)
             return
+        begun = time.monotonic()
         if runtime.pictures is None:
             raise await self._seeing.text_only(runtime.facts.id, places[0][1])
         self.require_few([request])
@@ -78,7 +88,8 @@ class PictureReader:
             self._budget.give_back(held - used)
             held = used
             found = iter([pixels[digest] for digest in distinct])
-            yield _with_pixels(request, {id(one): next(found) for one, _ in places})
+            read = _with_pixels(request, {id(one): next(found) for one, _ in places})
+            yield ReadRequest(read, time.monotonic() - begun)
         finally:
             self._budget.give_back(held)
 

@@ -173,17 +173,18 @@ class Service:
             with self._admission.running():
                 async with (
                     self._chooser.use(request, choice, deadline) as runtime,
-                    self._pictures.read(request, runtime, deadline) as request_read,
+                    self._pictures.read(request, runtime, deadline) as read,
                 ):
                     owner = "" if self._settings.cache_shared else caller.id
                     result = await ranking.rank(
                         runtime,
                         self._cache,
-                        request_read,
+                        read.request,
                         owner=owner,
                         begun=begun,
                         deadline=deadline,
                         on_scored=on_scored,
+                        read_seconds=read.seconds,
                     )
                     result = await self._chooser.explained(result, runtime.languages, choice)
         except BaseException as failure:

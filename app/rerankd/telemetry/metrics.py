@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -174,6 +174,14 @@ class _Families:
         self.engine = histogram(
             "engine_seconds", "Time of a request from its first to its last step."
         )
+        self.read_pictures = histogram(
+            "read_pictures_seconds",
+            "Time in which a request's pictures were fetched and decoded, where it has any.",
+        )
+        self.encode_pictures = histogram(
+            "encode_pictures_seconds",
+            "Time in which a request's pictures were encoded, where it has any; of engine_seconds.",
+        )
         self.step_seconds = histogram("step_seconds", "Time of one engine step.")
         self.step_fill = histogram(
             "step_fill_ratio", "Share of a step's token budget that was used.", FILLS
@@ -206,6 +214,7 @@ class _Model:
 
     def __init__(self, name: str, families: _Families) -> None:
         self.name = name
+        self._families = families
         self.requests = families.requests.labels(name)
         self.embedding_requests = families.embedding.requests.labels(name)
         self.documents = families.documents.labels(name)
@@ -257,3 +266,9 @@ class _Model:
         self.tokenize.observe(timings.tokenize_ms / 1000)
         self.queue.observe(timings.queue_ms / 1000)
         self.engine.observe(timings.engine_ms / 1000)
+        for family, spent in (
+            (self._families.read_pictures, timings.read_pictures_ms),
+            (self._families.encode_pictures, timings.encode_pictures_ms),
+        ):
+            if spent is not UNSET:  # of models that see, which are few
+                family.labels(self.name).observe(spent / 1000)

@@ -105,6 +105,7 @@ class Tracing:
         """Lay the parts end to end: they follow each other, and only their durations are known."""
         within = set_span_in_context(span)
         for name, spent in (
+            ("read_pictures", timings.read_pictures_ms or 0.0),
             ("tokenize", timings.tokenize_ms),
             ("queue", timings.queue_ms),
             ("engine", timings.engine_ms),

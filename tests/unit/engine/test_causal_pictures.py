@@ -74,7 +74,7 @@ class FakeProjector:
     def __init__(self) -> None:
         self.encoded: list[int] = []
 
-    def encode(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def encode(self, rgb: NDArray[np.uint8], _wanted: object = None) -> NDArray[np.float32]:
         shade = int(rgb[0, 0, 0])
         self.encoded.append(shade)
         tokens = (rgb.shape[0] // 32) * (rgb.shape[1] // 32)
@@ -170,12 +170,11 @@ def test_nothing_more_is_encoded_for_a_request_that_is_given_up(
     backend: CausalBackend, context: FakeContext, projector: FakeProjector
 ) -> None:
     """It ends between two pictures, and what is in the cache is not relied on."""
-    answers = iter([True, False])
     prompt = Prompt(
         NO_TOKENS,
         (ids(1, -1, -1, 2, -2, -2, 3),),
         pictures=(shaded(5), shaded(6)),
-        wanted=lambda: next(answers),
+        wanted=lambda: not projector.encoded,
     )
     with pytest.raises(GivenUp):
         backend.run([prompt])

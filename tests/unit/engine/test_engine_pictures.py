@@ -12,7 +12,7 @@ import pytest
 from msgspec import structs
 
 from rerankd.deployments.known_pictures import drawn_pictures, score_known_pictures
-from rerankd.domain import Backend, Pictured, Pixels, Prompt
+from rerankd.domain import Backend, GivenUp, Pictured, Pixels, Prompt
 from rerankd.engine import Engine, check, memory_needed, open_engine
 from rerankd.engine.llama import mtmd
 from rerankd.errors import EngineFailure, LoadCheckFailed, ModelFileError, SettingsError
@@ -208,6 +208,69 @@ def test_memory_counts_projector_and_cache(files: Files) -> None:
     assert seen.projector > files.mmproj.stat().st_size
     assert seen.vectors == ONE.picture_cache_bytes
     assert seen.total == plain.total + seen.projector + seen.vectors
+
+
+class Leaving:
+    """A caller that leaves after being asked so often."""
+
+    def __init__(self, after: int) -> None:
+        self.asked = 0
+        self._after = after
+
+    def __call__(self) -> bool:
+        self.asked += 1
+        return self.asked <= self._after
+
+
+@needs_mtmd
+def test_a_caller_that_leaves_ends_an_encoding_half_way(files: Files) -> None:
+    """Nothing half encoded is kept, and the engine goes on with others."""
+    with seeing_with(files) as left, seeing_with(files) as fresh:
+        prompt = fresh.prompts.build("what is a panda?", DOCUMENTS[:1]).prompt
+        expected = fresh.scores(prompt)
+        leaving = Leaving(after=3)  # asked twice before the encoder runs
+        with pytest.raises(GivenUp):
+            left.scores(structs.replace(prompt, wanted=leaving))
+        assert leaving.asked == 4
+        assert left.engine.costs(prompt)[0] > len(prompt.rows[0])
+        np.testing.assert_allclose(left.scores(prompt), expected, rtol=0, atol=1e-4)
+        assert left.engine.costs(prompt)[0] == len(prompt.rows[0])
+
+
+@needs_mtmd
+def test_being_watched_changes_no_score(files: Files) -> None:
+    """Where the encoder stops to ask, and what it takes, is the caller's to know."""
+    spent: list[float] = []
+    with seeing_with(files, picture_cache_bytes=0) as seeing:
+        prompt = seeing.prompts.build("what is a panda?", DOCUMENTS).prompt
+        watching = Leaving(after=10**6)
+        watched = structs.replace(prompt, wanted=watching, on_encoded=spent.append)
+        np.testing.assert_allclose(seeing.scores(watched), seeing.scores(prompt), rtol=0, atol=1e-5)
+    pictures = 1 + 1 + 2 + 2
+    assert len(spent) == pictures
+    assert watching.asked > 2 * pictures
+
+
+@needs_mtmd
+def test_an_encoder_that_fails_leaves_the_engine_usable(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says that it was a picture; the next request, and texts, are as before."""
+    with seeing_with(files) as seeing:
+        prompt = seeing.prompts.build("what is a panda?", (DOCUMENTS[0], TEXT)).prompt
+        with monkeypatch.context() as broken:
+            call = mtmd.call
+
+            def failing(name: str, *arguments: Any) -> Any:
+                return 1 if name == "mtmd_encode_chunk" else call(name, *arguments)
+
+            broken.setattr(mtmd, "call", failing)
+            with pytest.raises(EngineFailure, match="a picture can't be encoded"):
+                seeing.scores(prompt)
+        with seeing_with(files) as fresh:
+            np.testing.assert_allclose(
+                seeing.scores(prompt), fresh.scores(prompt), rtol=0, atol=1e-4
+            )
 
 
 @needs_mtmd

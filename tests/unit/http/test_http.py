@@ -17,9 +17,11 @@ import pytest
 from litestar.testing import TestClient
 
 from rerankd import errors
+from rerankd.domain import Timings
 from rerankd.http.application import litestar_app
 from rerankd.http.guard import PUBLIC, require_safe_binding
 from rerankd.http.hosts import is_loopback
+from rerankd.http.routes import server_timing
 from rerankd.http.statuses import STATUSES
 from rerankd.settings import Settings
 from rerankd.telemetry.observers import Telemetry
@@ -206,6 +208,15 @@ def test_timings_are_told(client: Client) -> None:
         "engine_ms",
         "total_ms",
     }
+
+
+def test_the_header_has_the_times_of_pictures_where_there_are_any() -> None:
+    pictured = Timings(1.0, 2.0, 3.0, 9.0, read_pictures_ms=3.0, encode_pictures_ms=2.5)
+
+    assert server_timing([pictured, Timings(1.0, 0.0, 0.0, 1.0)]) == (
+        "read_pictures;dur=3.0, encode_pictures;dur=2.5,"
+        " tokenize;dur=2.0, queue;dur=2.0, engine;dur=3.0, total;dur=10.0"
+    )
 
 
 # Errors

@@ -54,6 +54,15 @@ def test_a_share_has_its_request_s_pictures() -> None:
     assert Share(Job(prompt(3)), (0,), 3).prompt.wanted is None
 
 
+def test_a_share_tells_its_request_what_encoding_takes() -> None:
+    spent: list[float] = []
+    whole = structs.replace(pictured(3), on_encoded=spent.append)
+    part = Share(Job(whole), (0,), 3).prompt
+    assert part.on_encoded
+    part.on_encoded(1.5)
+    assert spent == [1.5]
+
+
 def test_only_the_request_that_is_given_up_ends() -> None:
     """Others of its step are run again, each by itself."""
     gone, wanted = Job(pictured(3)), Job(pictured(4))

@@ -53,10 +53,20 @@ class Models:
         self.requests: list[RankRequest] = []
         self.arrived, self.leave = asyncio.Event(), asyncio.Event()
         self.leave.set()
+        self.read_seconds: float | None = None
 
-    async def rank(self, runtime: Any, cache: Any, request: RankRequest, **_: Any) -> RankedResult:
+    async def rank(
+        self,
+        runtime: Any,
+        cache: Any,
+        request: RankRequest,
+        *,
+        read_seconds: float | None = None,
+        **_: Any,
+    ) -> RankedResult:
         del cache
         self.requests.append(request)
+        self.read_seconds = read_seconds
         self.arrived.set()
         await self.leave.wait()
         return RankedResult(
@@ -232,6 +242,23 @@ def test_pictures_go_to_the_one_model_that_reads_them(asked: str | None) -> None
     assert seen == ("other", "it is the one deployed model that reads pictures")
     assert text[0] == both[0] == "rerank-mini-en"
     assert alone == ("rerank-mini-en", "the server's default model" if asked else "")
+
+
+@pytest.mark.usefixtures("decoded")
+def test_reading_pictures_is_timed(models: Models) -> None:
+    """A request without any has no such time."""
+
+    async def case(service: Service) -> list[float | None]:
+        found = []
+        for document in (picture(RED), "text"):
+            await service.rank(asking(document))
+            found.append(models.read_seconds)
+        return found
+
+    with_pictures, without = run(case)
+
+    assert with_pictures > 0
+    assert without is None
 
 
 @pytest.mark.usefixtures("decoded")

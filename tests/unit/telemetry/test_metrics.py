@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import (
@@ -16,7 +17,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from rerankd.domain import Outcome, StepFacts
+from rerankd.domain import Outcome, StepFacts, Timings
 from rerankd.telemetry.gauges import Snapshot
 from rerankd.telemetry.metrics import MOST_MODELS, OTHER, Answer, Metrics
 from rerankd.telemetry.observers import Telemetry
@@ -82,6 +83,23 @@ def test_a_ranking_is_counted_with_its_parts() -> None:
         "engine_seconds_count": 1,
     }
     assert value(metrics, "rerankd_errors_total", model="m", code="queue_full") == 1
+
+
+def test_times_of_pictures_are_counted_where_there_are_any() -> None:
+    """Also where all of them were known; a model that gets texts alone has no such series."""
+    metrics = used()
+    assert value(metrics, "rerankd_read_pictures_seconds_count", model="m") is None
+
+    for encoding in (500.0, 0.0):
+        pictured = Timings(1.0, 1.0, 1.0, 1.0, read_pictures_ms=250.0, encode_pictures_ms=encoding)
+        seen = outcome("m", "key-id")
+        assert seen.result
+        result = msgspec.structs.replace(seen.result, timings=pictured)
+        metrics.ranked(msgspec.structs.replace(seen, result=result))
+
+    assert value(metrics, "rerankd_read_pictures_seconds_sum", model="m") == 0.5
+    assert value(metrics, "rerankd_encode_pictures_seconds_sum", model="m") == 0.5
+    assert value(metrics, "rerankd_encode_pictures_seconds_count", model="m") == 2
 
 
 def test_a_step_is_counted_with_its_fill() -> None:

@@ -16,6 +16,7 @@ from rerankd.domain import NO_TOKENS, GivenUp, Prompt, StepLimits, TokenIds
 from rerankd.engine.backends.row_decoder import CausalRow, RowDecoder
 from rerankd.engine.backends.segments import (
     PictureNumbers,
+    Segment,
     position_after,
     segments_of,
 )
@@ -111,7 +112,7 @@ class CausalBackend:
                 sequence = self._limits.step_prefixes + len(placed)
                 self._context.share(slot, sequence)
                 segments = segments_of(ids, prompt.pictures, self._grid, start)
-                placed.append(CausalRow(segments, sequence, prompt.wanted))
+                placed.append(_row_of(prompt, segments, sequence))
         return placed
 
     def _choose_slots(self, prefixes: Sequence[TokenIds]) -> list[int]:
@@ -152,7 +153,7 @@ class CausalBackend:
         if common < len(prefix):
             start = position_after(prompt.prefix[:common], prompt.pictures, self._grid)
             missing = segments_of(prompt.prefix[common:], prompt.pictures, self._grid, start)
-            self._rows.decode([CausalRow(missing, slot, prompt.wanted)], outputs=False)
+            self._rows.decode([_row_of(prompt, missing, slot)], outputs=False)
         self._kept[slot] = prefix
 
     # Rows
@@ -174,6 +175,10 @@ class CausalBackend:
         pairs = [self._context.rank(row.sequence) for row in rows]
         self._context.give_embeddings(False)
         return [self._scale * log_odds(yes, no) for yes, no in pairs]
+
+
+def _row_of(prompt: Prompt, segments: tuple[Segment, ...], sequence: int) -> CausalRow:
+    return CausalRow(segments, sequence, prompt.wanted, prompt.on_encoded)
 
 
 def _common(left: TokenIds, right: TokenIds) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct, structs
 
-from rerankd.domain import GivenUp, TokenIds, Wanted
+from rerankd.domain import GivenUp, OnEncoded, TokenIds, Wanted
 from rerankd.engine.backends.segments import Segment
 from rerankd.engine.llama.context import LlamaContext
 from rerankd.engine.picture_encoder import PictureEncoder
@@ -21,6 +21,7 @@ class CausalRow(Struct, frozen=True, eq=False):
     sequence: int
     wanted: Wanted | None = None
     """Whether somebody still waits for it."""
+    on_encoded: OnEncoded | None = None
 
     @property
     def last(self) -> Segment:
@@ -59,7 +60,7 @@ class RowDecoder:
     def decode(self, rows: Sequence[CausalRow], *, outputs: bool) -> list[float]:
         """Decode rows; with `outputs` return the score of each one's last token.
 
-        Raises GivenUp before the picture of a row that nobody waits for any more.
+        Raises GivenUp at the picture of a row that nobody waits for any more.
         """
         scores = dict.fromkeys(range(len(rows)), 0.0)
         for level in range(max((len(row.segments) for row in rows), default=0)):
@@ -81,18 +82,18 @@ class RowDecoder:
                 continue
             if row.wanted and not row.wanted():
                 raise GivenUp("nobody waits for these pictures any more")
-            self._decode_picture(segment, row.sequence)
+            self._decode_picture(segment, row)
 
-    def _decode_picture(self, segment: Segment, sequence: int) -> None:
+    def _decode_picture(self, segment: Segment, row: CausalRow) -> None:
         if self._encoder is None or segment.picture is None:
             raise EngineFailure("a picture for a model that reads text only")
-        inputs = self._encoder.embeddings(segment.picture)
+        inputs = self._encoder.embeddings(segment.picture, row.wanted, row.on_encoded)
         positions = self._encoder.grid.positions(segment.picture, segment.start)
         if len(inputs) != len(segment.tokens) or positions.shape[1] != len(inputs):
             raise EngineFailure("a picture has another number of tokens than its place in the row")
         for start in range(0, len(inputs), self._batch):
             part = slice(start, start + self._batch)
-            self._context.decode_embedded(inputs[part], positions[:, part], sequence)
+            self._context.decode_embedded(inputs[part], positions[:, part], row.sequence)
 
     def _decode_texts(
         self, texts: Sequence[tuple[Segment, int]], outputs: Sequence[bool]

@@ -17,6 +17,8 @@ from rerankd.engine.llama import ggml
 from rerankd.settings.environment import picture_library_folder
 
 NAMES = ("libmtmd.so", "libmtmd.dylib")
+EvalCallback = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_bool, ctypes.c_void_p)
+"""`ggml_backend_sched_eval_callback`: a tensor, whether it is still to be computed, user data."""
 IMAGE_CHUNK = 1
 """mtmd's number of a chunk that is a picture; the others are the texts around it."""
 
@@ -35,7 +37,7 @@ class ContextParams(ctypes.Structure):
         ("warmup", ctypes.c_bool),
         ("image_min_tokens", ctypes.c_int),
         ("image_max_tokens", ctypes.c_int),
-        ("cb_eval", ctypes.c_void_p),
+        ("cb_eval", EvalCallback),
         ("cb_eval_user_data", ctypes.c_void_p),
         ("batch_max_tokens", ctypes.c_int32),
         ("progress_callback", ctypes.c_void_p),

@@ -17,6 +17,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from rerankd.domain import GivenUp, Wanted
 from rerankd.engine.llama import binding, llama_log, mtmd
 from rerankd.engine.llama.binding import LlamaModel
 from rerankd.engine.llama.context import FLASH_ATTENTION
@@ -24,6 +25,29 @@ from rerankd.errors import EngineFailure, ModelFileError
 
 LEAST_TOKENS, MOST_TOKENS = 1, 1 << 16
 """Bounds for mtmd, so that it scales nothing."""
+LOOK_EVERY = 16
+"""Operations of the encoder's graph after which it is asked whether to go on; a layer has more."""
+
+
+class Watch:
+    """Stops mtmd's computation when nobody waits for it: an `mtmd.EvalCallback`."""
+
+    def __init__(self) -> None:
+        self.begin(None)
+
+    def begin(self, wanted: Wanted | None) -> None:
+        """Start to count the operations of a picture."""
+        self._wanted = wanted
+        self._operations = 0
+        self.stopped = False
+
+    def __call__(self, _tensor: int, asks: bool, _data: int) -> bool:
+        """Return, before an operation, whether to look at it; after it, whether to go on."""
+        if not asks:
+            self.stopped = self._wanted is not None and not self._wanted()
+            return not self.stopped
+        self._operations += 1
+        return self._wanted is not None and self._operations % LOOK_EVERY == 0
 
 
 class ProjectorOptions(Struct, frozen=True, kw_only=True):
@@ -46,7 +70,11 @@ class Projector:
         self._factor = options.factor
         self.width = model.width
         """Numbers of a token's embedding; models that see a picture in several layers have more."""
+        self._watch = Watch()
+        self._callback = mtmd.EvalCallback(self._watch)  # must live as long as the handle
         params = _params(options)
+        if not options.on_gpu:  # there a picture takes little time, and each look some of it
+            params.cb_eval = self._callback
         self._handle = mtmd.call("mtmd_init_from_file", os.fsencode(path), model.handle, params)
         if not self._handle:
             raise ModelFileError(
@@ -63,10 +91,12 @@ class Projector:
         """Return whether a picture's tokens would have to see those behind them."""
         return bool(mtmd.call("mtmd_decode_use_non_causal", self._handle, None))
 
-    def encode(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def encode(self, rgb: NDArray[np.uint8], wanted: Wanted | None = None) -> NDArray[np.float32]:
         """Return the embeddings of a picture: `[tokens, width]`, row by row of its grid.
 
-        Raises EngineFailure for a picture whose sides are no multiples of the factor.
+        Raises EngineFailure for a picture whose sides are no multiples of the factor, and with
+        mtmd's reason where it fails; GivenUp soon after the picture is no longer `wanted`, on a
+        processor.
         """
         height, width, channels = rgb.shape
         if channels != 3 or height % self._factor or width % self._factor or not rgb.size:  # noqa: PLR2004 - red, green, blue
@@ -76,10 +106,17 @@ class Projector:
             chunk = _picture_in(chunks)
             if not chunk or mtmd.call("mtmd_input_chunk_get_n_tokens", chunk) != tokens:
                 raise EngineFailure("mtmd splits pictures in another way than it should")
-            if mtmd.call("mtmd_encode_chunk", self._handle, chunk) != 0:
-                raise EngineFailure(f"a picture can't be encoded: {llama_log.last_words()}")
+            self._encode_chunk(chunk, wanted)
             found = mtmd.call("mtmd_get_output_embd", self._handle)
             return np.ctypeslib.as_array(found, (tokens, self.width)).copy()
+
+    def _encode_chunk(self, chunk: int, wanted: Wanted | None) -> None:
+        self._watch.begin(wanted)
+        status = mtmd.call("mtmd_encode_chunk", self._handle, chunk)
+        if self._watch.stopped:  # half-way, which is no error to mtmd
+            raise GivenUp("nobody waits for this picture any more")
+        if status != 0:
+            raise EngineFailure(f"a picture can't be encoded: {llama_log.last_words()}")
 
     @contextmanager
     def _chunks(self, rgb: NDArray[np.uint8]) -> Iterator[int]:
