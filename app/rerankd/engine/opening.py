@@ -13,7 +13,7 @@ from rerankd.engine.llama.context import ContextOptions, LlamaContext
 from rerankd.engine.llama.projector import Projector, ProjectorOptions
 from rerankd.engine.picture_encoder import PictureEncoder, PictureGrid
 from rerankd.engine.planning.devices import Offload, plan_steps
-from rerankd.engine.planning.memory import memory_of
+from rerankd.engine.planning.memory import memory_of, projector_memory
 from rerankd.engine.planning.pictures import picture_format
 from rerankd.engine.planning.sizing import Sizes
 from rerankd.engine.readers import ScoreReader, reader_for
@@ -99,7 +99,7 @@ def open_engine(
     """
     require_fits_cores(settings)
     mmproj = usable_projector(header, verdict, mmproj)
-    sizes, offload = size_and_place(header, verdict, settings)
+    sizes, offload = size_and_place(header, verdict, settings, mmproj)
     require_free_memory(header, verdict, settings, mmproj)
     logger.info("%s: %s", header.path.name, offload.reason)
     model = binding.LlamaModel(header.path, _load_options(verdict, settings, offload))
@@ -151,7 +151,7 @@ def _open_encoder(  # noqa: PLR0913 - a projector, its model, and how they run
     options = ProjectorOptions(
         threads=sizes.threads,
         factor=look.factor,
-        on_gpu=offload.layers > 0,
+        device=offload.projector,
         flash_attn=settings.flash_attn,
     )
     return PictureEncoder(
@@ -162,15 +162,26 @@ def _open_encoder(  # noqa: PLR0913 - a projector, its model, and how they run
     )
 
 
-def size_and_place(header: Header, verdict: Verdict, settings: Settings) -> tuple[Sizes, Offload]:
-    """Plan sizes and GPU layers for what this machine has.
+def size_and_place(
+    header: Header, verdict: Verdict, settings: Settings, mmproj: Path | None = None
+) -> tuple[Sizes, Offload]:
+    """Plan sizes, GPU layers and the projector's place for what this machine has.
 
     Raises SettingsError when a GPU is asked for that isn't there, ModelFileError when the header
-    has no sizes to plan with. The first call starts llama.cpp and the GPUs' drivers.
+    has no sizes to plan with or the projector can't be read. The first call starts llama.cpp and
+    the GPUs' drivers.
     """
     binding.start()
-    cores = settings.cores or available_cores()
-    return plan_steps(header, verdict, settings, cores=cores, survey=ggml.survey())
+    return plan_steps(
+        header,
+        verdict,
+        settings,
+        cores=settings.cores or available_cores(),
+        survey=ggml.survey(),
+        projector=projector_memory(
+            verdict, header, settings, gguf_file.read(mmproj) if mmproj else None
+        ),
+    )
 
 
 def memory_needed(
@@ -180,7 +191,7 @@ def memory_needed(
 
     Raises what `size_and_place` raises, and ModelFileError for a projector that can't be read.
     """
-    sizes, _ = size_and_place(header, verdict, settings)
+    sizes, _ = size_and_place(header, verdict, settings, mmproj)
     return memory_of(
         header,
         verdict,
@@ -201,7 +212,7 @@ def require_free_memory(
     free = available_memory()
     if free is None:
         return
-    sizes, offload = size_and_place(header, verdict, settings)
+    sizes, offload = size_and_place(header, verdict, settings, mmproj)
     needed = memory_needed(header, verdict, settings, mmproj)
     mapped = needed.weights if settings.mmap else 0
     least = needed.total - needed.vectors - mapped - offload.bytes

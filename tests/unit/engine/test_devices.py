@@ -463,3 +463,98 @@ def test_the_table_shows_memory_and_who_takes_layers() -> None:
     assert "unknown" in rows[1]
     assert ["yes" in row for row in rows] == [True, True, False]
     assert "no GPU" not in text
+
+
+# The projector of a model that sees
+
+
+MIB = 1024**2
+
+
+def seeing(path: Path, survey: Survey, projector: int, **changes: Any) -> Offload:
+    """Decide on a file with a projector of so many bytes."""
+    settings = Settings(**changes)
+    header = gguf_file.read(path)
+    verdict = gguf_file.judge(header)
+    sizes = plan_sizes(header, verdict, settings, cores=2, gpu_step=512)
+    return decide(header, verdict, settings, sizes, survey, projector)
+
+
+def with_free(*free: int) -> Survey:
+    cards = [
+        structs.replace(one, free_bytes=had) for one, had in zip((CUDA0, CUDA1), free, strict=False)
+    ]
+    return seen(*cards, CPU, backends=("CUDA", "CPU"))
+
+
+def test_a_projector_takes_its_room_on_the_first_gpu(tiny_qwen3: Path) -> None:
+    """What the plan says is held counts it, and the reason says where it is."""
+    without = decided(tiny_qwen3, ONE_GPU)
+    found = seeing(tiny_qwen3, ONE_GPU, 500 * MIB)
+    assert found.projector == "CUDA0"
+    assert (found.layers, found.fits) == (without.layers, True)
+    assert found.bytes == without.bytes + 500 * MIB
+    assert "the projector on CUDA0" in found.reason
+    assert (without.projector, "projector" in without.reason) == ("", False)
+
+
+def test_layers_that_no_longer_fit_beside_the_projector_stay_on_the_cpu(
+    tiny_qwen3: Path,
+) -> None:
+    """With the room of all layers and half of the projector there are fewer of them, or none."""
+    whole = decided(tiny_qwen3, ONE_GPU)
+    room = whole.bytes + MARGIN
+    assert decided(tiny_qwen3, with_free(room)).layers == whole.layers
+    for projector in (whole.bytes // 3, whole.bytes * 2 // 3):
+        found = seeing(tiny_qwen3, with_free(room), projector)
+        assert not found.fits
+        if found.projector:
+            assert found.layers < whole.layers
+            assert found.bytes <= whole.bytes
+        else:
+            assert found.bytes == whole.bytes
+
+
+@pytest.mark.parametrize("free", [MARGIN, MARGIN + 10 * MIB])
+def test_a_projector_too_large_for_the_gpu_stays_on_the_cpu(tiny_qwen3: Path, free: int) -> None:
+    """It takes no layer's place."""
+    found = seeing(tiny_qwen3, with_free(free), 2 * GIB)
+    assert found.projector == ""
+    assert found.layers == decided(tiny_qwen3, with_free(free)).layers
+
+
+@pytest.mark.parametrize("settings", [{"gpu_layers": "0"}, {"gpu_layers": "auto"}])
+def test_without_layers_on_a_gpu_the_projector_is_on_the_cpu(
+    tiny_qwen3: Path, settings: dict[str, str]
+) -> None:
+    """Also where a GPU is there, and none is wanted."""
+    survey = ONE_GPU if settings["gpu_layers"] == "0" else NO_SUPPORT
+    found = seeing(tiny_qwen3, survey, MIB, **settings)
+    assert (found.layers, found.projector, found.bytes) == (0, "", 0)
+
+
+def test_a_model_goes_beside_a_projector_that_fills_the_first_gpu(tiny_qwen3: Path) -> None:
+    """Each is whole on one device."""
+    full = with_free(MARGIN + GIB, 7 * GIB)
+    found = seeing(tiny_qwen3, full, GIB - 100_000)
+    assert (found.projector, found.devices, found.fits) == ("CUDA0", ("CUDA1",), True)
+
+
+def test_the_main_gpu_has_the_projector_where_no_other_is_to_be_used(tiny_qwen3: Path) -> None:
+    found = seeing(tiny_qwen3, TWO_GPUS, MIB, split_mode="none", main_gpu=1)
+    assert (found.projector, found.devices) == ("CUDA1", ("CUDA1",))
+    with pytest.raises(SettingsError, match="main_gpu is 2"):
+        seeing(tiny_qwen3, TWO_GPUS, MIB, split_mode="none", main_gpu=2)
+
+
+def test_layers_that_are_asked_for_bring_the_projector(tiny_qwen3: Path) -> None:
+    """Whatever fits: the reason warns."""
+    found = seeing(tiny_qwen3, with_free(MARGIN + MIB), 2 * GIB, gpu_layers="1")
+    assert (found.layers, found.projector, found.fits) == (1, "CUDA0", False)
+    assert "more than fits" in found.reason
+
+
+def test_devices_are_found_by_their_names() -> None:
+    names = [one.name for one in ggml.survey().devices]
+    assert all(ggml.device_handle(name) for name in names)
+    assert ggml.device_handle("no such device") is None

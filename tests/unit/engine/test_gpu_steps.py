@@ -172,7 +172,7 @@ def test_an_encoders_step_longer_than_any_pair_scores_the_same(
     with opened(tiny_bert, flash_attn="off") as engine:
         alone = [engine.backends[0].run([Prompt(prefix=EMPTY, rows=(row,))])[0][0] for row in rows]
 
-    def as_on_a_gpu(header: Header, verdict: Verdict, settings: Settings) -> Any:
+    def as_on_a_gpu(header: Header, verdict: Verdict, settings: Settings, *_: Any) -> Any:
         sizes = plan_sizes(header, verdict, settings, cores=1, gpu_step=512)
         placed = Offload(layers=0, of=3, reason="a test's")
         return structs.replace(sizes, workers=1, threads=1), placed

@@ -103,6 +103,14 @@ def survey() -> Survey:
     )
 
 
+def device_handle(name: str) -> int | None:
+    """Return ggml's own handle of a device, None where there is none of that name."""
+    for at in range(_count("dev")):
+        if _device(at).name == name:
+            return int(_function("ggml_backend_dev_get")(at))
+    return None
+
+
 @cache
 def operation_name(number: int) -> str:
     """Return what ggml calls an operation, by its number."""

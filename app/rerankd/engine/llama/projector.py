@@ -18,7 +18,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from rerankd.domain import GivenUp, Wanted
-from rerankd.engine.llama import binding, llama_log, mtmd
+from rerankd.engine.llama import binding, ggml, llama_log, mtmd
 from rerankd.engine.llama.binding import LlamaModel
 from rerankd.engine.llama.context import FLASH_ATTENTION
 from rerankd.errors import EngineFailure, ModelFileError
@@ -56,7 +56,8 @@ class ProjectorOptions(Struct, frozen=True, kw_only=True):
     threads: int
     factor: int
     """Pixels of a side that a token covers: both sides of a picture are multiples of it."""
-    on_gpu: bool = False
+    device: str = ""
+    """Name of the GPU that it goes to; empty: the CPU."""
     flash_attn: str = "on"
 
 
@@ -73,7 +74,7 @@ class Projector:
         self._watch = Watch()
         self._callback = mtmd.EvalCallback(self._watch)  # must live as long as the handle
         params = _params(options)
-        if not options.on_gpu:  # there a picture takes little time, and each look some of it
+        if not options.device:  # there a picture takes little time, and each look some of it
             params.cb_eval = self._callback
         self._handle = mtmd.call("mtmd_init_from_file", os.fsencode(path), model.handle, params)
         if not self._handle:
@@ -155,7 +156,8 @@ def _picture_in(chunks: int) -> int | None:
 
 def _params(options: ProjectorOptions) -> Any:
     params = mtmd.call("mtmd_context_params_default")
-    params.use_gpu = options.on_gpu
+    params.use_gpu = bool(options.device)
+    params.device = ggml.device_handle(options.device) if options.device else None
     params.print_timings = False
     params.n_threads = options.threads
     params.flash_attn_type = FLASH_ATTENTION[options.flash_attn]

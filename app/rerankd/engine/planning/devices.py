@@ -138,24 +138,32 @@ class Offload(Struct, frozen=True, kw_only=True):
     devices: tuple[str, ...] = ()
     """Names of the devices that hold layers."""
     bytes: int = 0
-    """About what they will hold together."""
+    """About what they will hold together, with the projector."""
+    projector: str = ""
+    """Name of the device that the projector goes to; empty: the CPU, or there is none."""
     fits: bool = True
     """Whether all layers that are wanted there fit, by the estimate."""
     flash_attn: Literal["auto", "on", "off"] = "on"
     """What the context is made with."""
 
 
-def plan_steps(
-    header: Header, verdict: Verdict, settings: Settings, *, cores: int, survey: Survey
+def plan_steps(  # noqa: PLR0913 - a model, and what it is planned for
+    header: Header,
+    verdict: Verdict,
+    settings: Settings,
+    *,
+    cores: int,
+    survey: Survey,
+    projector: int = 0,
 ) -> tuple[Sizes, Offload]:
     """Plan sizes and GPU layers together: a step is longer on a GPU, and takes memory there.
 
-    Steps are as long as leaves room for all layers, and otherwise as short as on the CPU. Raises
-    what `plan_sizes` and `decide` raise.
+    Steps are as long as leaves room for all layers and the projector, which takes `projector`
+    bytes, and otherwise as short as on the CPU. Raises what `plan_sizes` and `decide` raise.
     """
     for step in gpu_steps(header, verdict, settings):
         sizes = plan_sizes(header, verdict, settings, cores=cores, gpu_step=step)
-        offload = decide(header, verdict, settings, sizes, survey)
+        offload = decide(header, verdict, settings, sizes, survey, projector)
         if offload.fits:
             break
     if not offload.layers:
@@ -163,10 +171,18 @@ def plan_steps(
     return sizes, offload
 
 
-def decide(
-    header: Header, verdict: Verdict, settings: Settings, sizes: Sizes, survey: Survey
+def decide(  # noqa: PLR0913 - a model, and where it may go
+    header: Header,
+    verdict: Verdict,
+    settings: Settings,
+    sizes: Sizes,
+    survey: Survey,
+    projector: int = 0,
 ) -> Offload:
     """Decide how many layers of a model go to GPUs: `auto` as many as fit, else what is asked.
+
+    A projector of so many bytes comes first: pictures spend most of their time in it, and llama.cpp
+    puts all of it on one device. It stays on the CPU where no layer would fit beside it.
 
     Raises SettingsError when a GPU is asked for and there is none, or a device that isn't
     there is named; ModelFileError when the header has no sizes to plan with.
@@ -186,10 +202,34 @@ def decide(
     if lacks_flash_attention(header, settings, targets):
         settings = structs.replace(settings, flash_attn="auto")
     context = contexts_bytes(header, verdict, sizes, settings)
-    placement = _placed(model, context, free, settings)
+    home = _home_of_projector(projector, free, settings)
+    held = [projector if at == home else 0 for at in range(len(free))]
+    left = [max(0, had - taken) for had, taken in zip(free, held, strict=True)]
+    placement = _placed(model, context, left, settings)
+    lost = home is not None and not placement.layers
+    if lost:
+        home, held = None, [0] * len(free)
+        placement = _placed(model, context, free, settings)
+    taken = tuple(map(sum, zip(placement.device_bytes, held, strict=True)))
+    placement = structs.replace(placement, device_bytes=taken)
     wanted = min(of, int(settings.gpu_layers)) if settings.gpu_layers.isdigit() else of
     found = _explained(placement, (wanted, of), targets, free, settings.split_mode)
-    return structs.replace(found, flash_attn=settings.flash_attn)
+    found = structs.replace(found, flash_attn=settings.flash_attn, fits=found.fits and not lost)
+    return found if home is None else _with_projector(found, targets[home])
+
+
+def _home_of_projector(size: int, free: Sequence[int], settings: Settings) -> int | None:
+    """Return which device a projector of `size` bytes goes to, None for the CPU."""
+    at = settings.main_gpu if settings.split_mode == "none" else 0
+    if not size or at >= len(free):
+        return None
+    fits = size <= offload.usable(free[at])
+    return at if fits or settings.gpu_layers != "auto" else None
+
+
+def _with_projector(found: Offload, device: Device) -> Offload:
+    reason = found.reason.replace(" on the GPU", f" on the GPU, the projector on {device.name}", 1)
+    return structs.replace(found, projector=device.name, reason=reason)
 
 
 def lacks_flash_attention(header: Header, settings: Settings, targets: Sequence[Device]) -> bool:

@@ -79,16 +79,24 @@ def memory_of(  # noqa: PLR0913 - what memory depends on
     if keeps_outputs and not contexts.output:
         outputs = sizes.workers * sizes.batch * header.vocabulary * 4
         contexts = structs.replace(contexts, output=outputs)
-    family = family_of(header, verdict)
-    compares = isinstance(family.score, CosineScore | LateScore | MaxSimScore)
-    pictures = picture_format(family, settings) if mmproj else None
+    score = family_of(header, verdict).score
+    compares = isinstance(score, CosineScore | LateScore | MaxSimScore)
+    projector = projector_memory(verdict, header, settings, mmproj)
     return model_memory(
         header.file_bytes,
         header.largest("block_count"),
         contexts,
         vectors=(settings.vector_cache_bytes if compares else 0)
-        + (settings.picture_cache_bytes if pictures else 0),
-        projector=projector_bytes(mmproj, pictures.most_tokens, flash_attn=settings.flash_attn)
-        if mmproj and pictures
-        else 0,
+        + (settings.picture_cache_bytes if projector else 0),
+        projector=projector,
     )
+
+
+def projector_memory(
+    verdict: Verdict, header: Header, settings: Settings, mmproj: Header | None
+) -> int:
+    """Estimate what a model's projector takes, in bytes; 0 without one, or with no use for it."""
+    pictures = picture_format(family_of(header, verdict), settings)
+    if mmproj is None or pictures is None:
+        return 0
+    return projector_bytes(mmproj, pictures.most_tokens, flash_attn=settings.flash_attn)
