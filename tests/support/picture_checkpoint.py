@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gguf import GGUFValueType, GGUFWriter
+from gguf import GGMLQuantizationType, GGUFValueType, GGUFWriter, quantize
 
 from support.causal_checkpoints import WIDTH, CausalKind, Metadata, write_gguf
 from support.checkpoints import REFERENCES, Floats, Weights
@@ -45,6 +45,9 @@ VISION_CONFIG = {
     "hidden_act": "gelu_pytorch_tanh",
     "deepstack_visual_indexes": list(DEEPSTACK),
 }
+
+Q8_0_BLOCK = 32
+POSITIONS = "v.position_embd.weight"
 
 GGUF_NAMES = {
     "model.visual.": "v.",
@@ -136,14 +139,23 @@ def write_pictured(folder: Path) -> tuple[Path, Path]:
     return model, write_mmproj(records["mmproj"], folder / "mmproj-Qwen3-VL-Reranker-2B-F32.gguf")
 
 
-def write_mmproj(metadata: Metadata, path: Path) -> Path:
-    """Write a projector with the metadata that the converter gave it."""
+def write_mmproj(metadata: Metadata, path: Path, *, quantized: bool = False) -> Path:
+    """Write a projector with the metadata that the converter gave it.
+
+    `quantized`: in Q8_0, of which the converter leaves out the convolution, the positions, and
+    whatever has no rows of whole blocks.
+    """
     writer = GGUFWriter(path, "clip")
     for key, type_, item, value in metadata:
         sub = None if item is None else GGUFValueType(item)
         writer.add_key_value(key, value, GGUFValueType(type_), sub)
     for name, values in mmproj_tensors().items():
-        writer.add_tensor(name, values)
+        whole = values.ndim == 2 and values.shape[1] % Q8_0_BLOCK == 0 and name != POSITIONS
+        if quantized and whole:
+            kind = GGMLQuantizationType.Q8_0
+            writer.add_tensor(name, quantize(values, kind), raw_dtype=kind)
+        else:
+            writer.add_tensor(name, values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

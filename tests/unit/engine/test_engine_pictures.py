@@ -22,8 +22,9 @@ from rerankd.prompts import PromptBuilder, layout_for
 from rerankd.prompts.picture_layout import picture_layout
 from rerankd.settings import Settings
 from rerankd.sources import gguf as gguf_file
+from rerankd.sources.projectors import projector_beside
 
-from support.picture_checkpoint import write_pictured
+from support.picture_checkpoint import picture_records, write_mmproj, write_pictured
 
 needs_mtmd = pytest.mark.skipif(
     not mtmd.is_built(), reason="this build of llama.cpp has no library for pictures"
@@ -291,6 +292,17 @@ def test_memory_counts_the_largest_picture_there_may_be(files: Files) -> None:
     )
     assert low.projector < usual.projector
     assert low.total - low.projector == usual.total - usual.projector
+
+
+def test_a_projector_in_q8_0_is_judged_and_counted_as_any(files: Files, tmp_path: Path) -> None:
+    """Its smaller file, and the same buffers."""
+    records = picture_records()["mmproj"]
+    small = write_mmproj(records, tmp_path / "mmproj-Q8_0.gguf", quantized=True)
+    header = gguf_file.read(files.model)
+    verdict = gguf_file.judge(header)
+    found, usual = (memory_needed(header, verdict, ONE, one) for one in (small, files.mmproj))
+    assert usual.projector - found.projector == (files.mmproj.stat().st_size - small.stat().st_size)
+    assert projector_beside(structs.replace(header, path=tmp_path / "m.gguf"), LOOK).path == small
 
 
 def test_a_limit_too_low_is_refused_before_anything_is_loaded(files: Files) -> None:

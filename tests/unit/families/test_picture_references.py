@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +11,15 @@ import pytest
 from rerankd.domain import Pixels
 from rerankd.engine.llama import mtmd
 
-from support.picture_checkpoint import picture_records, write_pictured
-from support.picture_references import LARGEST, PictureComparison, decoded, picture_comparisons
+from support.picture_checkpoint import picture_records, write_mmproj, write_pictured
+from support.picture_references import (
+    LARGEST,
+    LARGEST_Q8_0,
+    USUAL_Q8_0,
+    PictureComparison,
+    decoded,
+    picture_comparisons,
+)
 
 pytestmark = pytest.mark.skipif(not mtmd.is_built(), reason="the engine's build has no libmtmd")
 
@@ -36,6 +44,18 @@ def test_pictures_score_as_the_reference(scored: Scored) -> None:
         np.testing.assert_allclose(found.actual, found.expected, rtol=0, atol=LARGEST)
         order = found.expected[np.argsort(-found.actual, kind="stable")]
         assert np.diff(order).max(initial=-1) <= 2 * LARGEST
+
+
+def test_a_projector_in_q8_0_scores_about_the_same(tmp_path: Path, scored: Scored) -> None:
+    """Far less apart than the scores are spread: the largest and the usual difference."""
+    model, _ = write_pictured(tmp_path)
+    mmproj = write_mmproj(
+        picture_records()["mmproj"], tmp_path / "mmproj-Q8_0.gguf", quantized=True
+    )
+    found = picture_comparisons(model, mmproj, scored.pictures, flash_attn="off")
+    apart = np.concatenate([np.abs(one.compared.actual - one.compared.expected) for one in found])
+    assert apart.max() <= LARGEST_Q8_0
+    assert np.median(apart) <= USUAL_Q8_0
 
 
 def test_pictures_are_scaled_as_by_the_reference(scored: Scored) -> None:
