@@ -214,7 +214,6 @@ class _Model:
 
     def __init__(self, name: str, families: _Families) -> None:
         self.name = name
-        self._families = families
         self.requests = families.requests.labels(name)
         self.embedding_requests = families.embedding.requests.labels(name)
         self.documents = families.documents.labels(name)
@@ -232,6 +231,8 @@ class _Model:
         self.tokenize = families.tokenize.labels(name)
         self.queue = families.queue.labels(name)
         self.engine = families.engine.labels(name)
+        self.read_pictures = families.read_pictures.labels(name)
+        self.encode_pictures = families.encode_pictures.labels(name)
         self.step_seconds = families.step_seconds.labels(name)
         self.step_fill = families.step_fill.labels(name)
         self.step_documents = families.step_documents.labels(name)
@@ -266,9 +267,7 @@ class _Model:
         self.tokenize.observe(timings.tokenize_ms / 1000)
         self.queue.observe(timings.queue_ms / 1000)
         self.engine.observe(timings.engine_ms / 1000)
-        for family, spent in (
-            (self._families.read_pictures, timings.read_pictures_ms),
-            (self._families.encode_pictures, timings.encode_pictures_ms),
-        ):
-            if spent is not UNSET:  # of models that see, which are few
-                family.labels(self.name).observe(spent / 1000)
+        if timings.read_pictures_ms is not UNSET:
+            self.read_pictures.observe(timings.read_pictures_ms / 1000)
+        if timings.encode_pictures_ms is not UNSET:
+            self.encode_pictures.observe(timings.encode_pictures_ms / 1000)

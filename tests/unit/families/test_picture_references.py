@@ -49,9 +49,8 @@ def test_pictures_score_as_the_reference(scored: Scored) -> None:
 def test_a_projector_in_q8_0_scores_about_the_same(tmp_path: Path, scored: Scored) -> None:
     """Far less apart than the scores are spread: the largest and the usual difference."""
     model, _ = write_pictured(tmp_path)
-    mmproj = write_mmproj(
-        picture_records()["mmproj"], tmp_path / "mmproj-Q8_0.gguf", quantized=True
-    )
+    metadata = picture_records()["mmproj"]
+    mmproj = write_mmproj(metadata, tmp_path / "mmproj-Q8_0.gguf", quantized=True)
     found = picture_comparisons(model, mmproj, scored.pictures, flash_attn="off")
     apart = np.concatenate([np.abs(one.compared.actual - one.compared.expected) for one in found])
     assert apart.max() <= LARGEST_Q8_0
