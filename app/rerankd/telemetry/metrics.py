@@ -136,11 +136,31 @@ class _EmbeddingFamilies:
         )
 
 
+class _PictureFamilies:
+    """The metric families of requests with pictures."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def histogram(name: str, text: str) -> Histogram:
+            return Histogram(
+                f"rerankd_{name}", text, ("model",), buckets=SECONDS_BUCKETS, registry=registry
+            )
+
+        self.reading = histogram(
+            "read_pictures_seconds",
+            "Time in which a request's pictures were fetched and decoded, where it has any.",
+        )
+        self.encoding = histogram(
+            "encode_pictures_seconds",
+            "Time in which a request's pictures were encoded, where it has any; of engine_seconds.",
+        )
+
+
 class _Families:
     """The metric families with a label for the model."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.embedding = _EmbeddingFamilies(registry)
+        self.pictures = _PictureFamilies(registry)
 
         def counter(name: str, text: str, *more: str) -> Counter:
             return Counter(f"rerankd_{name}", text, ("model", *more), registry=registry)
@@ -173,14 +193,6 @@ class _Families:
         self.queue = histogram("queue_seconds", "Time a request waited before its first step.")
         self.engine = histogram(
             "engine_seconds", "Time of a request from its first to its last step."
-        )
-        self.read_pictures = histogram(
-            "read_pictures_seconds",
-            "Time in which a request's pictures were fetched and decoded, where it has any.",
-        )
-        self.encode_pictures = histogram(
-            "encode_pictures_seconds",
-            "Time in which a request's pictures were encoded, where it has any; of engine_seconds.",
         )
         self.step_seconds = histogram("step_seconds", "Time of one engine step.")
         self.step_fill = histogram(
@@ -231,8 +243,8 @@ class _Model:
         self.tokenize = families.tokenize.labels(name)
         self.queue = families.queue.labels(name)
         self.engine = families.engine.labels(name)
-        self.read_pictures = families.read_pictures.labels(name)
-        self.encode_pictures = families.encode_pictures.labels(name)
+        self.read_pictures = families.pictures.reading.labels(name)
+        self.encode_pictures = families.pictures.encoding.labels(name)
         self.step_seconds = families.step_seconds.labels(name)
         self.step_fill = families.step_fill.labels(name)
         self.step_documents = families.step_documents.labels(name)
