@@ -14,6 +14,8 @@ import numpy as np
 from gguf import GGMLQuantizationType, GGUFReader, dequantize, quantize
 from numpy.typing import NDArray
 
+from support.k_quants import Q4_K, Q6_K, round_to_q8_k
+
 Array: TypeAlias = NDArray[np.float64]
 Gelu: TypeAlias = Callable[[Array], Array]
 
@@ -40,9 +42,7 @@ class Weights:
             for key, numbers in self._metadata.items()
             if key.startswith(HEAD_PREFIX) and key.endswith((".weight", ".bias"))
         }
-        self._eight_bit = {
-            one.name for one in reader.tensors if one.tensor_type == GGMLQuantizationType.Q8_0
-        }
+        self._types = {one.name: one.tensor_type for one in reader.tensors}
         self.tokens: list[str] = self._metadata["tokenizer.ggml.tokens"]
         self.pooling: str = self._metadata.get(f"{HEAD_PREFIX}pooling", "")
 
@@ -59,10 +59,13 @@ class Weights:
     def linear(self, name: str, values: Array) -> Array:
         """Apply a matrix and, where there is one, its bias.
 
-        What meets a matrix of 8 bits is rounded to 8 bits itself, which is how ggml multiplies.
+        What meets a quantised matrix is rounded to 8 bits itself, which is how ggml multiplies.
         """
-        if f"{name}.weight" in self._eight_bit:
+        kind = self._types.get(f"{name}.weight")
+        if kind == GGMLQuantizationType.Q8_0:
             values = _in_eight_bits(values)
+        elif kind in (Q4_K, Q6_K):
+            values = round_to_q8_k(values)
         found = values @ self[f"{name}.weight"].T
         return found + self[f"{name}.bias"] if self.has(f"{name}.bias") else found
 

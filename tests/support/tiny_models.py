@@ -29,6 +29,8 @@ from rerankd.settings import Settings
 from rerankd.sources import gguf as gguf_file
 from rerankd.sources.gguf import Header, Verdict
 
+from support.k_quants import Q4_K, Q6_K, quantize_k
+
 Floats: TypeAlias = NDArray[np.float32]
 
 WIDTH = 32
@@ -55,7 +57,8 @@ class Shape:
     def add(self, writer: GGUFWriter, name: str, values: Floats) -> None:
         whole = values.shape[1] % GGML_QUANT_SIZES[self.kind][0] == 0
         kind = self.kind if whole else GGMLQuantizationType.F32
-        writer.add_tensor(name, quantize(values, kind), raw_dtype=kind)
+        made = quantize_k(values, kind) if kind in (Q4_K, Q6_K) else quantize(values, kind)
+        writer.add_tensor(name, made, raw_dtype=kind)
 
 
 TINY = Shape()

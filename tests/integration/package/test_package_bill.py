@@ -39,7 +39,7 @@ def contents(tmp_path: Path) -> bill.Contents:
         files=[file],
         models=[bill.Weights("mini.gguf", "ab" * 32, "Apache-2.0")],
         engine=ENGINE,
-        patches=["app/rerankd/engine/patches/llama.cpp-q8_0.patch"],
+        patches=["app/rerankd/engine/patches/llama.cpp-x86.patch"],
         pins=PINS,
         needs=NEEDS,
         # Two builds may carry the same package, and their own files under one name.
@@ -89,7 +89,7 @@ def test_the_engine_is_llama_cpp_with_our_patches(made: dict[str, Any]) -> None:
     assert [one["name"] for one in engine["components"]] == ["llama.cpp"]
     (ancestor,), (patch,) = engine["pedigree"]["ancestors"], engine["pedigree"]["patches"]
     assert ancestor["purl"] == "pkg:pypi/llama-cpp-python@0.3.36"
-    assert patch["diff"]["url"] == "app/rerankd/engine/patches/llama.cpp-q8_0.patch"
+    assert patch["diff"]["url"] == "app/rerankd/engine/patches/llama.cpp-x86.patch"
 
 
 def test_it_says_what_needs_what(made: dict[str, Any]) -> None:

@@ -42,8 +42,7 @@ MANY_200 = Workload(clients=8, documents=200, words=80, requests=8)
 ONE_LONG = Workload(clients=1, documents=20, words=400, requests=3)
 MANY_LONG = Workload(clients=8, documents=20, words=400, requests=8)
 HALF = Workload(clients=1, documents=20, words=80, requests=24, repeated=0.5)
-CAUSAL_60 = Workload(clients=1, documents=8, words=60, requests=1)
-CAUSAL_400 = Workload(clients=1, documents=3, words=400, requests=1)
+CAUSAL_60 = Workload(clients=1, documents=20, words=60, requests=1)
 CAUSAL_LONG_QUERY = Workload(clients=1, documents=8, words=60, requests=1, query_words=400)
 LARGE_80 = Workload(clients=1, documents=20, words=80, requests=1)
 LARGE_400 = Workload(clients=1, documents=5, words=400, requests=1)
@@ -52,6 +51,8 @@ SMALL_LOADS = {
     "many": [ONE_200, MANY_200],
     "long": [ONE_LONG, MANY_LONG],
 }
+LARGE_LOADS = {"short": [LARGE_80], "long": [LARGE_400]}
+CAUSAL_LOADS = {"short": [CAUSAL_60], "long": [LARGE_400], "long query": [CAUSAL_LONG_QUERY]}
 
 
 def rerankd(model: Path | str, port: int, *options: str) -> list[str]:
@@ -123,11 +124,11 @@ def large_models(
 ) -> Iterator[tuple[str, list[str], list[str], list[Workload]]]:
     """Yield the same for the files of synthetic.py in a folder, named by shape and type."""
     for file in files_in(arguments.large, "*.gguf") if arguments.large else ():
-        loads = [LARGE_80, LARGE_400]
-        if file.name.startswith("qwen3"):
-            loads = [CAUSAL_60, CAUSAL_400, CAUSAL_LONG_QUERY, *loads]
-        peer = llama_server(arguments.llama_server, file, two, 1, 2048)
-        yield f"llama-server, {file.stem}", rerankd(file, one, *tuned), peer, loads
+        peer = llama_server(arguments.llama_server, file, two, 4, 2048)
+        loads = CAUSAL_LOADS if file.name.startswith("qwen3") else LARGE_LOADS
+        for kind, each in loads.items():
+            name = f"llama-server -np 4, {file.stem}, {kind}"
+            yield name, rerankd(file, one, *tuned), peer, each
 
 
 def lesser_processor(arguments: argparse.Namespace) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""Q8_0 matrices of odd sizes: packed in any way, on any number of threads, against a reference.
+"""Quantised matrices of odd sizes, in steps and threads of any number, against a reference.
 
-The patched llama.cpp multiplies them with a kernel of its own (app/rerankd/engine/patches);
+The patched llama.cpp multiplies them with kernels of its own (app/rerankd/engine/patches);
 everything here holds for the plain one too.
 """
 
@@ -22,6 +22,7 @@ from rerankd.settings import Settings
 
 from support import forward_pass
 from support.forward_pass import Weights
+from support.k_quants import Q4_K, Q6_K
 from support.serving import CROSS_ENCODER
 from support.tiny_models import Shape, opened, write_bert, write_qwen3
 
@@ -41,11 +42,16 @@ BERTS = {
     "96 wide, 3 heads": Shape(width=96, feed=160, heads=3, kind=Q8_0),
     "160 wide, rows not in sixteens": Shape(width=160, feed=232, heads=5, kind=Q8_0),
     "64 wide, heads of 8": Shape(width=64, feed=96, heads=8, kind=Q8_0),
+    "Q4_K": Shape(width=256, feed=512, kind=Q4_K),
+    "Q4_K, rows not in sixteens": Shape(width=256, feed=264, kind=Q4_K),
+    "Q6_K": Shape(width=256, feed=512, kind=Q6_K),
 }
 QWEN3S = {
     "32 wide": Shape(kind=Q8_0),
     "keys of 24 rows": Shape(width=96, feed=160, heads=4, kv_heads=1, head_width=24, kind=Q8_0),
     "160 wide": Shape(width=160, feed=224, heads=4, kv_heads=2, head_width=40, kind=Q8_0),
+    "Q4_K": Shape(width=256, feed=512, heads=4, kv_heads=1, head_width=64, kind=Q4_K),
+    "Q6_K": Shape(width=256, feed=512, heads=4, kv_heads=1, head_width=64, kind=Q6_K),
 }
 
 
@@ -80,7 +86,7 @@ def check(expected: Sequence[float] | Scores, actual: Sequence[float] | Scores) 
 
 @pytest.mark.parametrize("flash_attn", ["on", "off"])
 @pytest.mark.parametrize("shape", BERTS.values(), ids=BERTS)
-def test_bert_of_eight_bits_scores_as_the_reference(
+def test_quantised_bert_scores_as_the_reference(
     tmp_path: Path, shape: Shape, flash_attn: str
 ) -> None:
     """Every number of tokens from 1 to 40 gives the logits of the formulas."""
@@ -94,7 +100,7 @@ def test_bert_of_eight_bits_scores_as_the_reference(
 @pytest.mark.parametrize("flash_attn", ["on", "off"])
 @pytest.mark.parametrize("head", ["own", None])
 @pytest.mark.parametrize("shape", QWEN3S.values(), ids=QWEN3S)
-def test_qwen3_of_eight_bits_scores_as_the_reference(
+def test_quantised_qwen3_scores_as_the_reference(
     tmp_path: Path, shape: Shape, head: Any, flash_attn: str
 ) -> None:
     """The token embedding is looked up and multiplied with, by the head or by the vocabulary."""
@@ -107,7 +113,7 @@ def test_qwen3_of_eight_bits_scores_as_the_reference(
 
 
 @pytest.mark.parametrize("shape", BERTS.values(), ids=BERTS)
-def test_packed_pairs_of_eight_bits_score_as_alone(tmp_path: Path, shape: Shape) -> None:
+def test_quantised_pairs_in_a_step_score_as_alone(tmp_path: Path, shape: Shape) -> None:
     """Rows of a step don't see each other, however many columns a product has."""
     path = write_bert(tmp_path / "bert.gguf", shape=shape, context=256)
     rows = rows_of(Weights(path))
@@ -118,7 +124,7 @@ def test_packed_pairs_of_eight_bits_score_as_alone(tmp_path: Path, shape: Shape)
 
 @pytest.mark.parametrize("flash_attn", ["on", "off"])
 @pytest.mark.parametrize("shape", QWEN3S.values(), ids=QWEN3S)
-def test_shared_prefixes_of_eight_bits_score_as_whole_prompts(
+def test_quantised_shared_prefixes_score_as_whole_prompts(
     tmp_path: Path, shape: Shape, flash_attn: str
 ) -> None:
     """A prefix decoded once and suffixes of 1 to 25 tokens give the whole prompts' logits."""
@@ -132,11 +138,13 @@ def test_shared_prefixes_of_eight_bits_score_as_whole_prompts(
 
 
 @pytest.mark.parametrize("threads", [2, 3, 7])
-@pytest.mark.parametrize("family", ["bert", "qwen3"])
+@pytest.mark.parametrize("family", ["bert", "qwen3", "Q4_K", "Q6_K"])
 def test_threads_do_not_change_a_bit(tmp_path: Path, family: str, threads: int) -> None:
     """Rows are shared out among threads; each is computed as by one, also with idle threads."""
     if family == "bert":
         path = write_bert(tmp_path / "bert.gguf", shape=BERTS["160 wide, rows not in sixteens"])
+    elif family in BERTS:
+        path = write_bert(tmp_path / "bert.gguf", shape=BERTS[family])
     else:
         path = write_qwen3(tmp_path / "reranker.gguf", shape=QWEN3S["160 wide"], head="own")
     rows = rows_of(Weights(path))
