@@ -32,6 +32,7 @@ from rerankd.sources.hub.reference import (
     RemoteFile,
     is_projector_name,
     parse_reference,
+    preferred_projector,
     without_type,
 )
 
@@ -107,7 +108,8 @@ def require_fit(projector: Projector, model: Header, pictures: PictureFormat) ->
 def projector_beside(model: Header, pictures: PictureFormat) -> FoundProjector:
     """Return the one projector in a model's folder that goes with it.
 
-    Where several do, that is the only one of the model's own name; else none.
+    Where several do, it is one of the model's own name: the only one, or the one of the type that
+    is preferred; else none.
     """
     rejected, fitting = _judged_beside(model, pictures)
     if not fitting:
@@ -118,6 +120,10 @@ def projector_beside(model: Header, pictures: PictureFormat) -> FoundProjector:
     for group in (fitting, namesakes):
         if len(group) == 1:
             return _found(group[0])
+    preferred = preferred_projector(one.header.path.name for one in namesakes)
+    for one in namesakes:
+        if one.header.path.name == preferred:
+            return _found(one)
     names = ", ".join(one.header.path.name for one in fitting[:NAMED_IN_NOTE])
     return FoundProjector(note=f"several mmproj files fit, name one with --mmproj: {names}")
 

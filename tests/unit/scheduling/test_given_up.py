@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 from msgspec import structs
 
 from rerankd.domain import GivenUp, Pixels, Prompt, StepLimits
+from rerankd.errors import DeadlineExceeded
 from rerankd.scheduling.fair_queue import Job, Share
 from rerankd.scheduling.scheduler import Scheduler
 from rerankd.scheduling.steps import run_step
@@ -89,6 +92,30 @@ def test_a_caller_that_leaves_is_no_longer_waited_for() -> None:
         await asyncio.wait([waiting])
         assert not wanted()
         gate.open()
+        assert await scheduler.close(PATIENCE)
+
+    asyncio.run(asyncio.wait_for(test(), 3 * PATIENCE))
+
+
+def test_a_deadline_ends_what_a_step_still_encodes() -> None:
+    """It passes while the step runs, which is told; the thread is free for others then."""
+
+    async def test() -> None:
+        gate = Gate()
+        backend = FakeBackend(gate=gate)
+        scheduler = Scheduler([backend], max_tokens=1000)
+        late = asyncio.create_task(scheduler.score(pictured(3), deadline=time.monotonic() + 3600))
+        await asyncio.to_thread(gate.await_step)
+        wanted = backend.steps[0][0].wanted
+        assert wanted
+        assert wanted()
+        (job,) = scheduler._tickets
+        scheduler._tickets[job].resolve(DeadlineExceeded("as the clock would"))
+        with pytest.raises(DeadlineExceeded):
+            await late
+        assert not wanted()
+        gate.open()
+        assert (await scheduler.score(prompt(2))).scores
         assert await scheduler.close(PATIENCE)
 
     asyncio.run(asyncio.wait_for(test(), 3 * PATIENCE))

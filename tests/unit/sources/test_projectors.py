@@ -94,7 +94,14 @@ def test_of_several_projectors_the_namesake_is_taken(pair: Pair) -> None:
     shutil.copy(pair.mmproj, pair.mmproj.with_name("mmproj-Qwen3-VL-Embedding-2B-F32.gguf"))
     assert pair.found().path == pair.mmproj
 
-    shutil.copy(pair.mmproj, pair.mmproj.with_name("Qwen3-VL-Reranker-2B.mmproj-Q8_0.gguf"))
+
+def test_of_a_models_own_projectors_the_preferred_type_is_taken(pair: Pair) -> None:
+    """As of a repository's; where a name says no type, or two say the same, one must be named."""
+    small = pair.mmproj.with_name("Qwen3-VL-Reranker-2B.mmproj-Q8_0.gguf")
+    shutil.copy(pair.mmproj, small)
+    assert pair.found().path == small  # the other one is F32
+
+    shutil.copy(pair.mmproj, pair.mmproj.with_name("mmproj-Qwen3-VL-Reranker-2B-q8_0.gguf"))
     found = pair.found()
     assert found.path is None
     assert "several mmproj files fit, name one with --mmproj: Qwen3-VL-Reranker" in found.note
@@ -198,6 +205,7 @@ def test_a_projector_is_no_model(written: Pair) -> None:
             "m.mmproj-f16.gguf",
         ),
         (["m.gguf", "mmproj-BF16.gguf", "mmproj-F32.gguf"], "m.gguf", "mmproj-BF16.gguf"),
+        (["m.gguf", "mmproj-BF16.gguf", "mmproj-Q8_0.gguf"], "m.gguf", "mmproj-Q8_0.gguf"),
         (["m.gguf", "mmproj-Q4_0.gguf"], "m.gguf", "mmproj-Q4_0.gguf"),
         (["m.gguf", "mmproj-a.gguf", "mmproj-b.gguf"], "m.gguf", None),
         (

@@ -22,8 +22,9 @@ PREFERRED = ("Q8_0", "F16", "Q4_K_M")
 """Which type of a repository is taken where none is named: as in the catalog, the one that loses
 nothing that shows, else an exact one, else the small one."""
 
-PROJECTOR_TYPES = ("F16", "BF16", "F32", "Q8_0")
-"""The same for projectors, which are small: the type that most of them are published in first."""
+PROJECTOR_TYPES = ("F16", "Q8_0", "BF16", "F32")
+"""The same for projectors: the exact type that most are published in, then the small one. Many
+processors are slow with BF16, and F32 is twice as large for nothing."""
 
 QUANTIZATION_PATTERN = r"(?:UD-)?(?:I?Q|TQ)\d\w*|B?F16|FP16|F32|FP32|MXFP4\w*"
 REFERENCE_PATTERN = re.compile(
@@ -135,7 +136,13 @@ def choose_projector(names: Iterable[str], model: str) -> str | None:
     near = [name for name in found if _folder_of(name) == _folder_of(model)] or found
     if len(near) == 1:
         return near[0]
-    matching = next(filter(None, (_of_type(one, near) for one in PROJECTOR_TYPES)), [])
+    return preferred_projector(near)
+
+
+def preferred_projector(names: Iterable[str]) -> str | None:
+    """Return the one of the first type of PROJECTOR_TYPES that there is, None for several."""
+    found = list(names)
+    matching = next(filter(None, (_of_type(one, found) for one in PROJECTOR_TYPES)), [])
     return matching[0] if len(matching) == 1 else None
 
 
