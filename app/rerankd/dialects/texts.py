@@ -29,6 +29,9 @@ OTHER_MEDIA = {
 """Keys, and values of `type`, that mark neither text nor a picture, and its name in errors."""
 
 
+DATA_URI = "data:image/"
+
+
 def query_of(query: object, *, where: str = "query") -> Content:
     """Return a query: a string, an object with text or pictures, or content parts.
 
@@ -145,6 +148,11 @@ def _is_nested(value: object) -> bool:
 def _scalar(value: object, where: str) -> str:
     """Return a string unchanged, and anything else as JSON, which is valid YAML."""
     if isinstance(value, str):
+        if value[: len(DATA_URI)].lower() == DATA_URI:
+            raise InvalidRequest(
+                f"{where} is a picture, and rank_fields name texts; leave rank_fields out",
+                param=where,
+            )
         return value
     try:
         return msgspec.json.encode(value).decode()

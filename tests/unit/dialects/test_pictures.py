@@ -83,6 +83,13 @@ def test_rank_fields_leave_pictures_out() -> None:
     assert content_of(document, rank_fields=["text"], where=WHERE) == "a bear"
 
 
+def test_rank_fields_name_no_picture() -> None:
+    """Base64 is never ranked as a text."""
+    for value in (URI, [URI]):
+        with pytest.raises(InvalidRequest, match=r"documents\[3\].image is a picture"):
+            content_of({"text": "a", "image": value}, rank_fields=["image"], where=WHERE)
+
+
 @pytest.mark.parametrize(
     ("document", "kind", "said"),
     [

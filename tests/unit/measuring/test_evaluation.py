@@ -103,6 +103,11 @@ def test_a_byte_order_mark_is_no_data(tmp_path: Path) -> None:
         ({"query": "x", "documents": [{"text": "a", "relevance": 10**9}]}, "<= 1000"),
         ({"query": "x", "documents": [{"text": 1, "relevance": 1}]}, "Expected `str`"),
         (judged("x", 1, id="line 1"), "duplicate query id"),
+        (judged("x", 1, image="data:image/png;base64,AAAA"), "evaluation reads texts alone"),
+        (
+            {"query": "x", "documents": [{"text": "", "relevance": 1, "image": "Data:,x"}]},
+            "evaluation reads texts alone - at `$.documents[0]`",
+        ),
         (
             {
                 "query": "x",

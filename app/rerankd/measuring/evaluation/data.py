@@ -100,13 +100,26 @@ def decode_line(path: Path, line: FileLine, form: type[LineForm]) -> LineForm:
         raise InvalidRequest(f"{path}:{line.number}: {error}") from error
 
 
-class _Document(Struct):
+class JudgedText(Struct, kw_only=True):
+    """A query or document without a picture: a picture would be judged by its text alone.
+
+    Addresses are let pass, which records have for other reasons too.
+    """
+
+    image: object = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.image, str) and self.image.lower().startswith("data:"):
+            raise ValueError("there is a picture under `image`, and evaluation reads texts alone")
+
+
+class _Document(JudgedText):
     text: str
     relevance: Grade
     id: str | int | None = None
 
 
-class _Query(Struct):
+class _Query(JudgedText):
     query: str
     documents: Annotated[list[_Document], Meta(min_length=1, max_length=MAX_CANDIDATES)]
     id: str | int | None = None

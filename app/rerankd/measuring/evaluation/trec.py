@@ -21,6 +21,7 @@ from rerankd.measuring.evaluation.data import (
     Candidate,
     FileLine,
     JudgedQuery,
+    JudgedText,
     decode_line,
     lines_of,
 )
@@ -40,7 +41,7 @@ class TrecFiles(Struct, frozen=True, kw_only=True):
     run: Path | None = None
 
 
-class _Text(Struct):
+class _Text(JudgedText):
     text: str
     id: str | int | None = None
     beir_id: str | int | None = field(default=None, name="_id")
