@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,9 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rerankd.deployments.runtime import Opener
 from rerankd.domain import Pixels, Prompt, StepLimits, TokenIds
 from rerankd.families.qwen3_vl import QWEN3_VL
-from rerankd.service import Service
+from rerankd.service import Service, build
+from rerankd.settings import Settings
+from rerankd.telemetry.observers import Telemetry
 
 from support.fakes import FakeBackend, FakeTokenizer
 from support.picture_checkpoint import write_pictured
@@ -81,4 +85,11 @@ def seeing_files() -> Iterator[dict[str, Any]]:
 def seeing_service(engine: SeeingEngine | None = None, **settings: Any) -> Iterator[Service]:
     """Yield a ready service over a fake engine that sees."""
     with seeing_files() as files:
-        yield service_of(engine or SeeingEngine(), **files, **settings)
+        yield service_of(engine or SeeingEngine(), **(files | settings))
+
+
+def opened_service(opener: Opener, **settings: Any) -> Service:
+    """Return a ready service over a model that an opener opens."""
+    service = build(Settings(**settings), opener, observer=Telemetry())
+    asyncio.run(service.start())
+    return service

@@ -7,12 +7,12 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
-from rerankd.dialects.reading import WireText, documents_of
+from rerankd.dialects.reading import TextObject, WireText, documents_of
 from rerankd.domain import Content, RankedResult, RequestPlaces
 from rerankd.errors import InvalidRequest
 
-Side: TypeAlias = str | dict[str, Any] | list[str | dict[str, Any]]
-"""One text, or a list of them."""
+Side: TypeAlias = str | TextObject | list[WireText]
+"""One text or picture, or a list of them."""
 
 
 class Pairs(Struct, frozen=True):

@@ -16,11 +16,41 @@ from rerankd.utf8 import decode_json
 REQUIRED = "x-rerankd-required"
 """Marks in a JSON schema what must be given although the struct has a default."""
 
-WireText: TypeAlias = str | dict[str, Any] | list[Any]
+A_PICTURE = "Base64, a data: URI or an https: address, by itself, under `url`, or several in a list"
+PICTURE_FORMS = {
+    "image": f"A picture, as Jina has it. {A_PICTURE}; in MessagePack also its bytes",
+    "image_url": f"A picture, as vLLM and OpenAI have it. {A_PICTURE}",
+    "input_image": "Another name for `image`",
+    "multi_modal": "GPUStack's place for pictures: one, or a list, in any of these forms",
+}
+OBJECT_FORMS = {
+    "text": "Its text, which may be left out where there is a picture",
+    "title": "Goes before the text, on a line of its own",
+    **PICTURE_FORMS,
+    "content": "Content parts, in the order in which a model reads them",
+}
+
+TextObject: TypeAlias = Annotated[
+    dict[str, Any],
+    Meta(
+        description="A text, pictures, or both",
+        extra_json_schema={
+            "properties": {name: {"description": text} for name, text in OBJECT_FORMS.items()}
+        },
+    ),
+]
+ContentParts: TypeAlias = Annotated[
+    list[Any],
+    Meta(
+        description='Content parts: strings, `{"type": "text", "text": …}`, and pictures such as'
+        ' `{"type": "image_url", "image_url": {"url": …}}`'
+    ),
+]
+WireText: TypeAlias = str | TextObject | ContentParts
 """A query or document: a string, an object with `text` or a picture, or content parts."""
 
 Texts: TypeAlias = Annotated[
-    Annotated[list[WireText], Meta(extra_json_schema={"minItems": 1})] | str | dict[str, Any],
+    Annotated[list[WireText], Meta(extra_json_schema={"minItems": 1})] | str | TextObject,
     Meta(extra_json_schema={REQUIRED: True}),
 ]
 """The documents of a request, or one by itself; as its field, `Texts | None`.

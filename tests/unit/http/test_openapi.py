@@ -16,7 +16,8 @@ from litestar.testing import TestClient
 
 from rerankd import http
 from rerankd.dialects.dialect import Body, Dialect, RequestContext
-from rerankd.dialects.examples import EXAMPLE_DOCUMENTS
+from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_PICTURE, EXAMPLE_SEEING_MODEL
+from rerankd.dialects.pictures import PICTURE_KEYS
 from rerankd.dialects.table import DIALECTS
 from rerankd.http.application import litestar_app, route_handlers
 from rerankd.http.negotiation import JSON, MSGPACK, NDJSON
@@ -29,6 +30,7 @@ from rerankd.http.statuses import RETRIED, STATUSES
 from rerankd.telemetry.observers import Telemetry
 
 from support.places import files_in
+from support.seeing import seeing_service
 from support.serving import client_of, service_of
 
 PAGES = {"/", "/docs", "/openapi.json", "/static/{file_path}"}
@@ -285,6 +287,53 @@ def test_real_answers_keep_their_schema(dialect: Dialect, path: str) -> None:
 
     assert not faults(answer, content["schema"])
     assert keys_of(shown) == keys_of(answer)
+
+
+@pytest.fixture(scope="module")
+def seeing() -> Iterator[TestClient[Any]]:
+    """Yield a client of a server whose model, by the examples' name, reads pictures."""
+    model_id = EXAMPLE_SEEING_MODEL
+    with seeing_service(model_id=model_id) as service, client_of(service) as found:
+        yield found
+
+
+@each_dialect
+def test_examples_with_pictures_are_answered_as_they_say(
+    dialect: Dialect, seeing: TestClient[Any]
+) -> None:
+    """A model that sees answers to them in the shape beside them, on each of their paths."""
+    path = "/rerank" if "/rerank" in dialect.paths else dialect.paths[0]
+    post = SPEC["paths"][path]["post"]
+    name = f"{dialect.label}, with pictures"
+    shown = post["requestBody"]["content"][JSON]["examples"][name]["value"]
+    content = post["responses"]["200"]["content"][JSON]
+    found = seeing.post(path.format(owner="o", model=EXAMPLE_SEEING_MODEL), json=shown)
+
+    assert (found.status_code, EXAMPLE_PICTURE in found.text) == (200, False), found.text
+    assert not faults(found.json(), content["schema"])
+    assert keys_of(content["examples"][name]["value"]) == keys_of(found.json())
+
+
+def test_the_native_example_with_pictures_says_what_was_seen(seeing: TestClient[Any]) -> None:
+    """Its tokens and sizes are those that such pictures have."""
+    post = SPEC["paths"]["/v1/rerank"]["post"]
+    name = next(one.label for one in DIALECTS if one.name == "native") + ", with pictures"
+    shown = post["requestBody"]["content"][JSON]["examples"][name]["value"]
+    expected = post["responses"]["200"]["content"][JSON]["examples"][name]["value"]
+    found = seeing.post("/v1/rerank", json=shown).json()
+
+    for part in ("usage", "prompt_tokens_details"), ("meta", "pictures"):
+        assert expected[part[0]][part[1]] == found[part[0]][part[1]]
+    assert expected["model"] == found["model"]
+
+
+def test_each_form_of_a_picture_is_described() -> None:
+    """In the schema of every query and document."""
+    wanted = SPEC["components"]["schemas"]["TeiRequest"]["properties"]
+    for name in ("query", "texts"):
+        (form,) = [one for one in wanted[name]["anyOf"] if one.get("type") == "object"]
+        assert set(PICTURE_KEYS) <= set(form["properties"])
+        assert all(one["description"] for one in form["properties"].values())
 
 
 @each_operation

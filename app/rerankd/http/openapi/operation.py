@@ -39,6 +39,8 @@ class BodySchema(Struct, frozen=True):
     example: Any = None
     name: str = "Example"
     """What distinguishes this schema and its example from others of the same operation."""
+    more: Mapping[str, Any] = {}
+    """Further examples, by their names."""
 
 
 class Operation(Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from rerankd.dialects.dialect import Dialect
 from rerankd.dialects.error_format import ErrorFormat
+from rerankd.dialects.examples import with_pictures
 from rerankd.dialects.table import DialectTable
 from rerankd.errors import RerankdError
 from rerankd.http.openapi.examples import answer_to
@@ -18,6 +19,9 @@ from rerankd.http.openapi.route_doc import guard_errors, is_public, summary_of
 
 OPERATION_IDS = {"/v1/rerank": "rerank", "/rerank": "rerank_alias"}
 """Those that are not made from the path."""
+
+PICTURED = "{}, with pictures"
+"""What the second example of a dialect is called."""
 
 RERANK_TAG = Tag("rerank", "Paths that many clients share, each with its own requests and replies")
 
@@ -47,16 +51,24 @@ class RankingDoc(Struct, frozen=True, kw_only=True):
                     {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
                     for name in re.findall(r"\{(\w+)\}", path)
                 ),
-                requests=tuple(BodySchema(one.request, one.example, one.label) for one in spoken),
-                replies=tuple(
-                    BodySchema(one.reply, answer_to(one, path), one.label) for one in spoken
-                ),
+                requests=tuple(_request(one) for one in spoken),
+                replies=tuple(_reply(one, path) for one in spoken),
                 streams=True,
                 errors=(*guard_errors(handler), *BODY_ERRORS, *self.errors),
                 error_formats=_error_formats(spoken),
                 headers=self.headers,
                 public=is_public(handler),
             )
+
+
+def _request(one: Dialect) -> BodySchema:
+    more = {PICTURED.format(one.label): with_pictures(one.example)}
+    return BodySchema(one.request, one.example, one.label, more)
+
+
+def _reply(one: Dialect, path: str) -> BodySchema:
+    more = {PICTURED.format(one.label): answer_to(one, path, with_pictures(one.example))}
+    return BodySchema(one.reply, answer_to(one, path, one.example), one.label, more)
 
 
 def _tag_of(spoken: Sequence[Dialect]) -> Tag:

@@ -137,7 +137,9 @@ def _error_body(name: str, body: object) -> BodySchema:
 def _content(bodies: Sequence[BodySchema], components: Components) -> dict[str, Any]:
     """Return a body that has one of some schemas, in every format that can hold it."""
     body: dict[str, Any] = {"schema": _any_of(bodies, components)}
-    shown = {one.name: {"value": one.example} for one in bodies if one.example is not None}
+    examples = {one.name: one.example for one in bodies if one.example is not None}
+    examples |= {name: more for one in bodies for name, more in one.more.items()}
+    shown = {name: {"value": example} for name, example in examples.items()}
     return {JSON: body | {"examples": shown} if shown else body, MSGPACK: body}
 
 
