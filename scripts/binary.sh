@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # binary.sh [--release | ARCHITECTURE]: make dist/rerankd from .venv-portable, whose llama.cpp is compiled for
 # many processors; or, for another architecture than this machine's, dist/rerankd-ARCHITECTURE (cross.sh). With
-# --release, both where a release makes both here.
+# --release, what a release makes here.
 . "$(dirname "$0")/environment.sh"
 . scripts/cross.sh
 if [ "${1:-}" = --release ]; then

@@ -29,19 +29,14 @@ wheel_architectures() {
     done
 }
 
-# binary_architectures: those whose binary a release makes here: this machine's, and each other one that there
-# are a compiler and an emulator for, unless dist/ has its binary, made elsewhere. One that was made here is
-# made again, or stops the release, so that none of older sources is in it.
+# binary_architectures: those whose binary a release makes here: this machine's, and each other one that `just
+# binary` has made here before, so that none of older sources is released. Which takes an emulator some time, so
+# a release doesn't begin with it by itself.
 binary_architectures() {
     local other
     uname -m
     for other in $(other_architectures); do
-        if [ -f "dist/rerankd-$other" ]; then
-            [ -f "build/$other/binary/made" ] || continue
-        else
-            command -v "$other-linux-gnu-g++" >/dev/null && command -v "qemu-$other" >/dev/null || continue
-        fi
-        echo "$other"
+        if [ -f "dist/rerankd-$other" ] && [ -f "build/$other/binary/made" ]; then echo "$other"; fi
     done
 }
 
@@ -140,11 +135,14 @@ install_cross_tools() {
     for name in objcopy readelf strip; do
         ln -sf "$(command -v "$1-linux-gnu-$name")" "$there/tools/$name"
     done
+    # The loader's own --list ends at the first library that is not found; llama.cpp's are found later.
     cat > "$there/tools/ldd" <<END
 #!/bin/sh
-exec qemu-$1 -L "$there/root" "$(echo "$there"/root/*/"$1"-linux-gnu/ld-linux-*.so.*)" --list "\$@"
+exec qemu-$1 -E LD_TRACE_LOADED_OBJECTS=1 -L "$there/root" "$(echo "$there"/root/*/"$1"-linux-gnu/ld-linux-*.so.*)" "\$@"
 END
-    chmod +x "$there/tools/ldd"
+    # This machine's list of libraries is of no use: what isn't on it is looked for in the root's folders.
+    echo '#!/bin/sh' > "$there/tools/ldconfig"
+    chmod +x "$there"/tools/ld{d,config}
 }
 
 # install_cross_environment ARCHITECTURE: build/ARCHITECTURE/venv with the binary's lock and rerankd. The

@@ -141,27 +141,22 @@ def test_a_wheel_that_was_made_elsewhere_is_kept(
     assert architectures(place, WHEELS) == made
 
 
-def test_a_release_makes_a_binary_where_it_can_be_compiled_and_run(place: Path) -> None:
-    """An emulator runs PyInstaller: without it, the compiler alone makes none."""
-    put_program(place / "bin/aarch64-linux-gnu-g++")
-    assert architectures(place, "binary_architectures") == ["x86_64"]
-    put_program(place / "bin/qemu-aarch64")
-    assert architectures(place, "binary_architectures") == ["x86_64", "aarch64"]
-
-
-def test_a_binary_that_was_made_elsewhere_is_kept(place: Path) -> None:
-    for tool in ("aarch64-linux-gnu-g++", "qemu-aarch64"):
-        put_program(place / "bin" / tool)
-    (place / "dist/rerankd-aarch64").touch()
-    assert architectures(place, "binary_architectures") == ["x86_64"]
-
-
 def test_a_binary_that_was_made_here_is_never_left_as_it_was(place: Path) -> None:
     """Without the tools as well: the build then stops, and no old binary is released."""
     (place / "dist/rerankd-aarch64").touch()
     (place / "build/aarch64/binary").mkdir(parents=True)
     (place / "build/aarch64/binary/made").touch()
     assert architectures(place, "binary_architectures") == ["x86_64", "aarch64"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_another_machines_binary_is_kept_and_none_is_begun(place: Path, *, there: bool) -> None:
+    """Emulated, its making takes long: it is asked for by its own recipe."""
+    for tool in ("aarch64-linux-gnu-g++", "qemu-aarch64"):
+        put_program(place / "bin" / tool)
+    if there:
+        (place / "dist/rerankd-aarch64").touch()
+    assert architectures(place, "binary_architectures") == ["x86_64"]
 
 
 @pytest.mark.parametrize(("python", "calls"), [("python3.11", 1), ("python3.12", 0)])
@@ -178,3 +173,24 @@ def test_modules_are_compiled_by_a_python_of_the_same_version(
     file = place / "calls"
     said = file.read_text("utf-8").splitlines() if file.exists() else []
     assert said == ["-m compileall -q -j 0 one two"] * calls
+
+
+def test_questions_about_files_are_answered_for_their_own_architecture(place: Path) -> None:
+    """Libraries that are found later stop nothing, and none of this machine's is offered."""
+    there = place / "build/aarch64"
+    loader = there / "root/lib/aarch64-linux-gnu/ld-linux-aarch64.so.1"
+    loader.parent.mkdir(parents=True)
+    loader.touch()
+    put_program(place / "bin/qemu-aarch64", 'printf "%s\\n" "$@"')
+    for name in ("objcopy", "readelf", "strip"):
+        put_program(place / f"bin/aarch64-linux-gnu-{name}")
+    for name in ("mkdir", "ln", "chmod", "cat"):
+        (place / "bin" / name).symlink_to(f"/bin/{name}")
+
+    ask = "install_cross_tools aarch64; PATH=$PWD/build/aarch64/tools:$PATH"
+
+    said = architectures(place, f"{ask}; ldd one.so")
+    assert said == [
+        *("-E", "LD_TRACE_LOADED_OBJECTS=1", "-L", str(there / "root"), str(loader), "one.so")
+    ]
+    assert architectures(place, f"{ask}; ldconfig -p") == []
