@@ -9,6 +9,8 @@ from typing import Any, Protocol, TypeVar
 import click
 
 OWN_OPTIONS_HEADING = "Options"
+WHOLE = 1000
+"""More characters than any command's first sentence has."""
 
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -74,3 +76,10 @@ class HelpGroup(HelpPage, click.Group):
     """A group of commands with such help."""
 
     command_class = HelpPage
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See Group; what a command does is wrapped instead of cut."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, one.get_short_help_str(WHOLE)) for name, one in found if one is not None]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)

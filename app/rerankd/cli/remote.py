@@ -181,6 +181,11 @@ def ask_server(client: httpx.Client, method: str, path: str, body: Any = None) -
     """Return a response's body. Raises ServerRefused with the server's message."""
     try:
         response = client.request(method, path, json=body)
+    except httpx.ConnectError as error:
+        raise ServerRefused(
+            f"no response from {client.base_url}: {error}; start a server with `rerankd serve`, "
+            "or name another with --url"
+        ) from error
     except httpx.HTTPError as error:
         raise ServerRefused(f"no response from {client.base_url}: {error}") from error
     if response.is_success:

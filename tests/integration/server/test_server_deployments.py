@@ -274,6 +274,8 @@ def test_commands_tell_what_the_server_said() -> None:
 
     assert [2, 2, 2, 2] == [done.exit_code for done in (silent, keyless, unknown, odd)]
     assert "no response from" in silent.stderr
+    assert "`rerankd serve`" in silent.stderr
+    assert len(silent.stderr.splitlines()) == 1
     assert "401: an API key is required" in keyless.stderr
     assert "404: no model 'x' here" in unknown.stderr
     assert "is not NAME=VALUE" in odd.stderr

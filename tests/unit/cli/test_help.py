@@ -27,6 +27,7 @@ def every_command() -> Iterator[tuple[str, click.Command]]:
 
 
 COMMANDS = dict(every_command())
+GROUPS = [words for words, command in COMMANDS.items() if isinstance(command, click.Group)]
 
 each_command = pytest.mark.parametrize("words", COMMANDS)
 
@@ -44,6 +45,25 @@ def test_every_setting_has_a_heading() -> None:
     names = [one.name for one in settings.table()]
     assert set(FIRST_OF_GROUP) <= set(names)
     assert all(map(heading_of, settings.table()))
+
+
+@pytest.mark.parametrize("width", [80, 60, 40])
+@pytest.mark.parametrize("words", GROUPS)
+def test_what_a_command_does_is_never_cut(words: str, width: int) -> None:
+    """The whole first sentence is there, on as many lines as it takes."""
+    shown = help_of(words, width)
+    inside = " ".join(shown.split())
+    commands = {
+        name: one
+        for path, one in COMMANDS.items()
+        for parent, _, name in [path.rpartition(" ")]
+        if name and parent == words
+    }
+    assert commands
+    for one in commands.values():
+        assert " ".join(one.get_short_help_str(1000).split()) in inside
+    listed = shown[shown.index("\nCommands:\n") :].partition("\n\n")[0]
+    assert max(map(len, listed.splitlines())) <= width
 
 
 def test_options_are_listed_under_headings() -> None:
