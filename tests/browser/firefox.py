@@ -2,7 +2,8 @@
 
 The tests drive Chromium. This one drives Debian's firefox-esr by Marionette, which is built into
 it, so that no driver of its own is needed. It ranks, compares the order with the panda first,
-checks that no page overhangs or lacks its heading, and leaves a picture of each in FOLDER.
+checks that no page overhangs or lacks its heading, and leaves a picture of each in FOLDER: in
+both themes, in wide and narrow windows, and at 200 % zoom.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,21 @@ from support.serving import server_of
 
 FIREFOX = os.environ.get("FIREFOX") or shutil.which("firefox-esr") or shutil.which("firefox")
 PATIENCE = 60.0
-SIZES = ((1280, 900), (390, 844))
+WIDTHS = {1: (1280, 390, 320), 2: (1280, 640)}
+"""Widths of a page in pixels of the screen, for each zoom."""
+NARROWEST = 500
+"""The narrowest window that Firefox has; a narrower page is a part of one."""
+SCHEMES = {"light": 1, "dark": 0}
+"""What the system prefers, and what the preference of that has for it."""
+TEXTS = (
+    "الباندا العملاقة دب يعيش في جبال الصين.",
+    "הפנדה הענקית היא דוב של סין.",
+    "大熊猫是一种生活在中国的熊。",
+    "ジャイアントパンダは中国の熊です。🐼",
+    "The giant panda is a bear of China. 👩‍👩‍👧‍👦 🇨🇳",
+    "unbroken" * 40,
+)
+"""Documents from right to left, without spaces, and of more than one code point a character."""
 SHOWN = {
     "playground": ".ranked",
     "catalog": ".model",
@@ -39,6 +55,8 @@ SHOWN = {
     "usage": ".chart svg text",
 }
 """What each page is for: a picture is taken once it is there."""
+SYSTEM_ACCESS = "--remote-allow-system-access"
+"""Lets the page be made narrower than a window."""
 PREFERENCES = {
     "marionette.port": 0,  # Firefox chooses one and writes it into its profile
     "app.update.enabled": False,
@@ -96,13 +114,16 @@ class Marionette:
 
 
 @contextmanager
-def firefox(profile: Path) -> Iterator[Marionette]:
+def firefox(profile: Path, scheme: str, zoom: int) -> Iterator[Marionette]:
     """Yield a session of a Firefox with a profile of its own."""
-    lines = [
-        f"user_pref({json.dumps(name)}, {json.dumps(it)});" for name, it in PREFERENCES.items()
-    ]
+    looks = {
+        "layout.css.prefers-color-scheme.content-override": SCHEMES[scheme],
+        "layout.css.devPixelsPerPx": f"{zoom}.0",
+    }
+    wanted = {**PREFERENCES, **looks}
+    lines = [f"user_pref({json.dumps(name)}, {json.dumps(it)});" for name, it in wanted.items()]
     (profile / "user.js").write_text("\n".join(lines))
-    command = [str(FIREFOX), "--headless", "--marionette", "--no-remote", "--profile", str(profile)]
+    command = [str(FIREFOX), "--headless", "--marionette", SYSTEM_ACCESS, "--profile", str(profile)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, **quiet) as process:  # type: ignore[call-overload]
         try:
@@ -117,27 +138,52 @@ def firefox(profile: Path) -> Iterator[Marionette]:
             process.terminate()
 
 
-def look(session: Marionette, url: str, folder: Path) -> list[str]:
+def look(session: Marionette, url: str, folder: Path, scheme: str, zoom: int) -> list[str]:
     """Open every page in every size; return what is wrong."""
     faults: list[str] = []
-    for width, height in SIZES:
-        session.ask("WebDriver:SetWindowRect", width=width, height=height)
-        for name, title in PAGES.items():
+    for width in WIDTHS[zoom]:
+        wide = width // zoom
+        narrow(session, wide)
+        name = f"{wide}-zoom{zoom}-{scheme}"
+        for page, title in PAGES.items():
             session.ask("WebDriver:Navigate", url="about:blank")
-            session.ask("WebDriver:Navigate", url=f"{url}/#{name}")
+            session.ask("WebDriver:Navigate", url=f"{url}/#{page}")
             session.until(f"return document.querySelector('h1')?.textContent === {title!r}")
-            if name == "playground":
-                session.run("document.querySelector('[data-part=run]').click()")
-                best = session.until("return document.querySelector('.ranked .words')?.textContent")
-                faults += [] if "giant panda" in best else [f"{best!r} is ranked first"]
-            session.until(f"return document.querySelector({SHOWN[name]!r}) !== null")
-            faults += overhanging(session, f"{name} at {width}")
-            session.picture(folder / f"firefox-{name}-{width}.png")
+            if page == "playground":
+                best = rank(session)
+                faults += [] if "panda" in best else [f"{best!r} is ranked first"]
+            session.until(f"return document.querySelector({SHOWN[page]!r}) !== null")
+            faults += overhanging(session, f"{page}-{name}")
+            session.picture(folder / f"firefox-{page}-{name}.png")
         session.ask("WebDriver:Navigate", url=f"{url}/docs")
         session.until("return document.querySelector('#operations .operation') !== null")
-        faults += overhanging(session, f"docs at {width}")
-        session.picture(folder / f"firefox-docs-{width}.png")
+        faults += overhanging(session, f"docs-{name}")
+        session.picture(folder / f"firefox-docs-{name}.png")
     return faults
+
+
+def narrow(session: Marionette, wide: int) -> None:
+    """Make the page as wide as is wanted, in CSS pixels."""
+    session.ask("WebDriver:SetWindowRect", width=max(wide, NARROWEST), height=740)
+    session.ask("Marionette:SetContext", value="chrome")
+    session.run(f"gBrowser.selectedBrowser.style.maxWidth = '{wide}px'")
+    session.ask("Marionette:SetContext", value="content")
+    session.until(f"return innerWidth === {wide}")
+
+
+def rank(session: Marionette) -> str:
+    """Rank texts of many scripts; return the best one, which is in view."""
+    session.run(
+        f"""
+        const documents = document.querySelector('[data-part=documents]');
+        documents.value = {json.dumps(chr(10).join(TEXTS))};
+        documents.dispatchEvent(new Event('input', {{ bubbles: true }}));
+        document.querySelector('[data-part=run]').click();
+        """
+    )
+    best = session.until("return document.querySelector('.ranked .words')?.textContent")
+    session.run("document.querySelector('.answers').scrollIntoView()")
+    return str(best)
 
 
 def overhanging(session: Marionette, where: str) -> list[str]:
@@ -153,10 +199,16 @@ def main(folder: Path) -> int:
         print("no Firefox here: apt-get install firefox-esr, or set FIREFOX", file=sys.stderr)
         return 2
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as state, tempfile.TemporaryDirectory() as profile:
+    faults: list[str] = []
+    with tempfile.TemporaryDirectory() as state:
         service = build(Settings(state_dir=state), observer=Telemetry())
-        with server_of(service) as url, firefox(Path(profile)) as session:
-            faults = look(session, url, folder)
+        with server_of(service) as url:
+            for scheme, zoom in product(SCHEMES, WIDTHS):
+                with (
+                    tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
+                    firefox(Path(profile), scheme, zoom) as session,
+                ):
+                    faults += look(session, url, folder, scheme, zoom)
     print("\n".join(faults) or f"nothing wrong; pictures are in {folder}")
     return 1 if faults else 0
 
