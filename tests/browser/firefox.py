@@ -152,6 +152,7 @@ def look(session: Marionette, url: str, folder: Path, scheme: str, zoom: int) ->
             if page == "playground":
                 best = rank(session)
                 faults += [] if "panda" in best else [f"{best!r} is ranked first"]
+                faults += [f"{page}-{name}: {one!r} is on the left" for one in turned(session)]
             session.until(f"return document.querySelector({SHOWN[page]!r}) !== null")
             faults += overhanging(session, f"{page}-{name}")
             session.picture(folder / f"firefox-{page}-{name}.png")
@@ -184,6 +185,23 @@ def rank(session: Marionette) -> str:
     best = session.until("return document.querySelector('.ranked .words')?.textContent")
     session.run("document.querySelector('.answers').scrollIntoView()")
     return str(best)
+
+
+def turned(session: Marionette) -> list[str]:
+    """Return ranked texts that are read from the right but stand on the left."""
+    found: list[str] = session.run(
+        """
+        const isTurned = (words) => {
+          const range = document.createRange();
+          range.selectNodeContents(words);
+          const [inside, around] = [range, words].map((one) => one.getBoundingClientRect().right);
+          return getComputedStyle(words).direction === "rtl" && inside < around - 1;
+        };
+        return [...document.querySelectorAll(".ranked .words")].filter(isTurned)
+          .map((one) => one.textContent);
+        """
+    )
+    return found
 
 
 def overhanging(session: Marionette, where: str) -> list[str]:
