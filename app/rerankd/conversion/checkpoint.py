@@ -29,6 +29,11 @@ class Checkpoint:
 
     def __init__(self, folder: Path) -> None:
         """Read the configuration and the tensors' places. Raises ModelFileError."""
+        if not folder.is_dir():
+            raise ModelFileError(
+                f"{folder}: neither a folder nor a model of the catalog (`rerankd models` lists"
+                " them); a repository on the Hub is given as hf:owner/repo"
+            )
         self.folder = folder
         config = self.json("config.json")
         if not isinstance(config, dict):

@@ -12,6 +12,7 @@ import pytest
 from gguf import GGUFReader, TokenType
 
 from rerankd.conversion import writing
+from rerankd.conversion.checkpoint import Checkpoint
 from rerankd.conversion.converting import convert
 from rerankd.errors import ModelFileError
 from rerankd.sources import gguf as gguf_file
@@ -288,3 +289,9 @@ def test_other_programs_learn_how_pairs_are_put_together(
     flags = [metadata[f"tokenizer.ggml.add_{flag}_token"] for flag in ("bos", "eos", "sep")]
 
     assert flags == [True, True, doubled]
+
+
+def test_what_is_no_folder_is_called_so(tmp_path: Path) -> None:
+    """A mistyped id of the catalog ends here."""
+    with pytest.raises(ModelFileError, match="neither a folder nor a model of the catalog"):
+        Checkpoint(tmp_path / "ms-marco-minilm-l7")
