@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,11 +25,12 @@ from rerankd.dialects.dialect import (
     ParsedRequest,
     RequestContext,
 )
-from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY
+from rerankd.dialects.examples import EXAMPLE_DOCUMENTS, EXAMPLE_PICTURE, EXAMPLE_QUERY
 from rerankd.dialects.table import DIALECTS
 from rerankd.domain import RankedDocument, RankedResult, Timings
 
 from support import goldens
+from support.pictures import plain, png_claiming
 from support.places import DOCS
 from support.serving import client_of, service_of
 
@@ -149,6 +152,50 @@ def test_every_dialect_has_golden_successes_and_errors(dialect: Dialect) -> None
         if golden["path"] not in DIALECTS.paths:  # it has a model's name in it
             continue
         assert DIALECTS.detect(golden["path"], body) is dialect, one
+
+
+# Hostile pictures
+
+HOSTILE = {
+    "truncated": (plain()[:60], "bad_picture"),
+    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "bad_picture"),
+    "page": (b"<!DOCTYPE html><script>1</script>", "bad_picture"),
+    "bomb": (png_claiming(30_000, 30_000), "picture_too_large"),
+    "short of rows": (png_claiming(64, 64, bytes(10)), "bad_picture"),
+}
+
+
+def with_picture(value: Any, uri: str) -> Any:
+    """Return a dialect's example with a picture as its last document."""
+    if value == EXAMPLE_DOCUMENTS or value == [{"text": text} for text in EXAMPLE_DOCUMENTS]:
+        return [*value[:-1], {"image": uri}]
+    if isinstance(value, dict):
+        return {name: with_picture(one, uri) for name, one in value.items() if name != "model"}
+    return value
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+@every_dialect
+def test_hostile_pictures_get_each_dialect_s_error(
+    dialect: Dialect, hostile: str, seeing: Client
+) -> None:
+    """With the place as the request has it, and nothing of the file; the next request is fine."""
+    file, code = HOSTILE[hostile]
+    uri = f"data:image/png;base64,{base64.b64encode(file).decode()}"
+    path = path_of(dialect).format(owner="o", model="tiny-vision")
+
+    answer = seeing.post(path, json=with_picture(dialect.example, uri))
+
+    kind = {"bad_picture": errors.BadPicture, "picture_too_large": errors.PictureTooLarge}[code]
+    shown = msgspec.to_builtins(dialect.errors.body(kind("", param="")))
+    found = answer.json()
+    assert answer.status_code == 422, found
+    assert found.keys() == shown.keys()
+    assert code in answer.text or "code" not in str(shown)
+    assert re.search(r"the picture in [\w.]+\[2\] ", answer.text)
+    assert uri[30:60] not in answer.text
+    fine = seeing.post(path, json=with_picture(dialect.example, EXAMPLE_PICTURE))
+    assert fine.status_code == 200, fine.text
 
 
 # Translation
