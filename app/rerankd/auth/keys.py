@@ -134,6 +134,8 @@ class KeyStore:
         self._defaults = defaults
         self._clock = clock
         self._stored: dict[str, Key] = {}
+        self._revoked: dict[str, int] = {}
+        """When keys were revoked here that no reading has shown as revoked yet, by their ids."""
         self._callers = {key.id: self._caller(key) for key in self._given}
         self._used: dict[str, int] = {}
         self._file = KeyFile(store, self._take, monotonic) if store else None
@@ -191,7 +193,7 @@ class KeyStore:
         if self._store:
             await self._writer.run(keep_key, self._store, key, self._clock())
             await self.refresh()
-        else:
+        if key.prefix not in self._stored:  # nothing is stored, or it can't be read just now
             self._take({**self._stored, key.prefix: key})
 
     async def revoke(self, key_id: str) -> None:
@@ -204,15 +206,21 @@ class KeyStore:
         now = int(self._clock())
         if self._store:
             await self._writer.run(self._store.revoke_key, key_id, now)
+        # At once: the file may be unreadable now, or a reading under way may have begun before.
+        self._revoked[key_id] = now
+        self._take(self._stored)
+        if self._store:
             await self.refresh()
-        else:
-            revoked = msgspec.structs.replace(key, revoked=now)
-            self._take({**self._stored, key.prefix: revoked})
 
     # Inside
 
     def _take(self, stored: dict[str, Key]) -> None:
-        self._stored = stored
+        active = {key.id for key in stored.values() if key.revoked is None}
+        self._revoked = {one: when for one, when in self._revoked.items() if one in active}
+        self._stored = stored = {
+            prefix: msgspec.structs.replace(key, revoked=self._revoked.get(key.id, key.revoked))
+            for prefix, key in stored.items()
+        }
         self._callers = {key.id: self._caller(key) for key in (*self._given, *stored.values())}
 
     def _find(self, found: bytes, prefix: str) -> Key | None:

@@ -95,12 +95,14 @@ def deploys(model: Path) -> Traffic:
     async def deploying(world: World, chosen: random.Random) -> None:
         async with world.client() as manager:
             while world.running:
-                if await deployed(world, manager, "deploys", "soaked", str(model)) == "ready":
+                state = await deployed(world, manager, "deploys", "soaked", str(model))
+                if state == "ready":
                     wish = {"model": "soaked"}
                     for _ in range(3):
                         question = chosen.choice(world.small)
                         await world.ask(manager, "deployed", question, NATIVE, **wish)
-                await stop_deployment(world, manager, "soaked")
+                if state:
+                    await stop_deployment(world, manager, "soaked")
                 await world.pause(chosen, 8.0)
 
     return deploying
@@ -117,7 +119,8 @@ async def downloads(world: World, chosen: random.Random) -> None:
             state = await deployed(world, manager, "downloads", name, model, patience)
             if state == "ready":
                 world.tally.judge("downloads", f"{model} became ready")
-            await stop_deployment(world, manager, name)
+            if state:
+                await stop_deployment(world, manager, name)
             await world.pause(chosen, 2.0)
 
 
@@ -129,16 +132,19 @@ async def deployed(
     model: str,
     patience: float = DEPLOY_SECONDS,
 ) -> str:
-    """Deploy a model; return the state that it ends in, or has when the patience is over."""
+    """Deploy a model; return the state that it ends in, or has when the patience is over.
+
+    Empty when the server refused it.
+    """
     wish: dict[str, Any] = {"model": model, "id": name}
     if await world.fetch(manager, kind, "POST", "/v1/deployments", json=wish) is None:
         return ""
-    state = ""
+    state = "asked"
     try:
         async with asyncio.timeout(patience):
             while world.running and state not in ENDED:
                 reply = await manager.get(f"/v1/deployments/{name}")
-                state = str(reply.json().get("state", ""))
+                state = str(reply.json().get("state", state))
                 await asyncio.sleep(0.2)
     except (TimeoutError, httpx.HTTPError):
         return state

@@ -178,6 +178,78 @@ def test_a_disk_that_does_not_answer_holds_nobody(
     run(story)
 
 
+class Unreadable(Store):
+    """A store that can be written, but not read by those who look for changes."""
+
+    fails = False
+
+    def api_keys(self, *, expected: bool = False) -> list[Key]:
+        if self.fails and expected:
+            raise StateUnavailable("another process is using it")
+        return super().api_keys(expected=expected)
+
+
+def test_what_is_done_here_counts_though_the_file_cannot_be_read(tmp_path: Path) -> None:
+    """A key revoked through this server is refused by it at once, and a new one let in."""
+    key, text = put(tmp_path)
+    store = Unreadable(tmp_path)
+    ring = Ring(tmp_path, store=store)
+
+    async def story() -> None:
+        assert await ring.asks(text)
+        store.fails = True
+        await ring.revoke(key.id)
+        new, other = make_key("new", now=NOW)
+        await ring.add(new)
+        for fails in (True, False):
+            store.fails = fails
+            assert not await ring.asks(text)
+            assert await ring.asks(other)
+
+    run(story)
+
+
+class Late(Store):
+    """A store whose readings reach the server when the test lets them."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.arrives = threading.Event()
+        self.arrives.set()
+        self.read = threading.Event()
+
+    def api_keys(self, *, expected: bool = False) -> list[Key]:
+        found = super().api_keys(expected=expected)
+        self.read.set()
+        assert self.arrives.wait(10)
+        return found
+
+
+def test_a_reading_from_before_a_revocation_does_not_undo_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may arrive afterwards."""
+    monkeypatch.setattr(key_file, "READ_SECONDS", 0.001)
+    key, text = put(tmp_path)
+    store = Late(tmp_path)
+    ring = Ring(tmp_path, store=store)
+
+    async def story() -> None:
+        store.arrives.clear()
+        store.read.clear()
+        put(tmp_path)
+        await ring.refresh()
+        assert store.read.wait(10)
+        await ring.revoke(key.id)
+        store.arrives.set()
+        await ring.settle()
+        with pytest.raises(Unauthorized, match="was revoked"):
+            ring.caller(text)
+        assert not await ring.asks(text)
+
+    run(story)
+
+
 # Lost
 
 
