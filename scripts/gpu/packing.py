@@ -21,7 +21,7 @@ MOST = 64 * 1024**2
 OURS = (
     *("app/rerankd/**/*", "models/*.toml", "models/rerank-mini-en-q8_0.gguf", "scripts/gpu/*.py"),
     *("tests/support/synthetic_shapes.py", "tests/support/tiny_models.py"),
-    *("tests/support/peer_servers.py", "LICENSE"),
+    *("tests/support/peer_servers.py", "tests/support/k_quants.py", "LICENSE"),
 )
 """Files of this repository; the other embedded model alone would be too large."""
 ARCHIVE = "gpu.tar.xz"

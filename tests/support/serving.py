@@ -141,9 +141,11 @@ def telemetry_of(service: Service) -> Telemetry | None:
 def client_of(service: Service) -> Iterator[TestClient[Any]]:
     """Yield an HTTP client of the application over a service, which is closed afterwards."""
     app, url = app_of(service), "http://127.0.0.1"
-    with TestClient(app, base_url=url, raise_server_exceptions=False) as client:
-        yield client
-    asyncio.run(service.close())
+    try:
+        with TestClient(app, base_url=url, raise_server_exceptions=False) as client:
+            yield client
+    finally:
+        asyncio.run(service.close())
 
 
 @contextmanager

@@ -106,6 +106,7 @@ def test_words_and_filters_narrow_the_list() -> None:
         "colbertv2",
         "bge-reranker-base",
         "bge-reranker-large",
+        "prism-qwen3.5-reranker-0.8b",
     ]
     korean = [row["id"] for row in rows("--language", "ko", "--max-memory", "320M")]
     assert korean == [

@@ -28,7 +28,7 @@ SHARED = {
     "prompt_format",
     "registry",
 }
-SHARED |= {"own_head", "score", "templates", "unserved"}
+SHARED |= {"own_head", "picture_cost", "score", "templates", "unserved"}
 """Modules of the room that are no family's."""
 
 
