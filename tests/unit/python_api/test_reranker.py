@@ -383,6 +383,7 @@ def test_ctrl_c_ends_a_request_and_not_the_reranker() -> None:
         """
 import os, signal, threading
 from rerankd import Reranker
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
 texts = [f"{n} " + "the panda is a bear " * 60 for n in range(2000)]
 with Reranker(workers=1) as reranker:
     sent = []
