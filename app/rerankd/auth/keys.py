@@ -138,7 +138,7 @@ class KeyStore:
         """When keys were revoked here that no reading has shown as revoked yet, by their ids."""
         self._callers = {key.id: self._caller(key) for key in self._given}
         self._used: dict[str, int] = {}
-        self._file = KeyFile(store, self._take, monotonic) if store else None
+        self._file = KeyFile(store, self._take_reading, monotonic) if store else None
         self._uses = LastUses(store) if store else None
         # Apart from reading and the times of use: neither waits for the others.
         self._writer = WorkerPool("write-keys", 1)
@@ -214,9 +214,12 @@ class KeyStore:
 
     # Inside
 
-    def _take(self, stored: dict[str, Key]) -> None:
+    def _take_reading(self, stored: dict[str, Key]) -> None:
         active = {key.id for key in stored.values() if key.revoked is None}
         self._revoked = {one: when for one, when in self._revoked.items() if one in active}
+        self._take(stored)
+
+    def _take(self, stored: dict[str, Key]) -> None:
         self._stored = stored = {
             prefix: msgspec.structs.replace(key, revoked=self._revoked.get(key.id, key.revoked))
             for prefix, key in stored.items()

@@ -228,9 +228,9 @@ class Late(Store):
 def test_a_reading_from_before_a_revocation_does_not_undo_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may arrive afterwards."""
+    """It may arrive after that one and others."""
     monkeypatch.setattr(key_file, "READ_SECONDS", 0.001)
-    key, text = put(tmp_path)
+    keys = [put(tmp_path) for _ in range(2)]
     store = Late(tmp_path)
     ring = Ring(tmp_path, store=store)
 
@@ -240,12 +240,14 @@ def test_a_reading_from_before_a_revocation_does_not_undo_it(
         put(tmp_path)
         await ring.refresh()
         assert store.read.wait(10)
-        await ring.revoke(key.id)
+        for key, _ in keys:
+            await ring.revoke(key.id)
         store.arrives.set()
         await ring.settle()
-        with pytest.raises(Unauthorized, match="was revoked"):
-            ring.caller(text)
-        assert not await ring.asks(text)
+        for _, text in keys:
+            with pytest.raises(Unauthorized, match="was revoked"):
+                ring.caller(text)
+            assert not await ring.asks(text)
 
     run(story)
 
