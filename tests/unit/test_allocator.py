@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
@@ -47,6 +48,29 @@ def test_freed_memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     allocator.give_back_freed()
 
     assert calls == [(0,)]
+
+
+class Cycle:
+    """What only the collector frees."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_old_cycles_wait_until_it_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Young ones are freed at once; looking through the old ones would hold up whoever waits."""
+    calls = with_library(monkeypatch, malloc_trim=None, gnu_get_libc_version=None)
+    cycle = Cycle()
+    old = weakref.ref(cycle)
+    gc.collect()  # it grows old
+    del cycle
+    young = weakref.ref(Cycle())
+
+    allocator.free_cycles(quiet=False)
+    assert (young() is None, old() is None) == (True, False)
+    allocator.free_cycles(quiet=True)
+    assert old() is None
+    assert calls == [(0,), (0,)]
 
 
 def test_this_library_takes_the_call() -> None:

@@ -10,7 +10,7 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
-from rerankd.allocator import give_back_freed
+from rerankd.allocator import free_cycles
 from rerankd.auth.keys import KeyStore, key_store_of
 from rerankd.auth.rate_limits import RateLimiters
 from rerankd.budget import ByteBudget
@@ -87,8 +87,12 @@ def create_app(
     app = litestar_app(service, observed, ring, replica=replica)
     most = max(service.settings.max_inflight_bytes, HELD * service.settings.max_body_bytes)
     trimming = WorkerPool("trim-memory", 1)
-    trim = partial(trimming.begin, give_back_freed)
-    bounded = BoundedBodies(RequestLine(app), ByteBudget(most, NO_ROOM), trim)
+    budget = ByteBudget(most, NO_ROOM)
+    bounded = BoundedBodies(
+        RequestLine(app),
+        budget,
+        lambda quiet: trimming.begin(partial(free_cycles, quiet=quiet)),
+    )
     found: ASGIApp = observed.around(AccessLog(bounded, observed))
     return found
 

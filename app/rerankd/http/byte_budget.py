@@ -40,8 +40,11 @@ TRIM_QUIET = 20.0
 class BoundedBodies:
     """Charges the bodies of requests to a budget, and hands large answers on in parts."""
 
-    def __init__(self, app: ASGIApp, budget: ByteBudget, trim: Callable[[], None]) -> None:
-        """`trim` gives freed memory back, without blocking; it is called after large requests."""
+    def __init__(self, app: ASGIApp, budget: ByteBudget, trim: Callable[[bool], None]) -> None:
+        """`trim` gives freed memory back, without blocking.
+
+        It is called after large requests, and with True once none has come for a while.
+        """
         self._app = app
         self._budget = budget
         self._trim = trim
@@ -72,7 +75,7 @@ class BoundedBodies:
             before, self._untrimmed = self._untrimmed, self._untrimmed + charge.taken
             if before <= TRIM_ABOVE < self._untrimmed:
                 wait = max(TRIM_DELAY, self._trimmed + TRIM_INTERVAL - time.monotonic())
-                asyncio.get_running_loop().call_later(wait, self._trim_now)
+                asyncio.get_running_loop().call_later(wait, self._trim_now, False)
             if charge.has_read:
                 self._last_body = time.monotonic()
                 if not self._awaits_quiet:
@@ -88,12 +91,12 @@ class BoundedBodies:
             self._await_quiet(left)
             return
         self._awaits_quiet = False
-        self._trim_now()
+        self._trim_now(True)
 
-    def _trim_now(self) -> None:
+    def _trim_now(self, quiet: bool) -> None:
         self._untrimmed = 0
         self._trimmed = time.monotonic()
-        self._trim()
+        self._trim(quiet)
 
 
 class Charge:

@@ -28,8 +28,9 @@ from support.serving import client_of, service_of
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
-def nothing() -> None:
+def nothing(quiet: bool) -> None:
     """Give nothing back."""
+    del quiet
 
 
 async def call(app: App, parts: list[bytes], *, then: asyncio.Event | None = None) -> list[Any]:
@@ -177,33 +178,33 @@ def test_memory_is_given_back_after_large_requests(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(byte_budget, "TRIM_ABOVE", HELD * 1000)
     monkeypatch.setattr(byte_budget, "TRIM_DELAY", 0.0)
 
-    async def case(size: int) -> int:
-        trimmed: list[int] = []
-        app = BoundedBodies(reading, ByteBudget(10**9), lambda: trimmed.append(1))
+    async def case(size: int) -> list[bool]:
+        trimmed: list[bool] = []
+        app = BoundedBodies(reading, ByteBudget(10**9), trimmed.append)
         await call(app, [b"x" * (FREE_BYTES + size)])
         done = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_later(0.001, done.set_result, None)
         await done
-        return len(trimmed)
+        return trimmed
 
-    assert (asyncio.run(case(1001)), asyncio.run(case(10))) == (1, 0)
+    assert (asyncio.run(case(1001)), asyncio.run(case(10))) == ([False], [])
 
 
 def test_memory_is_given_back_once_it_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once after requests with small bodies; never for those without, such as health checks."""
     monkeypatch.setattr(byte_budget, "TRIM_QUIET", 0.0)
 
-    async def case(*bodies: bytes) -> int:
-        trimmed: list[int] = []
-        app = BoundedBodies(reading, ByteBudget(10**9), lambda: trimmed.append(1))
+    async def case(*bodies: bytes) -> list[bool]:
+        trimmed: list[bool] = []
+        app = BoundedBodies(reading, ByteBudget(10**9), trimmed.append)
         for body in bodies:
             await call(app, [body])
         done = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_later(0.001, done.set_result, None)
         await done
-        return len(trimmed)
+        return trimmed
 
-    assert (asyncio.run(case(b"x", b"x")), asyncio.run(case(b""))) == (1, 0)
+    assert (asyncio.run(case(b"x", b"x")), asyncio.run(case(b""))) == ([True], [])
 
 
 def test_freed_memory_is_given_back_after_the_last_request(
@@ -218,7 +219,8 @@ def test_freed_memory_is_given_back_after_the_last_request(
         done, trims = 0, []
         trimmed = asyncio.Event()
 
-        def trim() -> None:
+        def trim(quiet: bool) -> None:
+            assert not quiet
             trims.append(done)
             trimmed.set()
 
