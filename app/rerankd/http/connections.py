@@ -18,7 +18,7 @@ from msgspec import Struct
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rerankd.dialects.error_format import error_reply
-from rerankd.errors import Overloaded, RequestTimeout, RerankdError
+from rerankd.errors import InvalidRequest, Overloaded, RequestTimeout, RerankdError
 from rerankd.http.chunks import ChunkCountingConnection
 
 logger = logging.getLogger(__name__)
@@ -172,6 +172,19 @@ class BoundedProtocol(H11Protocol):
         self._await_request()
         super().on_response_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP and close, without a word where an answer has begun.
+
+        The request's application may be about to answer, too; from now on that goes nowhere.
+        """
+        del msg
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            self.transport.write(_NOT_HTTP)
+        self.transport.close()
+
     def shutdown(self) -> None:
         """End the connection after its request; an idle one may still hand in a last one.
 
@@ -211,6 +224,9 @@ class BoundedProtocol(H11Protocol):
         """Close a connection on which no next request came."""
         if self.idle_since is not None:
             super().timeout_keep_alive_handler()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Log nothing: Java's client offers HTTP/2 with each connection, and does without."""
 
     def _read_at_once(self, size: int) -> None:
         """Bound what the event loop's own transport reads at once; others have no such bound."""
@@ -269,6 +285,11 @@ _TOO_SLOW = b"".join(
     _answer_of(
         RequestTimeout("the request's header did not arrive in time (header_timeout)"),
         "408 Request Timeout",
+    )
+)
+_NOT_HTTP = b"".join(
+    _answer_of(
+        InvalidRequest("the server can't read this as an HTTP/1.1 request"), "400 Bad Request"
     )
 )
 _TOO_MANY = msgspec.json.encode(

@@ -206,7 +206,7 @@ def soak(minutes: float, seed: int, folder: Path) -> SoakOutcome:
         before=found["before"],
         after=found["after"],
         log_bytes=len(log),
-        tracebacks=log.count("Traceback"),
+        tracebacks=log.count("Traceback") + log.count('"exception":'),
         exit_code=server.process.returncode,
         stop_seconds=stop_seconds,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -32,8 +33,8 @@ RELEASE = threading.Event()
 
 
 async def answering(scope: Any, receive: Any, send: Any) -> None:
-    """Answer `/large` with a lot, `/held` when its client leaves, `/read` after its body, and all
-    else at once."""
+    """Answer `/large` with a lot, `/held` when its client leaves, `/read` after its body, `/begun`
+    until its client leaves, and all else at once."""
     if scope["path"] == "/held":
         while (await receive())["type"] != "http.disconnect":
             pass
@@ -46,6 +47,11 @@ async def answering(scope: Any, receive: Any, send: Any) -> None:
     body = b"x" * (LARGE if scope["path"] == "/large" else 2)
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
+    if scope["path"] == "/begun":
+        await send({"type": "http.response.body", "body": body[:1], "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        body = body[1:]
     await send({"type": "http.response.body", "body": body})
 
 
@@ -403,3 +409,53 @@ def test_a_header_has_one_limit_however_it_arrives(size: int, status: str) -> No
             return await client.head()
 
     assert status in asyncio.run(run()).partition("\r\n")[0]
+
+
+@pytest.mark.parametrize("path", [b"/", b"/read", b"/held", b"/slow"])
+def test_what_is_not_http_is_refused_once(path: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever the application does with the request whose body it comes in."""
+
+    async def run() -> bytes:
+        RELEASE.clear()
+        async with serving() as server, client_of(server) as client:
+            client.send(CHUNKED.replace(b"/read", path) + b"no size\r\n")
+            answer = await client.rest()
+            RELEASE.set()
+            await until(lambda: not server[1].tasks)
+            return answer
+
+    answer = asyncio.run(run())
+
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert answer.count(b"\r\n\r\n") == 1
+    assert b'"code":"invalid_request"' in answer
+    assert [one for one in caplog.records if one.levelname == "ERROR"] == []
+
+
+def test_what_is_not_http_ends_an_answer_that_has_begun(caplog: pytest.LogCaptureFixture) -> None:
+    """A second answer in its middle would be taken for a part of it."""
+
+    async def run() -> bytes:
+        async with serving() as server, client_of(server) as client:
+            client.send(CHUNKED.replace(b"/read", b"/begun"))
+            assert "200" in await client.head()
+            client.send(b"no size\r\n")
+            answer = await client.rest()
+            await until(lambda: not server[1].tasks)
+            return answer
+
+    assert asyncio.run(run()) == b"x"
+    assert [one for one in caplog.records if one.levelname == "ERROR"] == []
+
+
+def test_an_offer_of_another_protocol_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    """Java's client makes it with every first request; it is answered in HTTP/1.1."""
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n"
+
+    async def run() -> str:
+        async with serving() as server, client_of(server) as client:
+            client.send((GET % b"/").removesuffix(b"\r\n") + offer + b"\r\n")
+            return await client.head()
+
+    assert "200" in asyncio.run(run()).partition("\r\n")[0]
+    assert [one for one in caplog.records if one.levelno >= logging.WARNING] == []
