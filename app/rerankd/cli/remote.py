@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -183,8 +184,8 @@ def ask_server(client: httpx.Client, method: str, path: str, body: Any = None) -
         response = client.request(method, path, json=body)
     except httpx.ConnectError as error:
         raise ServerRefused(
-            f"no response from {client.base_url}: {error}; start a server with `rerankd serve`, "
-            "or name another with --url"
+            f"no response from {client.base_url}: {_reason(error)}; start a server with"
+            " `rerankd serve`, or name another with --url"
         ) from error
     except httpx.HTTPError as error:
         raise ServerRefused(f"no response from {client.base_url}: {error}") from error
@@ -195,6 +196,11 @@ def ask_server(client: httpx.Client, method: str, path: str, body: Any = None) -
     except msgspec.DecodeError:
         raise ServerRefused(f"{response.status_code}: {response.reason_phrase}") from None
     raise ServerRefused(f"{response.status_code}: {body.message}", param=body.param)
+
+
+def _reason(error: httpx.ConnectError) -> str:
+    """Return why there was no connection, without the number that the system has for it."""
+    return re.sub(r"^\[Errno -?\d+\] ", "", str(error))
 
 
 def follow_status(client: httpx.Client, found: Status) -> Status:

@@ -273,7 +273,7 @@ def test_commands_tell_what_the_server_said() -> None:
     odd = CliRunner().invoke(cli.main, ["deploy", "x", "--option", "port=1"])
 
     assert [2, 2, 2, 2] == [done.exit_code for done in (silent, keyless, unknown, odd)]
-    assert "no response from" in silent.stderr
+    assert "no response from http://127.0.0.1:9: Connection refused; start" in silent.stderr
     assert "`rerankd serve`" in silent.stderr
     assert len(silent.stderr.splitlines()) == 1
     assert "401: an API key is required" in keyless.stderr
