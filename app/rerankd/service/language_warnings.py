@@ -31,19 +31,21 @@ class LanguageWarnings:
     async def about(
         self, model: str, languages: Sequence[str], texts: HasLanguages
     ) -> tuple[str, ...]:
-        """Return the warning that a model of these `languages` needs, or none."""
+        """Return the warnings that a model of these `languages` needs: one for each it lacks."""
         if not languages or MANY_LANGUAGES in languages:
             return ()
         lacking = texts.languages.lacking(languages)
-        if not lacking:
-            return ()
-        # Of two languages, that of the documents is named.
-        language = next(iter(lacking.values()))
-        same = [part for part, one in lacking.items() if one.code == language.code]
-        parts = "query and documents are" if len(same) > 1 else PHRASES[same[0]]
-        other = await self._suggestion(language)
-        hint = f"; {other} does" if other else ""
-        return (f"the {parts} in {language.label}, which {model}'s card doesn't list{hint}",)
+        parts: dict[str, list[str]] = {}
+        for part, one in lacking.items():
+            parts.setdefault(one.code, []).append(part)
+        found = []
+        for same in parts.values():
+            language = lacking[same[0]]
+            said = "query and documents are" if len(same) > 1 else PHRASES[same[0]]
+            other = await self._suggestion(language)
+            hint = f"; {other} does" if other else ""
+            found.append(f"the {said} in {language.label}, which {model}'s card doesn't list{hint}")
+        return tuple(found)
 
     async def _suggestion(self, language: Language) -> str:
         """Return the id of a model that has a language, empty where the catalog has none."""

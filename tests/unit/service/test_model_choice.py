@@ -100,6 +100,20 @@ def test_a_named_model_is_never_changed() -> None:
     assert not found.model_reason
 
 
+def test_each_language_that_a_model_lacks_is_warned_of() -> None:
+    """Query and documents may be in two, and neither hides the other."""
+    request = asking(
+        *GERMAN_TEXTS, query="Где живёт большая панда, и чем она питается?", model=ENGLISH
+    )
+    found = serve(lambda service: service.rank(request))
+
+    lacking = f"which {ENGLISH}'s card doesn't list; {MANY} does"
+    assert (
+        f"the documents are in German (de), {lacking}",
+        f"the query is in Russian (ru), {lacking}",
+    ) == found.warnings
+
+
 def test_a_model_of_many_languages_may_be_named() -> None:
     """Its name loads it, for English too, and nothing is told."""
     found = serve(lambda service: service.rank(asking(*ENGLISH_TEXTS, model=MANY)))
