@@ -13,19 +13,16 @@ from collections import Counter
 from typing import Any
 
 import h11
-import msgspec
 from msgspec import Struct
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from rerankd.dialects.error_format import error_reply
-from rerankd.errors import InvalidRequest, Overloaded, RequestTimeout, RerankdError
 from rerankd.http.chunks import ChunkCountingConnection
+from rerankd.http.connection_answers import NOT_HTTP, TOO_SLOW, health_only
 
 logger = logging.getLogger(__name__)
 
 RESERVE = 16
 """Connections beyond `most` that are still taken, for health checks alone."""
-HEALTH = "/health"
 SLOWEST_READER = 16 * 1024
 """Bytes/s that a client must read on average once `write` seconds have passed."""
 WARY_READ, WHOLE_READ = 4 * 1024, 256 * 1024
@@ -131,7 +128,7 @@ class BoundedProtocol(H11Protocol):
             transport.abort()
             return
         if not self.registry.admit(self, self.client[0] if self.client else ""):
-            self.app = _health_only(self.app)
+            self.app = health_only(self.app)
             self._last_request = True
         self._read_at_once(WARY_READ)
         self._await_request()
@@ -182,7 +179,7 @@ class BoundedProtocol(H11Protocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            self.transport.write(_NOT_HTTP)
+            self.transport.write(NOT_HTTP)
         self.transport.close()
 
     def shutdown(self) -> None:
@@ -260,60 +257,13 @@ class BoundedProtocol(H11Protocol):
         if self.idle_since is None or self.transport.is_closing():
             return
         if self.conn.trailing_data[0]:  # else nothing was asked, so nothing is answered
-            self.transport.write(_TOO_SLOW)
+            self.transport.write(TOO_SLOW)
         self.transport.close()
 
     def _give_up_writing(self) -> None:
         self._write_timer = None
         logger.info("a client read its answer too slowly: its connection was closed")
         self.transport.abort()
-
-
-def _answer_of(error: RerankdError, status: str) -> tuple[bytes, bytes]:
-    """Return an error's header and body as they go over the wire."""
-    body = msgspec.json.encode(error_reply(error))
-    lines = (
-        f"HTTP/1.1 {status}",
-        "Content-Type: application/json",
-        f"Content-Length: {len(body)}",
-        "Connection: close",
-    )
-    return "\r\n".join(lines).encode() + b"\r\n\r\n", body
-
-
-_TOO_SLOW = b"".join(
-    _answer_of(
-        RequestTimeout("the request's header did not arrive in time (header_timeout)"),
-        "408 Request Timeout",
-    )
-)
-_NOT_HTTP = b"".join(
-    _answer_of(
-        InvalidRequest("the server can't read this as an HTTP/1.1 request"), "400 Bad Request"
-    )
-)
-_TOO_MANY = msgspec.json.encode(
-    error_reply(Overloaded("too many connections (max_connections); try again later"))
-)
-
-
-def _health_only(app: Any) -> Any:
-    """Return an application that answers for the server's health and refuses all else."""
-
-    async def answering(scope: Any, receive: Any, send: Any) -> None:
-        if scope["path"].startswith(HEALTH):
-            await app(scope, receive, send)
-            return
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(_TOO_MANY)).encode()),
-            (b"retry-after", b"1"),
-            (b"connection", b"close"),
-        ]
-        await send({"type": "http.response.start", "status": 503, "headers": headers})
-        await send({"type": "http.response.body", "body": _TOO_MANY})
-
-    return answering
 
 
 def protocol_for(connections: Connections) -> type[BoundedProtocol]:
