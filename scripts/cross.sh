@@ -149,7 +149,7 @@ END
 # interpreter takes its name from the script that starts it, so that it finds pyvenv.cfg beside that, and
 # programs that start Python again start the script.
 install_cross_environment() {
-    local there=$PWD/build/$1 venv wanted python site tag platforms=()
+    local there=$PWD/build/$1 venv wanted its_python site tag platforms=()
     venv=$there/venv
     require_commands qemu-user:qemu-$1 apt:apt-get
     install_cross_engine "$1"
@@ -158,22 +158,22 @@ install_cross_environment() {
     wanted=$(find app models pyproject.toml requirements/binary.txt -type f -not -name '*.pyc' -not -path 'models/train/*' -print0 | sort -z | xargs -0 cksum | cksum)
     if is_current "$venv/installed" "$wanted"; then return; fi
     rm -rf "$venv"
-    python=$(cd "$there/root/usr/bin" && echo python3.*[0-9])
+    its_python=$(cd "$there/root/usr/bin" && echo python3.*[0-9])
     mkdir -p "$venv/bin"
     printf 'home = %s\ninclude-system-site-packages = false\n' "$there/root/usr/bin" > "$venv/pyvenv.cfg"
     cat > "$venv/bin/python" <<END
 #!/bin/sh
-exec qemu-$1 \${RERANKD_QEMU_CPU:+-cpu "\$RERANKD_QEMU_CPU"} -0 "\$0" -L "$there/root" "$there/root/usr/bin/$python" "\$@"
+exec qemu-$1 \${RERANKD_QEMU_CPU:+-cpu "\$RERANKD_QEMU_CPU"} -0 "\$0" -L "$there/root" "$there/root/usr/bin/$its_python" "\$@"
 END
     chmod +x "$venv/bin/python"
     for tag in 2014 _2_17 _2_26 _2_27 _2_28 _2_31 _2_34; do platforms+=(--platform "manylinux${tag}_$1"); done
     # The engine is compiled, and there is no wheel of pytrec-eval for other processors than x86-64.
     awk '/^[^ #]/ { skip = /^(llama-cpp-python|pytrec-eval-terrier)==/ } !skip' requirements/binary.txt > "$venv/packages.txt"
-    site=$venv/lib/$python/site-packages
+    site=$venv/lib/$its_python/site-packages
     pip_install "$builder" --no-deps --no-compile --require-hashes --only-binary :all: "${platforms[@]}" \
-        --implementation cp --python-version "${python#python}" --target "$site" -r "$venv/packages.txt"
+        --implementation cp --python-version "${its_python#python}" --target "$site" -r "$venv/packages.txt"
     pip_install "$builder" --no-deps --no-compile --no-build-isolation --upgrade --target "$site" .
-    compile_modules "$python" "$there/root/usr/lib/$python" "$site"
+    compile_modules "$its_python" "$there/root/usr/lib/$its_python" "$site"
     echo "$PWD/build/engine-$1" > "$site/engine.pth"
     echo "$wanted" > "$venv/installed"
 }
