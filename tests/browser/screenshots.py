@@ -135,7 +135,8 @@ def prepare(visit: Visit, page: str) -> None:
     if page == "playground":  # what fits is shown from the top, what doesn't from the ranking
         visit.page.evaluate(
             "matchMedia('(max-width: 56rem)').matches"
-            " ? document.querySelector('.answer').scrollIntoView() : scrollTo(0, 0)"
+            " ? document.querySelector('.answer').scrollIntoView()"
+            " : (scrollTo(0, 0), document.querySelector('.ask').scrollTo(0, 0))"
         )
         visit.page.mouse.move(0, 0)
 

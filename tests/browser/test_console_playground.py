@@ -40,6 +40,24 @@ def test_the_example_is_ranked_with_the_panda_first(visit: Visit) -> None:
     )
 
 
+@pytest.mark.parametrize("size", [(1200, 780), (1280, 600), (390, 844)])
+def test_the_form_fits_its_window(browser: Browser, url: str, size: tuple[int, int]) -> None:
+    """Beside the results, its buttons stay in sight; above them, all is in the page's own flow."""
+    with visiting(browser, url, size=size) as visit:
+        visit.open()
+        inside = visit.page.locator(".ask").evaluate(
+            "form => form.scrollHeight > form.clientHeight"
+        )
+        wide = size[0] > 1000
+
+        assert inside == wide
+        if wide:
+            expect(visit.page.locator("[data-part=query]")).to_be_in_viewport()
+            expect(visit.page.locator("[data-part=run]")).to_be_in_viewport(ratio=1)
+            visit.page.locator("[data-part=code] summary").scroll_into_view_if_needed()
+            expect(visit.page.locator("[data-part=run]")).to_be_in_viewport(ratio=1)
+
+
 def test_bars_are_as_long_as_scores(visit: Visit) -> None:
     """A probability's bar fills that share of its track."""
     visit.open()
