@@ -42,6 +42,6 @@ if __name__ == "__main__":
 
         run_decoder()
     else:
-        from rerankd.cli import main
+        from rerankd.cli import run
 
-        main(prog_name="rerankd")
+        run(prog_name="rerankd")

@@ -1,5 +1,5 @@
 """`python -m rerankd` is the `rerankd` command."""
 
-from rerankd.cli import main
+from rerankd.cli import run
 
-main()
+run()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import importlib
+import logging
+import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -41,6 +45,8 @@ COMMANDS = {
 }
 """Each command and its module, where the function of `serve` is called `serve_command`."""
 
+UNFLUSHED = 120
+"""The exit status that Python has where it can't write what is left of the output."""
 INTERRUPTED = 128 + signal.SIGINT
 """The exit status on Ctrl-C, as shells have it for a program that SIGINT ended."""
 
@@ -141,3 +147,40 @@ def _is_odd(word: str, encoding: str) -> bool:
 @click.version_option(__version__, prog_name="rerankd")
 def main() -> None:
     """Rerank documents by their relevance to a query with a GGUF model."""
+
+
+class _Program:
+    """The process of one command, from its first line to its end."""
+
+    def __init__(self) -> None:
+        self.status = 1
+        # Registered first, it runs last: files are closed, and threads joined that must be.
+        atexit.register(self.leave)
+
+    def run(self, **options: Any) -> None:
+        try:
+            main(**options)
+        except SystemExit as ended:
+            self.status = ended.code if isinstance(ended.code, int) else 1
+            raise
+
+    def leave(self) -> None:
+        """End the process at once if a thread is left, which may be inside a native library.
+
+        A thread that reads certificates, decrypts or decodes crashes when the C library's exit
+        takes down OpenSSL or ggml under it. Those that are left are daemons, which may be cut off.
+        """
+        if threading.active_count() == 1:
+            return
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError):  # a full disk or a closed pipe
+                self.status = self.status or UNFLUSHED
+        os._exit(self.status)
+
+
+def run(**options: Any) -> None:
+    """Run the command that this process was started for, and end the process."""
+    _Program().run(**options)

@@ -534,6 +534,26 @@ def test_a_stopped_download_keeps_what_came(standin: HubStandin) -> None:
     assert f"GET {COMMIT} bytes=640-" in standin.requests
 
 
+@pytest.mark.parametrize("comes", [True, False], ids=["slow", "stalled"])
+def test_the_interpreter_ends_after_its_downloads(
+    standin: HubStandin, monkeypatch: pytest.MonkeyPatch, *, comes: bool
+) -> None:
+    """One that receives is waited for, and one that nothing comes for only a moment."""
+    monkeypatch.setattr(files, "LAST_SECONDS", PATIENCE if comes else 0.01)
+    standin.stalls = [640]
+    with ThreadPoolExecutor() as pool:
+        caller = Caller(pool, REMOTE, 640)
+        assert caller.heard.wait(PATIENCE)
+        if comes:
+            standin.released.set()
+        files.end_downloads()
+        assert standin.sent == 640 or comes
+        left = [one for one in threading.enumerate() if one.name == "download"]
+        assert bool(left) != comes
+        standin.released.set()
+    await_downloads()
+
+
 def test_one_caller_s_stop_is_not_the_other_s(standin: HubStandin) -> None:
     """A download ends only when nobody waits for it any more."""
     standin.stalls = [640]

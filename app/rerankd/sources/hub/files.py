@@ -10,8 +10,10 @@ there and links it.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from pathlib import Path
@@ -31,6 +33,8 @@ STALL_SECONDS = 180.0
 """Without a byte for this long a caller gives up; the client's own read timeout is far shorter."""
 MOST_DOWNLOADS = 16
 """Downloads that run at a time."""
+LAST_SECONDS = 0.5
+"""What downloads have to end in when the interpreter does."""
 
 
 class _Download:
@@ -41,6 +45,8 @@ class _Download:
         self.meter = Meter()
         self.outcome: Future[Path] = Future()
         self.waiting = 0
+        # A daemon: the process may end at any time, since what has arrived is kept.
+        self.thread = threading.Thread(target=_work, args=(self,), name="download", daemon=True)
 
 
 _downloads: dict[tuple[RemoteFile, ...], _Download] = {}
@@ -110,6 +116,20 @@ def remove_model(reference: Reference) -> int:
     return freed
 
 
+@atexit.register
+def end_downloads() -> None:
+    """Give downloads a moment to end: in the middle of TLS they crash when OpenSSL is taken down.
+
+    A download that waits for the network longer than that is not in the middle of anything.
+    """
+    with _downloads_lock:
+        left = list(_downloads.values())
+    latest = time.monotonic() + LAST_SECONDS
+    for one in left:
+        one.meter.abandon()
+        one.thread.join(max(0.0, latest - time.monotonic()))
+
+
 def _ignore(_progress: FileProgress) -> None: ...
 
 
@@ -123,8 +143,7 @@ def _join(files: tuple[RemoteFile, ...]) -> _Download:
                     f"{len(_downloads)} downloads are already running; try again later"
                 )
             found = _downloads[files] = _Download(files)
-            # A daemon: the process may end at any time, since what has arrived is kept.
-            threading.Thread(target=_work, args=(found,), name="download", daemon=True).start()
+            found.thread.start()
         found.waiting += 1
         found.meter.revive()
         return found
