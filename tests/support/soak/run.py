@@ -167,14 +167,14 @@ async def soaked(world: World, server: SoakedServer, minutes: float) -> dict[str
     tally, world.tally = world.tally, Tally()
     await traffic(world, WARM_UP_SECONDS)
     await asyncio.sleep(SETTLING)
-    before = server.measured()
+    before, logged = server.measured(), server.log.stat().st_size
     world.tally = tally
     health: dict[str, Any] = {}
     with watched(world.port, health):
         await traffic(world, minutes * 60)
     await asyncio.sleep(CALM)
     after = server.measured()
-    return {"before": before, "after": after, "health": health["seconds"], "lag": health["lag"]}
+    return {"before": before, "after": after, "logged": logged, **health}
 
 
 def soak(minutes: float, seed: int, folder: Path) -> SoakOutcome:
@@ -201,11 +201,11 @@ def soak(minutes: float, seed: int, folder: Path) -> SoakOutcome:
         seed=seed,
         minutes=minutes,
         tally=tally,
-        health=found["health"],
+        health=found["seconds"],
         probe_lag=found["lag"],
         before=found["before"],
         after=found["after"],
-        log_bytes=len(log),
+        log_bytes=len(log) - found["logged"],
         tracebacks=log.count("Traceback") + log.count('"exception":'),
         exit_code=server.process.returncode,
         stop_seconds=stop_seconds,
