@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from rerankd.domain.content import Content
 
@@ -44,9 +45,22 @@ class RequestPlaces(Struct, frozen=True):
     numbers: tuple[int, ...] = ()
     """The sender's number of each document; empty: their order here."""
 
+    def number(self, index: int) -> int:
+        """Return the sender's number of a document."""
+        return self.numbers[index] if self.numbers else index
+
     def document(self, index: int) -> str:
         """Return what the sender calls a document."""
-        return f"{self.documents}[{self.numbers[index] if self.numbers else index}]"
+        return f"{self.documents}[{self.number(index)}]"
+
+    def only(self, indices: Sequence[int]) -> RequestPlaces:
+        """Return the places of some of the documents."""
+        return structs.replace(self, numbers=tuple(map(self.number, indices)))
+
+    def name(self, param: str | None) -> str | None:
+        """Return what the sender calls the field that is called `param` here."""
+        names = {"query": self.query, "documents": self.documents}
+        return names.get(param, param) if param else param
 
 
 class RankRequest(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from functools import partial
 
 from msgspec import structs
 
-from rerankd.domain import Content, TokenIds, Truncation, TruncationSide
+from rerankd.domain import Content, RequestPlaces, TokenIds, Truncation, TruncationSide
 from rerankd.errors import PairTooLong
 from rerankd.prompts import chunking
 from rerankd.prompts.chunking import TextPart
@@ -93,7 +93,7 @@ class PromptBuilder:
         spans: bool = False,
         token_limit: int | None = None,
         check: Check = unchecked,
-        numbers: Sequence[int] = (),
+        places: RequestPlaces = RequestPlaces(),  # noqa: B008 - frozen
     ) -> TokenizedRequest:
         """Tokenise a request.
 
@@ -105,10 +105,10 @@ class PromptBuilder:
         it is cut where others would be.
 
         `check` is called before each text and each slice of a long one; what it raises ends the
-        work. `numbers` are what errors call the documents, where that isn't their order. Raises
-        PairTooLong for a text to be refused, TooManyTokens as soon as the rows are known to come to
-        more than `token_limit`, InvalidRequest for a number that is too small, TextOnly for a
-        picture where the model sees none.
+        work. `places` are what errors call the query and the documents. Raises PairTooLong for a
+        text to be refused, TooManyTokens as soon as the rows are known to come to more than
+        `token_limit`, InvalidRequest for a number that is too small, TextOnly for a picture where
+        the model sees none.
         """
         require_sensible(truncation)
         truncation = self._settled(truncation)
@@ -116,13 +116,12 @@ class PromptBuilder:
         made = Slots(self._layout, self._trial, self._pictures)
         asked = made.query(query, instruction)
         text, shortened = self._shortened(asked.text, truncation, check)
-        numbers = numbers or range(len(documents))
-        slots = [made.document(one, number) for number, one in zip(numbers, documents, strict=True)]
+        slots = [made.document(one, places.document(at)) for at, one in enumerate(documents)]
         reads = self._tokenize(slots, truncation, token_limit, check)
         longest = _longest(slots, reads, truncation)
         fitted = self._fit_query(asked, text, instruction, longest, truncation)
         rows = PairRows(self._layout, fitted, token_limit)
-        self._add_documents(rows, slots, reads, fitted, truncation, check, numbers)
+        self._add_documents(rows, slots, reads, fitted, truncation, check, places)
         query_tokens = len(self._layout.vocabulary.tokenize(fitted.text)) + asked.picture_tokens
         cut = fitted.cut or shortened
         return rows.built(query_tokens, query_cut=cut, spans=spans, pictures=made.pictures)
@@ -135,7 +134,7 @@ class PromptBuilder:
         fitted: FittedQuery,
         truncation: Truncation,
         check: Check,
-        numbers: Sequence[int],
+        places: RequestPlaces,
     ) -> None:
         """Add each document's rows, made to fit beside the query. Raises PairTooLong."""
         most = self._room - (self._fixed or fitted.tokens)
@@ -144,7 +143,7 @@ class PromptBuilder:
             if len(read.ids) <= min(most, slot.most_whole(truncation)):
                 rows.add_all(index, (read,), complete=is_whole(read, slot.text))
                 continue
-            place, what = f"documents[{numbers[index]}]", f"document {numbers[index]}"
+            place, what = places.document(index), f"document {places.number(index)}"
             if slot.picture_tokens and len(slot.ids("", truncation.truncation_side)) > most:
                 raise self._too_long(place, what, slot.picture_tokens)
             counting = min(len(read.ids), truncation.max_tokens_per_doc or len(read.ids))

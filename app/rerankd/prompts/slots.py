@@ -151,11 +151,11 @@ class Slots:
         fill_parts = partial(layout.query, instruction=instruction)
         return PictureSlot(content, layout, self._numbers, fill_parts)
 
-    def document(self, content: Content, number: int) -> Slot:
-        """Return a document's slot; errors call it by its number. Raises TextOnly."""
+    def document(self, content: Content, place: str) -> Slot:
+        """Return a document's slot; errors call it by its place. Raises TextOnly."""
         if isinstance(content, str):
             return TextSlot(content, self._layout.document, self._trial.document)
-        layout = self._require(f"documents[{number}]")
+        layout = self._require(place)
         return PictureSlot(content, layout, self._numbers, layout.document)
 
     def _require(self, param: str) -> PictureLayout:

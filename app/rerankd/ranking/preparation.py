@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from rerankd.deployments.runtime import Runtime
-from rerankd.domain import Content, Pixels, RankRequest, text_in
+from rerankd.domain import Content, Pixels, RankRequest, RequestPlaces, text_in
 from rerankd.errors import DeadlineExceeded
 from rerankd.lru import digest_of
 from rerankd.prompts import TokenizedRequest
@@ -89,8 +89,8 @@ def prepare(  # noqa: PLR0913 - what an answer depends on, and how long it may t
     if missing:
         unknown = tuple(documents[number] for number in missing)
         try:
-            numbers = [firsts[number] for number in missing]
-            tokenized = _tokenized(runtime, request, instruction, unknown, numbers, patience)
+            places = request.places.only([firsts[number] for number in missing])
+            tokenized = _tokenized(runtime, request, instruction, unknown, places, patience)
         except DeadlineExceeded:
             if request.on_timeout != "partial" or not cached:
                 raise
@@ -103,7 +103,7 @@ def _tokenized(  # noqa: PLR0913 - what rows are made of, and how long that may 
     request: RankRequest,
     instruction: str | None,
     documents: tuple[Content, ...],
-    numbers: Sequence[int],
+    places: RequestPlaces,
     patience: Patience,
 ) -> TokenizedRequest:
     tokenized = runtime.prompts.build(
@@ -114,7 +114,7 @@ def _tokenized(  # noqa: PLR0913 - what rows are made of, and how long that may 
         spans=request.return_passages,
         token_limit=runtime.token_limit,
         check=patience.check,
-        numbers=numbers,
+        places=places,
     )
     costs = runtime.costs(tokenized.prompt)
     prompt = msgspec.structs.replace(tokenized.prompt, costs=costs)

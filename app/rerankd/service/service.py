@@ -10,7 +10,7 @@ from rerankd.auth.keys import Caller
 from rerankd.auth.rate_limits import RateLimiter
 from rerankd.deployments import Deployments, Status
 from rerankd.domain import Observer, Outcome, RankedResult, RankRequest
-from rerankd.errors import MissingDocuments, RerankdError
+from rerankd.errors import MissingDocuments, RequestError, RerankdError
 from rerankd.lru import CacheStats
 from rerankd.ranking import ranker as ranking
 from rerankd.ranking.collector import OnScored
@@ -123,7 +123,9 @@ class Service:
         Together they are one request: they take one of the caller's places, and their documents
         count together. The first error ends them all.
         """
-        self._admission.require_few_documents(sum(len(request.documents) for request in requests))
+        count = sum(len(request.documents) for request in requests)
+        name = requests[0].places.documents if requests else "documents"
+        self._admission.require_few_documents(count, name)
         choice = self.choose(requests, caller)
         requests = [choice.applied(request) for request in requests]
         self._admission.require_models(caller, [one.model for one in requests])
@@ -189,6 +191,8 @@ class Service:
                     result = await self._chooser.explained(result, runtime.languages, choice)
         except BaseException as failure:
             error = code_of(failure)
+            if isinstance(failure, RequestError):
+                failure.param = request.places.name(failure.param)
             raise
         finally:
             self._observe(request, caller, begun, result, error)

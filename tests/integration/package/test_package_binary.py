@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -106,6 +108,26 @@ def test_a_library_that_is_missing_ends_the_build(pack: ModuleType, tmp_path: Pa
     shutil.copy(Path(sys.executable).resolve(), tmp_path / "rerankd")
     with pytest.raises(SystemExit, match=r"not in the bundle: .*libc\.so\.6, which rerankd needs"):
         pack.require_whole(tmp_path, os.uname().machine)
+
+
+@needs_elf
+def test_what_another_system_has_is_added(pack: ModuleType, tmp_path: Path) -> None:
+    """Libraries that PyInstaller didn't find come from there, with those that they need."""
+    machine = os.uname().machine
+    there, folder = tmp_path / "root/usr/lib", tmp_path / "folder"
+    there.mkdir(parents=True)
+    (folder / "_internal").mkdir(parents=True)
+    shutil.copy(Path(sys.executable).resolve(), folder / "rerankd")
+    command = [str(shutil.which("ldd")), sys.executable]
+    linked = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for name, path in re.findall(r"(\S+) => (/\S+)", linked):
+        shutil.copy(path, there / name)
+
+    assert "libc.so.6" in pack.missing_libraries(folder, machine)
+    pack.add_missing(folder, machine, tmp_path / "root")
+
+    assert (folder / "_internal/libc.so.6").is_file()
+    assert pack.missing_libraries(folder, machine) == {}
 
 
 @needs_elf

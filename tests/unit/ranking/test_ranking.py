@@ -16,12 +16,16 @@ from hypothesis import strategies as st
 
 from rerankd.auth.keys import Caller
 from rerankd.calibration import sigmoid
-from rerankd.domain import Outcome, RankedDocument, RankedResult, RankRequest, StepFacts, Truncation
-from rerankd.errors import (
-    DeadlineExceeded,
-    EngineFailure,
-    RerankdError,
+from rerankd.domain import (
+    Outcome,
+    RankedDocument,
+    RankedResult,
+    RankRequest,
+    RequestPlaces,
+    StepFacts,
+    Truncation,
 )
+from rerankd.errors import DeadlineExceeded, EngineFailure, RequestError, RerankdError
 from rerankd.ranking.collector import TOP_CHUNKS
 from rerankd.service import Service
 
@@ -505,6 +509,39 @@ def test_the_observer_hears_of_clients_that_left_and_of_faults() -> None:
     serve(engine, test)
     assert [one.error for one in watcher.outcomes] == ["client_closed", "internal_error"]
     assert not any(one.result for one in watcher.outcomes)
+
+
+LONG = "w " * 200
+
+
+@pytest.mark.parametrize(
+    ("asked", "limits", "param"),
+    [
+        (asking("a", "a", LONG), {}, "passages[9]"),
+        (asking("a", query=LONG), {}, "input.query"),
+        (asking("a", "b", "c", "d"), {"max_documents": 3}, "passages"),
+        (asking("a", "b", "c"), {"max_request_tokens": 8}, "passages"),
+        (asking("a", "b", "c"), {"max_queue_tokens": 8}, "passages"),
+        (asking(), {}, "passages"),
+        (asking("a", model="other"), {}, "model"),
+    ],
+)
+def test_errors_call_fields_what_the_sender_does(
+    asked: RankRequest, limits: dict[str, Any], param: str
+) -> None:
+    """Also the third of three documents, of which the first two are the same."""
+    sent = msgspec.structs.replace(
+        asked,
+        places=RequestPlaces("input.query", "passages", (4, 7, 9, 11)),
+        truncation=Truncation(overflow="error"),
+    )
+
+    async def test(service: Service) -> str | None:
+        with pytest.raises(RequestError) as caught:
+            await service.rank(sent)
+        return caught.value.param
+
+    assert serve(FakeEngine(), test, **limits) == param
 
 
 # Numbers
