@@ -43,6 +43,8 @@ def main() -> None:
     architecture = require_one_architecture([launcher, *folder.rglob("*")])
     strip(folder)
     add_c_library(folder, architecture, *root)
+    if root:
+        add_missing(folder, architecture, *root)
     require_whole(folder, architecture)
     index, frame = pack(folder)
     start = launcher.read_bytes()
@@ -110,16 +112,34 @@ def found_below(root: Path, elsewhere: str) -> tuple[Path | None, Path | None]:
     return next(root.rglob(f"*-linux-gnu/{elsewhere}"), None), library
 
 
+def add_missing(folder: Path, architecture: str, root: Path) -> None:
+    """Copy libraries from the other system that something needs, and what those need in turn.
+
+    PyInstaller looks for what Python's own library is linked with in this machine's list.
+    """
+    below = {path.name: path for path in root.rglob("*.so*") if path.is_file()}
+    while found := missing_libraries(folder, architecture).keys() & below.keys():
+        for name in found:
+            shutil.copyfile(below[name], folder / "_internal" / name)
+
+
 def require_whole(folder: Path, architecture: str) -> None:
     """Exit with the names of shared libraries that something needs and that are not inside."""
+    missing = missing_libraries(folder, architecture)
+    if missing:
+        named = (f"{name}, which {by} needs" for name, by in sorted(missing.items()))
+        sys.exit("error: not in the bundle: " + "; ".join(named))
+
+
+def missing_libraries(folder: Path, architecture: str) -> dict[str, str]:
+    """Return shared libraries that are not inside, each with the name of a file that needs it."""
     inside = {LOADERS_ELSEWHERE[architecture], *(path.name for path in folder.rglob("*.so*"))}
-    missing = set()
+    missing = {}
     for path in (*folder.rglob("*.so*"), folder / "rerankd"):
         if not path.is_symlink():
             needed = re.findall(r"\(NEEDED\).*\[(.+)\]", _read("readelf", "--dynamic", path))
-            missing |= {f"{name}, which {path.name} needs" for name in needed if name not in inside}
-    if missing:
-        sys.exit("error: not in the bundle: " + "; ".join(sorted(missing)))
+            missing |= {name: path.name for name in needed if name not in inside}
+    return missing
 
 
 def pack(folder: Path) -> tuple[bytes, bytes]:
