@@ -544,13 +544,14 @@ def test_the_interpreter_ends_after_its_downloads(
     with ThreadPoolExecutor() as pool:
         caller = Caller(pool, REMOTE, 640)
         assert caller.heard.wait(PATIENCE)
-        if comes:
-            standin.released.set()
-        files.end_downloads()
-        assert standin.sent == 640 or comes
-        left = [one for one in threading.enumerate() if one.name == "download"]
-        assert bool(left) != comes
+        caller.stop.set()
+        assert isinstance(caller.path.exception(PATIENCE), DownloadError)
+    if comes:
         standin.released.set()
+    files.end_downloads()
+    left = [one for one in threading.enumerate() if one.name == "download"]
+    assert bool(left) != comes
+    standin.released.set()
     await_downloads()
 
 
