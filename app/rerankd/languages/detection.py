@@ -23,6 +23,10 @@ QUERY_CHARACTERS = 300
 
 SCRIPT_LETTERS = 12
 """Letters that a text needs for its script to say something: fewer are a name."""
+FEWEST_LETTERS = 2
+"""Letters that the query and the documents need where both are in the same script."""
+SHARE_OF_SCRIPT = 0.7
+"""Share of a text's letters from which it is in one script."""
 SHARE_OF_DOCUMENTS = 0.25
 """Share of the documents' letters or texts from which a language counts as theirs."""
 SHARE_OF_QUERY = 0.5
@@ -37,10 +41,30 @@ def detect_languages(
     few = max(1, SAMPLE_TEXTS // max(1, len(each)))
     sample = [text for texts in _spread(each) for text in _spread(texts, few)]
     length = SAMPLE_CHARACTERS // max(1, len(sample))
+    read = [text[:length] for text in sample]
+    both = _of_both("".join(asked), "".join(read))
     return RequestLanguages(
-        language_of(asked, SHARE_OF_QUERY),
-        language_of([text[:length] for text in sample], SHARE_OF_DOCUMENTS),
+        language_of(asked, SHARE_OF_QUERY) or both, language_of(read, SHARE_OF_DOCUMENTS) or both
     )
+
+
+def _of_both(query: str, documents: str) -> Language | None:
+    """Return the language of short texts, all in one script: such a request is no name."""
+    script = _only_script(query)
+    if script is None or script != _only_script(documents):
+        return None
+    whole = query + documents
+    return language_of_script(script, whole, count_scripts(whole)[script])
+
+
+def _only_script(text: str) -> str | None:
+    """Return the script other than Latin that a text is in, None where it is in none."""
+    counts = count_scripts(text)
+    for script, letters in counts.items():
+        enough = max(FEWEST_LETTERS, SHARE_OF_SCRIPT * counts.total())
+        if script != LATIN_SCRIPT and letters >= enough:
+            return script
+    return None
 
 
 def language_of(texts: Sequence[str], share: float) -> Language | None:

@@ -149,6 +149,30 @@ def test_a_foreign_quarter_of_documents_counts() -> None:
     assert of_documents(*english, PLAIN["de"]) == Language("en")
 
 
+@pytest.mark.parametrize(
+    ("code", "query", "documents"),
+    [
+        ("ar", "ما هو الباندا؟", ["مرحبا", "إنه دب"]),
+        ("el", "τι είναι;", ["γεια", "αρκούδα"]),
+        ("he", "מה זה?", ["שלום", "דוב"]),
+        ("ja", "熊", ["クマ", "hi"]),
+        ("ko", "곰", ["안녕", "곰이다"]),
+        ("ru", "что?", ["да", "медведь"]),
+        ("th", "แพนด้าคืออะไร", ["มันคือหมี"]),
+        ("zh", "熊猫", ["熊", "1984"]),
+    ],
+)
+def test_short_texts_in_one_script_have_a_language(
+    code: str, query: str, documents: list[str]
+) -> None:
+    """A model without the script reads nothing of such a request, however short it is."""
+    found = detect_languages([query], [documents])
+
+    assert found.query
+    assert found.documents
+    assert (found.query.code, found.documents.code) == (code, code)
+
+
 def test_query_and_documents_may_differ() -> None:
     """Each is looked at, and the documents' language comes first."""
     found = detect_languages([PLAIN["de"]], [[PLAIN["ja"]]])
