@@ -52,6 +52,7 @@ class PictureDecoder:
         self._limits = limits
         self._pool = WorkerPool("pictures", processes)
         self._idle: queue.LifoQueue[DecoderProcess] = queue.LifoQueue()
+        self._closed = False
 
     async def decode(self, picture: Picture, rule: ScaleRule) -> Pixels:
         """Return the pixels of a picture that has its `data`. Raises what `decode` raises."""
@@ -69,6 +70,8 @@ class PictureDecoder:
             return child.decode(picture.data, rule)
         finally:
             self._idle.put(child)
+            if self._closed:  # meanwhile, while its request was given up
+                child.end()
 
     def _begin_to_tidy(self) -> None:
         with suppress(RuntimeError):  # the interpreter is exiting, which ends the children as well
@@ -82,6 +85,7 @@ class PictureDecoder:
 
     def close(self) -> None:
         """End all children, after what they are doing."""
+        self._closed = True
         for child in self._idle.queue.copy():
             child.end()
 
