@@ -42,6 +42,8 @@ from support.fakes import PATIENCE
 from support.hub_standin import COMMIT, HubStandin, isolate, listening, point, sha256_of
 from support.places import SOURCE
 
+pytestmark = pytest.mark.slow
+
 REPO, FILE = "owner/some-Model_1.0-GGUF", "some-model.Q8_0.gguf"
 KEY = f"{REPO}:{FILE}"
 CONTENT = bytes(range(256)) * 40
@@ -536,23 +538,26 @@ def test_a_stopped_download_keeps_what_came(standin: HubStandin) -> None:
 
 @pytest.mark.parametrize("comes", [True, False], ids=["slow", "stalled"])
 def test_the_interpreter_ends_after_its_downloads(
-    standin: HubStandin, monkeypatch: pytest.MonkeyPatch, *, comes: bool
+    point_to: PointTo, monkeypatch: pytest.MonkeyPatch, *, comes: bool
 ) -> None:
     """One that receives is waited for, and one that nothing comes for only a moment."""
     monkeypatch.setattr(files, "LAST_SECONDS", PATIENCE if comes else 0.01)
-    standin.stalls = [640]
-    with ThreadPoolExecutor() as pool:
-        caller = Caller(pool, REMOTE, 640)
-        assert caller.heard.wait(PATIENCE)
-        caller.stop.set()
-        assert isinstance(caller.path.exception(PATIENCE), DownloadError)
-    if comes:
-        standin.released.set()
-    files.end_downloads()
-    left = [one for one in threading.enumerate() if one.name == "download"]
-    assert bool(left) != comes
-    standin.released.set()
-    await_downloads()
+    hub = HubStandin()  # its own: it goes on sending for a moment when the test has ended
+    hub.files, hub.stalls = {KEY: CONTENT}, [640]
+    with listening(hub) as address:
+        point_to(address)
+        with ThreadPoolExecutor() as pool:
+            caller = Caller(pool, REMOTE, 640)
+            assert caller.heard.wait(PATIENCE)
+            caller.stop.set()
+            assert isinstance(caller.path.exception(PATIENCE), DownloadError)
+        if comes:
+            hub.released.set()
+        files.end_downloads()
+        left = [one for one in threading.enumerate() if one.name == "download"]
+        assert bool(left) != comes
+        hub.released.set()
+        await_downloads()
 
 
 def test_one_caller_s_stop_is_not_the_other_s(standin: HubStandin) -> None:
