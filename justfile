@@ -34,6 +34,10 @@ soak minutes="30" *options: (_install "dev")
 test *options: check
     @{{ python }} -m pytest {{ parallel }} --dist loadfile {{ options }}
 
+# Run what tells most in a minute: tests of single rooms, but for the slow ones
+test-fast *options: (_install "dev")
+    @{{ python }} -m pytest {{ parallel }} --dist loadfile -m "not slow" tests/unit {{ options }}
+
 # Lint, check the format and the types
 check: (_install "dev")
     @{{ venv }}/bin/ruff check

@@ -12,6 +12,8 @@ import pytest
 
 from rerankd import allocator
 
+pytestmark = pytest.mark.slow
+
 
 def with_library(monkeypatch: pytest.MonkeyPatch, **functions: Any) -> list[tuple[int, ...]]:
     """Put a C library with these functions in place; return the calls of them."""

@@ -12,6 +12,8 @@ from house_checkout import checkout
 from house_tables import HOPS, REQUEST, WALKS
 from support.places import ROOT
 
+pytestmark = pytest.mark.slow
+
 MADE = {
     "__init__.py": "",
     "__main__.py": "from rerankd import tall\n",

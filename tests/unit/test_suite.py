@@ -10,6 +10,8 @@ import pytest
 
 from support.places import ROOT, SOURCE, files_in
 
+pytestmark = pytest.mark.slow
+
 TESTS = ROOT / "tests"
 FILES = files_in(TESTS, "**/*.py")
 SUITES = files_in(TESTS, "integration/*")

@@ -20,6 +20,8 @@ from support.checkpoints import write_ettin
 from support.hub_standin import HubStandin, isolate, listening, point
 from support.places import files_in
 
+pytestmark = pytest.mark.slow
+
 REPO = "owner/tiny-ettin"
 
 MANIFEST = f"""

@@ -24,6 +24,8 @@ from support.fakes import LIMITS
 from support.places import ROOT
 from support.serving import FakeEngine, server_of, service_of
 
+pytestmark = pytest.mark.slow
+
 LARGE = LIMITS.__class__(
     pair_tokens=512, step_tokens=512, step_rows=32, step_prefixes=8, cells=4096
 )

@@ -24,6 +24,8 @@ from rerankd.telemetry.log_format import formatter
 from support.places import ROOT
 from support.serving import server_of, service_of
 
+pytestmark = pytest.mark.slow
+
 MINI = ROOT / "models" / "rerank-mini-en-q8_0.gguf"
 ODD = os.fsdecode(b"odd\xff\xe9")
 DEEP = b'{"text":' * 100_000

@@ -26,6 +26,8 @@ from support.checkpoints import (
     write_safetensors,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def converted(folder: Path, kind: str = "f32", origin: str = "") -> Path:
     target = folder / "made.gguf"

@@ -21,6 +21,8 @@ from support.logit_tolerances import BERT, check
 from support.references import LARGEST, comparisons, converted, recorded
 from support.tiny_models import opened
 
+pytestmark = pytest.mark.slow
+
 ALIKE = 0.97
 """Correlation of scores; 0.984 measured with Q8_0."""
 

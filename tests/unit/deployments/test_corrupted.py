@@ -22,6 +22,8 @@ from rerankd.sources import gguf as gguf_file
 from support.places import ROOT, SOURCE
 from support.tiny_models import write_bert, write_qwen3
 
+pytestmark = pytest.mark.slow
+
 TRY_ALL = """
 import sys
 from pathlib import Path

@@ -26,6 +26,8 @@ from support.fakes import LIMITS, FakeBackend, FakeTokenizer
 from support.serving import by_length
 from support.tiny_models import write_bert, write_qwen3
 
+pytestmark = pytest.mark.slow
+
 EMPTY_NODES = struct.pack("<I", 4 * 128) + bytes(4 * 128) + b"\0"
 """A table of characters whose nodes end where the first byte over 127 would lead."""
 

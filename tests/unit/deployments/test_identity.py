@@ -78,6 +78,7 @@ def changed(target: Target, setting: Setting) -> bytes:
     return identity_of(other_target, facts(**EFFECTS.get(setting.name, {})))
 
 
+@pytest.mark.slow
 @EVERY_SETTING
 def test_an_identity_counts_the_settings_that_change_scores(
     target: Target, setting: Setting

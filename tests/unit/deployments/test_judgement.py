@@ -30,6 +30,8 @@ from rerankd.store import Spec, Store
 from support.fakes import LIMITS, FakeBackend, FakeTokenizer
 from support.places import DATA
 
+pytestmark = pytest.mark.slow
+
 CROSS = DATA / "models" / "cross-mini-en-q8_0.gguf"
 ROOMY = StepLimits(pair_tokens=512, step_tokens=2048, step_rows=16, step_prefixes=8, cells=4096)
 

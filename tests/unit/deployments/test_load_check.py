@@ -35,6 +35,8 @@ from support.serving import by_length
 from support.split_gguf import split_gguf
 from support.tiny_models import write_bert, write_qwen3
 
+pytestmark = pytest.mark.slow
+
 EMBEDDED = ROOT / "models" / "rerank-mini-en-q8_0.gguf"
 
 

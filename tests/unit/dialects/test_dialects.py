@@ -228,6 +228,7 @@ def ranked(parsed: ParsedRequest, scores: list[float]) -> list[RankedResult]:
     return found
 
 
+@pytest.mark.slow
 @every_dialect
 @given(documents=texts, data=st.data())
 def test_texts_and_scores_survive_translation(
@@ -293,6 +294,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @every_dialect
 @settings(max_examples=40)
 @given(data=st.data())
@@ -423,6 +425,7 @@ def test_errors_before_the_body_is_read_are_told_by_path(path: str, shape: set[s
     assert set(response.json()) == shape
 
 
+@pytest.mark.slow
 @every_dialect
 def test_busy_servers_say_when_to_try_again(dialect: Dialect) -> None:
     """Statuses that clients retry have Retry-After in whole seconds."""

@@ -24,6 +24,8 @@ from support.forward_pass import Weights
 from support.serving import CROSS_ENCODER
 from support.tiny_models import opened, write_qwen3
 
+pytestmark = pytest.mark.slow
+
 Scores = NDArray[np.float64]
 
 EMBEDDED = 0.15

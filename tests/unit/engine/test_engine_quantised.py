@@ -26,6 +26,8 @@ from support.k_quants import Q4_K, Q6_K
 from support.serving import CROSS_ENCODER
 from support.tiny_models import Shape, opened, write_bert, write_qwen3
 
+pytestmark = pytest.mark.slow
+
 Scores = NDArray[np.float64]
 
 Q8_0 = GGMLQuantizationType.Q8_0

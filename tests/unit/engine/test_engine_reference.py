@@ -22,6 +22,8 @@ from support.forward_pass import Weights
 from support.logit_tolerances import BERT, check
 from support.tiny_models import opened, opened_as, write_bert, write_modern_bert, write_qwen3
 
+pytestmark = pytest.mark.slow
+
 EXACT = 1e-4
 """Logits of Qwen3 all in single precision, spread over 8 to 20; 8e-6 measured."""
 HALF = 0.1

@@ -12,6 +12,8 @@ import pytest
 
 from support.fakes import PATIENCE
 
+pytestmark = pytest.mark.slow
+
 UNWANTED = ("diskcache", "llama_cpp.llama", "llama_cpp.llama_cache")
 ENGINE = "import rerankd.engine, rerankd.http.server, rerankd.python_api.reranker"
 

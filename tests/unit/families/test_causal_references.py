@@ -14,6 +14,8 @@ from rerankd.sources import gguf as gguf_file
 from support.causal_checkpoints import KINDS, records, write
 from support.causal_references import CUT, Cut, comparisons, limit_of
 
+pytestmark = pytest.mark.slow
+
 
 class Model(NamedTuple):
     """A kind of model and its file."""

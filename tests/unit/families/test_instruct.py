@@ -31,6 +31,8 @@ from support.forward_pass import Weights
 from support.serving import client_of, rerank
 from support.tiny_models import Shape, opened_as, write_bert, write_gemma, write_qwen3
 
+pytestmark = pytest.mark.slow
+
 assert INSTRUCT.chat is not None
 ASKED = INSTRUCT.chat
 QUERY, DOCUMENTS = "what is a panda", ["the giant panda is a bear", "cook the rice", "hi"]

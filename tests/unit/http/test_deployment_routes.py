@@ -14,6 +14,8 @@ from rerankd.settings import Settings
 
 from support.serving import server_of, service_of
 
+pytestmark = pytest.mark.slow
+
 JSON = {"Accept": "application/json"}
 
 

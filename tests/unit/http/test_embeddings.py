@@ -26,6 +26,8 @@ from rerankd.store import Spec
 from support.fakes import PATIENCE, VECTOR_WIDTH, Gate
 from support.serving import FakeEngine, client_of, rerank, server_of, service_of, telemetry_of
 
+pytestmark = pytest.mark.slow
+
 EMBEDS: dict[str, Any] = {"catalog_dir": "", "model": "rerank-mini-en"}
 """Settings of the embedded model, in whose layout the fake engine answers."""
 TEXTS = ["a panda", "a bear", "a panda"]

@@ -16,6 +16,8 @@ from rerankd.http.routes import LARGE_BODY
 
 from support.serving import client_of, service_of
 
+pytestmark = pytest.mark.slow
+
 NDJSON = {"Accept": "application/x-ndjson"}
 LONG = "x " * LARGE_BODY
 

@@ -17,6 +17,8 @@ from rerankd.settings import Settings, load_settings
 from support.fakes import PATIENCE
 from support.serving import server_of, service_of
 
+pytestmark = pytest.mark.slow
+
 LOCAL = ("localhost", "LocalHost:8100", "localhost.", "127.0.0.1:8100", "127.8.9.1", "[::1]:8100")
 ADDRESSES = ("192.0.2.7:8100", "[2001:db8::7]", "0.0.0.0:8100")
 NETWORK = ("rerankd:8100", "nas.local", "host.docker.internal", "rerankd.ml.svc.cluster.local")

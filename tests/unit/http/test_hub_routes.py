@@ -11,6 +11,8 @@ import pytest
 from support.hub_standin import HubStandin, isolate, listening, point
 from support.serving import server_of, service_of
 
+pytestmark = pytest.mark.slow
+
 SPLIT = "someone/large-GGUF"
 FILE = "someone/tiny-GGUF:tiny-Q8_0.gguf"
 

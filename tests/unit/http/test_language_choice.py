@@ -15,6 +15,8 @@ from litestar.testing import TestClient
 from support.serving import client_of, rerank, server_of
 from support.two_embedded import ENGLISH, MANY, TwoEngines, install, service_of_two
 
+pytestmark = pytest.mark.slow
+
 Client = TestClient[Any]
 
 QUERY = "Was ist das für ein Bär?"

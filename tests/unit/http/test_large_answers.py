@@ -15,6 +15,8 @@ from rerankd.http.wire import encode
 
 from support.serving import client_of, service_of
 
+pytestmark = pytest.mark.slow
+
 LARGE = {"query": "q", "documents": ["one " * 20_000, "two 汉字 \U0001f43c\n" * 5000]}
 
 

@@ -212,6 +212,7 @@ def without_texts(example: Any) -> Any:
     return example
 
 
+@pytest.mark.slow
 @each_dialect
 def test_texts_are_required_where_they_are(dialect: Dialect) -> None:
     """A request without documents is refused by server and document alike."""
@@ -226,6 +227,7 @@ def test_texts_are_required_where_they_are(dialect: Dialect) -> None:
     assert faults(wrong, schema) or dialect.name == "vllm-score"
 
 
+@pytest.mark.slow
 @each_dialect
 def test_examples_are_requests_and_answers_of_their_dialect(dialect: Dialect) -> None:
     """Each dialect reads its own example, and its answer is of the type it says."""
@@ -241,6 +243,7 @@ def test_examples_are_requests_and_answers_of_their_dialect(dialect: Dialect) ->
             msgspec.json.decode(answer.content, type=dialect.reply)
 
 
+@pytest.mark.slow
 def test_examples_are_true_to_their_schemas() -> None:
     """Every example of a request, an answer or an error keeps the schema beside it."""
     count = 0
@@ -275,6 +278,7 @@ def keys_of(value: Any) -> set[str]:
     return set(value) if isinstance(value, dict) else keys_of(value[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/v1/rerank", "/rerank"])
 @each_dialect
 def test_real_answers_keep_their_schema(dialect: Dialect, path: str) -> None:

@@ -28,6 +28,8 @@ from rerankd.http.openapi.document import document
 
 from support.serving import server_of, service_of
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = "schemathesis.pytest.plugin"
 # Runs that don't need it may keep it out (`-p no:schemathesis`): it takes a second to import.
 pytest_plugins = () if PLUGIN in sys.modules else (PLUGIN,)

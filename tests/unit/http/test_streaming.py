@@ -17,6 +17,8 @@ from rerankd.domain import RankedDocument
 from support.fakes import PATIENCE, Gate
 from support.serving import FakeEngine, client_of, rerank, server_of, service_of
 
+pytestmark = pytest.mark.slow
+
 NDJSON = {"Accept": "application/x-ndjson"}
 DOCUMENTS = [f"{'word ' * (1 + number % 5)}{number}" for number in range(20)]
 

@@ -28,6 +28,8 @@ from rerankd.prompts.layouts import PairLayout
 
 from support.serving import FakeEngine, service_of
 
+pytestmark = pytest.mark.slow
+
 
 def drawn(pairs: int, temperature: float, shift: float) -> tuple[Values, Labels]:
     """Return logits, and judgements that follow a sigmoid of them."""

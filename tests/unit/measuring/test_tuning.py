@@ -38,6 +38,8 @@ from rerankd.sources import gguf as gguf_file
 
 from support.tiny_models import write_qwen3
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def own(tmp_path: Path) -> Settings:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -14,7 +15,10 @@ from rerankd.domain import Picture
 from rerankd.errors import BadPicture, PictureTooLarge, RerankdError
 from rerankd.pictures import PictureDecoder, PictureLimits, ScaleRule, decode_once, decoder
 
+from support.fakes import PATIENCE
 from support.pictures import plain, png_claiming
+
+pytestmark = pytest.mark.slow
 
 RULE = ScaleRule(32, 4 * 32 * 32, 1280 * 32 * 32)
 RED, BLUE = Picture(plain(colour="red")), Picture(plain(colour="blue"))
@@ -51,6 +55,32 @@ async def _picture_after_picture() -> None:
     assert red.rgb[3, 3].tolist() == [255, 0, 0]
     pictures.close()
     assert process.returncode == 0
+
+
+def test_a_child_that_decodes_while_all_is_closed_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that was given up leaves its picture with a child, and nobody waits for that."""
+    begun, go_on = threading.Event(), threading.Event()
+    started: list[subprocess.Popen[bytes]] = []
+    start = decoder.start_child
+
+    def start_late() -> subprocess.Popen[bytes]:
+        begun.set()
+        assert go_on.wait(PATIENCE)
+        started.append(start())
+        return started[0]
+
+    monkeypatch.setattr(decoder, "start_child", start_late)
+
+    async def close_meanwhile() -> None:
+        pictures = PictureDecoder(PictureLimits(), 1)
+        asked = asyncio.create_task(pictures.decode(RED, RULE))
+        assert await asyncio.to_thread(begun.wait, PATIENCE)
+        pictures.close()
+        go_on.set()
+        await asked
+
+    asyncio.run(close_meanwhile())
+    assert started[0].returncode == 0
 
 
 @pytest.mark.parametrize(

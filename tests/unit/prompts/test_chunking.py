@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from rerankd.domain import TokenIds, TruncationSide
 from rerankd.prompts.chunking import GOOD_ENOUGH, SPARE, TextPart, Tokenize, covers, cut, split
 
+pytestmark = pytest.mark.slow
+
 QUICK = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 
 

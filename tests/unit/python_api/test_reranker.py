@@ -35,6 +35,8 @@ from support.fakes import PATIENCE, Gate
 from support.places import ROOT
 from support.serving import FakeEngine
 
+pytestmark = pytest.mark.slow
+
 QUERY = "What is a panda?"
 TEXTS = ("hi", "the giant panda is a bear", "it is a bear")
 

@@ -30,6 +30,8 @@ from support.chat_templates import (
 )
 from support.places import ROOT
 
+pytestmark = pytest.mark.slow
+
 USER = "{instruction}\nQuery: {query}\nDocument: {document}\nRelevant?"
 QUESTION = ChatQuestion(system="Say yes or no.", user=USER, instruction="Judge.")
 SYSTEM = "<|im_start|>system\nSay yes or no.<|im_end|>\n<|im_start|>user\n"

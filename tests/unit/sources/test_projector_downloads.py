@@ -25,6 +25,8 @@ from rerankd.sources.resolve import is_local, resolve_model
 from support.hub_standin import HubStandin, isolate, listening, point
 from support.picture_checkpoint import write_pictured
 
+pytestmark = pytest.mark.slow
+
 REPO = "owner/Qwen3-VL-Reranker-2B-GGUF"
 MODEL, MMPROJ, SMALL = "m.Q8_0.gguf", "m.mmproj-f16.gguf", "m.mmproj-Q8_0.gguf"
 SOURCE = f"hf:{REPO}:Q8_0"

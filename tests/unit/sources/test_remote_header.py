@@ -23,6 +23,8 @@ from support.hub_standin import HubStandin, isolate, listening, point
 from support.split_gguf import split_gguf
 from support.tiny_models import write_bert, write_qwen3
 
+pytestmark = pytest.mark.slow
+
 REPO = "owner/tiny-GGUF"
 NAME = f"hf:{REPO}:m.gguf"
 STEP = 512

@@ -21,6 +21,8 @@ from rerankd.sources import gguf as gguf_file
 from support.split_gguf import split_gguf
 from support.tiny_models import write_bert, write_qwen3
 
+pytestmark = pytest.mark.slow
+
 TABLES = ("token_embd.weight", "token_types.weight", "cls.output.weight")
 
 

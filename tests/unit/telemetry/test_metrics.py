@@ -27,6 +27,8 @@ from support.outcomes import outcome
 from support.places import ROOT
 from support.serving import FakeEngine, client_of, rerank, server_of, service_of
 
+pytestmark = pytest.mark.slow
+
 DOCS = ROOT / "docs"
 STEP = StepFacts(requests=2, documents=3, tokens=48, budget=64, seconds=0.02)
 
