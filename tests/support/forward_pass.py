@@ -143,6 +143,34 @@ def jina_states(weights: Weights, ids: Sequence[int] | NDArray[np.int32]) -> Arr
     return hidden
 
 
+def neo_bert_score(weights: Weights, ids: Sequence[int] | NDArray[np.int32]) -> float:
+    """Return the logit of one pair: NeoBERT turns neighbours and puts norms before its layers."""
+    hidden = weights["token_embd.weight"][ids]
+    heads, base = weights.key("attention.head_count"), weights.key("rope.freq_base")
+    for layer in range(weights.key("block_count")):
+        block = f"blk.{layer}"
+        normed = rms_norm(weights, f"{block}.attn_norm", hidden)
+        query, key, value = (
+            split_heads(one, heads)
+            for one in np.split(weights.linear(f"{block}.attn_qkv", normed), 3, axis=-1)
+        )
+        query, key = (turned(halves_of_pairs(one), base) for one in (query, key))
+        mixed = joined(softmax(similar(query, key)) @ value)
+        hidden = hidden + weights.linear(f"{block}.attn_output", mixed)
+        normed = rms_norm(weights, f"{block}.ffn_norm", hidden)
+        gate, up = np.split(weights.linear(f"{block}.ffn_up", normed), 2, axis=-1)
+        hidden = hidden + weights.linear(f"{block}.ffn_down", gate / (1.0 + np.exp(-gate)) * up)
+    pooled = rms_norm(weights, "enc.output_norm", hidden[0])
+    if weights.has("cls.weight"):
+        pooled = np.tanh(weights.linear("cls", pooled))
+    return float(weights.linear("cls.output", pooled)[0])
+
+
+def halves_of_pairs(values: Array) -> Array:
+    """Put each head's even numbers before its odd ones, so that neighbours are turned together."""
+    return np.concatenate((values[..., ::2], values[..., 1::2]), axis=-1)
+
+
 def qwen3_rank(weights: Weights, ids: Sequence[int] | NDArray[np.int32]) -> float:
     """Return yes − no of the rank head at the last token."""
     yes, no = weights.linear("cls.output", _qwen3_last(weights, ids))

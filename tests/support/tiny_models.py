@@ -254,6 +254,40 @@ def write_modern_bert(path: Path, *, pooling: int | None = None, seed: int = 3) 
     return written(writer, path)
 
 
+def write_neo_bert(path: Path, *, pooler: bool = True, seed: int = 7) -> Path:
+    """Write a NeoBERT-shaped cross-encoder."""
+    random = Random(seed)
+    writer = GGUFWriter(path, "neo-bert")
+    writer.add_name("tiny neo-bert")
+    writer.add_context_length(BERT_CONTEXT)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(LAYERS)
+    writer.add_feed_forward_length(FEED)
+    writer.add_head_count(HEADS)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10_000.0)
+    writer.add_causal_attention(False)
+    writer.add_tensor("token_embd.weight", random.matrix(_add_wordpiece(writer), WIDTH, gain=6.0))
+    for layer in range(LAYERS):
+        shapes = {
+            "attn_qkv": (3 * WIDTH, WIDTH),
+            "attn_output": (WIDTH, WIDTH),
+            "ffn_up": (2 * FEED, WIDTH),
+            "ffn_down": (WIDTH, FEED),
+        }
+        for name, (rows, columns) in shapes.items():
+            writer.add_tensor(f"blk.{layer}.{name}.weight", random.matrix(rows, columns, gain=1.5))
+        for name in ("attn_norm", "ffn_norm"):
+            writer.add_tensor(f"blk.{layer}.{name}.weight", random.vector(WIDTH, centre=1.0))
+    writer.add_tensor("enc.output_norm.weight", random.vector(WIDTH, centre=1.0))
+    if pooler:
+        writer.add_tensor("cls.weight", random.matrix(WIDTH, WIDTH))
+        writer.add_tensor("cls.bias", random.vector(WIDTH))
+    writer.add_tensor("cls.output.weight", random.matrix(1, WIDTH, gain=6.0))
+    writer.add_tensor("cls.output.bias", random.vector(1))
+    return written(writer, path)
+
+
 def _add_wordpiece(writer: GGUFWriter) -> int:
     """Add a WordPiece vocabulary as the converter writes it: word starts carry U+2581."""
     starts = [*WORDS, *(letter for letter in LETTERS if letter not in WORDS), *"?!.,[]{}<>/|_"]

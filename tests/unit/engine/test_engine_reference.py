@@ -20,7 +20,14 @@ from rerankd.sources import gguf as gguf_file
 from support import forward_pass
 from support.forward_pass import Weights
 from support.logit_tolerances import BERT, check
-from support.tiny_models import opened, opened_as, write_bert, write_modern_bert, write_qwen3
+from support.tiny_models import (
+    opened,
+    opened_as,
+    write_bert,
+    write_modern_bert,
+    write_neo_bert,
+    write_qwen3,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -62,6 +69,19 @@ def test_bert_scores_equal_the_reference(
     rows = rows_of(weights, LENGTHS)
     expected = [forward_pass.bert_score(weights, row) for row in rows]
     check(expected, scores_of(path, rows, flash_attn=flash_attn), BERT[flash_attn])
+
+
+@pytest.mark.parametrize(("flash_attn", "tolerance"), [("on", HALF), ("off", EXACT)])
+@pytest.mark.parametrize("pooler", [True, False], ids=["pooler", "bare"])
+def test_neo_bert_scores_equal_the_reference(
+    tmp_path: Path, flash_attn: str, tolerance: float, *, pooler: bool
+) -> None:
+    """A NeoBERT-shaped model's logits are those of its formulas, with and without a pooler."""
+    path = write_neo_bert(tmp_path / "neo-bert.gguf", pooler=pooler)
+    weights = Weights(path)
+    rows = rows_of(weights, LENGTHS)
+    expected = [forward_pass.neo_bert_score(weights, row) for row in rows]
+    check(expected, scores_of(path, rows, flash_attn=flash_attn), tolerance)
 
 
 @pytest.mark.parametrize(
