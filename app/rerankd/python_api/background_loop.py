@@ -70,10 +70,20 @@ class BackgroundLoop:
             raise
 
     def close(self) -> None:
-        """Stop the loop and wait for its thread; no work may be running."""
+        """Cancel what runs, stop the loop once that has ended, and wait for its thread."""
+        asyncio.run_coroutine_threadsafe(_end_others(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     def _submit(self, coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+
+async def _end_others() -> None:
+    """Cancel all other tasks of this loop and wait until they have cleaned up after themselves."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for one in others:
+        one.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()

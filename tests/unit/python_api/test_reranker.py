@@ -32,6 +32,7 @@ from rerankd.python_api import reranker as api
 from rerankd.python_api.requests import RankOptions, request_of
 
 from support.fakes import PATIENCE, Gate
+from support.hub_standin import HubStandin, listening
 from support.places import ROOT
 from support.serving import FakeEngine
 
@@ -55,11 +56,11 @@ def over(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, **settings: Any) -
     return Reranker(**settings)
 
 
-def in_a_process(code: str) -> subprocess.CompletedProcess[str]:
+def in_a_process(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a program of its own; it must end by itself, and in time."""
     return subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "app")},
+        env={**os.environ, "PYTHONPATH": str(ROOT / "app"), **environment},
         capture_output=True,
         text=True,
         timeout=PATIENCE * 2,
@@ -402,6 +403,32 @@ with Reranker(workers=1) as reranker:
     )
 
     assert done.stdout.split() == ["interrupted", "True", "1"], done.stderr
+
+
+def test_ctrl_c_ends_a_download_and_says_nothing_else(tmp_path: Path) -> None:
+    """What ran in the background has ended before KeyboardInterrupt comes out."""
+    hub = HubStandin()
+    hub.files = {"owner/slow-GGUF:slow-Q8_0.gguf": bytes(1 << 20)}
+    hub.piece, hub.stalls = 1 << 16, [1 << 19]
+    with listening(hub) as address:
+        done = in_a_process(
+            """
+import os, signal, threading
+from rerankd import Reranker
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
+def interrupt(done, total):
+    signal.raise_signal(signal.SIGINT)
+try:
+    Reranker("hf:owner/slow-GGUF:slow-Q8_0.gguf", progress=interrupt)
+except KeyboardInterrupt:
+    print("interrupted", [one.name for one in threading.enumerate() if one.name == "reranker"])
+""",
+            HF_ENDPOINT=address,
+            HF_HOME=str(tmp_path),
+        )
+        hub.released.set()
+
+    assert (done.stdout, done.stderr, done.returncode) == ("interrupted []\n", "", 0)
 
 
 def test_importing_the_package_stays_cheap() -> None:
