@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import sys
 from collections.abc import Sequence
@@ -191,7 +190,7 @@ def _rank_scores(
 ) -> list[ScoredText]:
     """Return the documents' scores: of a model that is loaded here, else of a server's."""
     if settings:
-        return asyncio.run(score_here(settings, request, places))
+        return score_here(settings, request, places)
     return score_at_server(*server, request, places)
 
 

@@ -111,10 +111,17 @@ class _RemoteReply(Struct):
     meta: _RemoteMeta = msgspec.field(default_factory=_RemoteMeta)
 
 
-async def score_here(settings: Settings, request: RankRequest, places: Places) -> list[ScoredText]:
+def score_here(settings: Settings, request: RankRequest, places: Places) -> list[ScoredText]:
     """Score a request's documents with a model that is loaded for it."""
     preflight(settings)
+    # Not within asyncio.run, which keeps Ctrl-C from what does not await.
     require_here(settings)
+    return asyncio.run(_score_loaded(settings, request, places))
+
+
+async def _score_loaded(
+    settings: Settings, request: RankRequest, places: Places
+) -> list[ScoredText]:
     service = build(settings, match_language=True)
     try:
         await service.start()
