@@ -16,6 +16,13 @@ async def all_of(work: Iterable[Coroutine[Any, Any, Item]]) -> list[Item]:
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one) for one in work]
-    except* RerankdError as failed:
-        raise failed.exceptions[0] from None
+    except BaseExceptionGroup as failed:
+        # Not `except*`: in Python 3.11.2, Debian 12's, what it raises comes out as a group again.
+        ours = next((one for one in failed.exceptions if isinstance(one, RerankdError)), None)
+        if ours is None:
+            raise
+        try:
+            raise ours from None
+        finally:
+            del ours  # its traceback holds this frame
     return [task.result() for task in tasks]
