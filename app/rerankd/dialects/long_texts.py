@@ -32,11 +32,13 @@ _MARK = f"\ue000{secrets.token_hex(4)}:"
 """Begins what stands for a string. Nobody outside knows it, so no body has it by itself."""
 _CONTINUATION = range(0x80, 0xC0)
 """Bytes that go on with a character of UTF-8."""
-_JSON_TEXT = re.compile(rb'(?:[^"\\]++|\\(?:[^u]|u[0-9a-fA-F]{4}))*+', re.DOTALL)
-_JSON_STRING = rb'"(?:[^"\\]++|\\.)*+"'
+# Atomic groups, not possessive repeats of alternatives: see rerankd/utf8.py.
+_JSON_TEXT = re.compile(rb'(?>(?:[^"\\]++|\\(?:[^u]|u[0-9a-fA-F]{4}))*)', re.DOTALL)
+_JSON_STRING = rb'"(?>(?:[^"\\]++|\\.)*)"'
 _STRINGS = re.compile(_JSON_STRING, re.DOTALL)
 _SHORT_STRINGS = re.compile(
-    rb'(?:[^"]++|"[^"\\]{0,%(most)d}+"|"(?:[^"\\]|\\.){0,%(most)d}+")*+' % {b"most": LONG - 1},
+    rb'(?>(?:[^"]++|"[^"\\]{0,%(most)d}+"|"(?>(?:[^"\\]|\\.){0,%(most)d})")*)'
+    % {b"most": LONG - 1},
     re.DOTALL,
 )
 """What stands before the next long string, or before one that the slice cuts. Escapes are checked
