@@ -236,6 +236,16 @@ def write_modern_bert(path: Path, *, pooling: int | None = None, seed: int = 3) 
         writer.add_uint32("modern-bert.classifier.pooling_type", pooling)
     vocabulary = len(_add_byte_pairs(writer, []))
     writer.add_tensor("token_embd.weight", random.matrix(vocabulary, WIDTH, gain=6.0))
+    _add_prenormed_layers(writer, random)
+    for name in ("token_embd_norm", "output_norm", "cls.norm"):
+        writer.add_tensor(f"{name}.weight", random.vector(WIDTH, centre=1.0))
+    writer.add_tensor("cls.weight", random.matrix(WIDTH, WIDTH))
+    writer.add_tensor("cls.output.weight", random.matrix(1, WIDTH, gain=6.0))
+    return written(writer, path)
+
+
+def _add_prenormed_layers(writer: GGUFWriter, random: Random) -> None:
+    """Add layers with gates whose norms stand before attention and feed-forward, without biases."""
     for layer in range(LAYERS):
         shapes = {
             "attn_qkv": (3 * WIDTH, WIDTH),
@@ -247,11 +257,6 @@ def write_modern_bert(path: Path, *, pooling: int | None = None, seed: int = 3) 
             writer.add_tensor(f"blk.{layer}.{name}.weight", random.matrix(rows, columns, gain=1.5))
         for name in ("attn_norm", "ffn_norm"):
             writer.add_tensor(f"blk.{layer}.{name}.weight", random.vector(WIDTH, centre=1.0))
-    for name in ("token_embd_norm", "output_norm", "cls.norm"):
-        writer.add_tensor(f"{name}.weight", random.vector(WIDTH, centre=1.0))
-    writer.add_tensor("cls.weight", random.matrix(WIDTH, WIDTH))
-    writer.add_tensor("cls.output.weight", random.matrix(1, WIDTH, gain=6.0))
-    return written(writer, path)
 
 
 def write_neo_bert(path: Path, *, pooler: bool = True, seed: int = 7) -> Path:
@@ -268,17 +273,7 @@ def write_neo_bert(path: Path, *, pooler: bool = True, seed: int = 7) -> Path:
     writer.add_rope_freq_base(10_000.0)
     writer.add_causal_attention(False)
     writer.add_tensor("token_embd.weight", random.matrix(_add_wordpiece(writer), WIDTH, gain=6.0))
-    for layer in range(LAYERS):
-        shapes = {
-            "attn_qkv": (3 * WIDTH, WIDTH),
-            "attn_output": (WIDTH, WIDTH),
-            "ffn_up": (2 * FEED, WIDTH),
-            "ffn_down": (WIDTH, FEED),
-        }
-        for name, (rows, columns) in shapes.items():
-            writer.add_tensor(f"blk.{layer}.{name}.weight", random.matrix(rows, columns, gain=1.5))
-        for name in ("attn_norm", "ffn_norm"):
-            writer.add_tensor(f"blk.{layer}.{name}.weight", random.vector(WIDTH, centre=1.0))
+    _add_prenormed_layers(writer, random)
     writer.add_tensor("enc.output_norm.weight", random.vector(WIDTH, centre=1.0))
     if pooler:
         writer.add_tensor("cls.weight", random.matrix(WIDTH, WIDTH))

@@ -105,10 +105,10 @@ class PromptBuilder:
         it is cut where others would be.
 
         `check` is called before each text and each slice of a long one; what it raises ends the
-        work. `places` are what errors call the query and the documents. Raises PairTooLong for a
-        text to be refused, TooManyTokens as soon as the rows are known to come to more than
-        `token_limit`, InvalidRequest for a number that is too small, TextOnly for a picture where
-        the model sees none.
+        work. `places` has what errors call the documents. Raises PairTooLong for a text to be
+        refused, TooManyTokens as soon as the rows are known to come to more than `token_limit`,
+        InvalidRequest for a number that is too small, TextOnly for a picture where the model sees
+        none.
         """
         require_sensible(truncation)
         truncation = self._settled(truncation)

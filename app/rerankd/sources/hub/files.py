@@ -122,8 +122,7 @@ def end_downloads() -> None:
 
     A download that waits for the network longer than that is not in the middle of anything.
     """
-    with _downloads_lock:
-        left = list(_downloads.values())
+    left = list(_downloads.values())  # without the lock, which a forked child may have inherited
     latest = time.monotonic() + LAST_SECONDS
     for one in left:
         one.meter.abandon()
